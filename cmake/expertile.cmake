@@ -1,0 +1,38 @@
+# One library per layer folder and one test binary per library, so that an upward call fails to link.
+
+# expertile_library(NAME SOURCES a.cc b.cc [DEPS lib ...]): the layer `NAME` as target expertile_NAME.
+function(expertile_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(expertile_${name} STATIC ${arg_SOURCES})
+  target_link_libraries(expertile_${name} PUBLIC expertile_flags ${arg_DEPS})
+endfunction()
+
+# expertile_test(NAME SOURCES a_test.cc [DEPS lib ...] [LABELS l ...]): one GoogleTest binary, one ctest case.
+function(expertile_test name)
+  if(NOT EXPERTILE_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE expertile_flags ${arg_DEPS} GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE EXPERTILE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600)
+endfunction()
+
+# expertile_fuzzer(NAME source.cc [DEPS lib ...]): with EXPERTILE_FUZZ (clang) a libFuzzer binary; otherwise a
+# replay binary that runs the same entry point over the seed corpus fuzz/corpus/NAME, as an ordinary test.
+function(expertile_fuzzer name source)
+  cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
+  if(EXPERTILE_FUZZ)
+    add_executable(fuzz_${name} ${source})
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  elseif(EXPERTILE_BUILD_TESTS)
+    add_executable(fuzz_${name} ${source} ${PROJECT_SOURCE_DIR}/fuzz/replay_main.cc)
+    add_test(NAME fuzz_${name} COMMAND fuzz_${name} ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
+    set_tests_properties(fuzz_${name} PROPERTIES LABELS fuzz TIMEOUT 600)
+  else()
+    return()
+  endif()
+  target_link_libraries(fuzz_${name} PRIVATE expertile_flags ${arg_DEPS})
+endfunction()

@@ -1,0 +1,64 @@
+// A fixed set of threads that run one task together, worker by worker or piece by piece.
+// Not a scheduler: what the pieces are, and which worker takes which, is the caller's business.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace expertile {
+
+// A non-owning reference to a callable, two words wide; the callable must outlive the call.
+template <typename Signature>
+class FunctionRef;
+
+template <typename R, typename... Args>
+class FunctionRef<R(Args...)> {
+ public:
+  template <typename F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
+      FunctionRef(F&& callable)  // NOLINT(google-explicit-constructor): lambdas are passed in place
+      : object_(const_cast<void*>(static_cast<const void*>(&callable))),
+        invoke_([](void* object, Args... args) -> R {
+          return (*static_cast<std::remove_reference_t<F>*>(object))(args...);
+        }) {}
+  R operator()(Args... args) const { return invoke_(object_, args...); }
+
+ private:
+  void* object_;
+  R (*invoke_)(void*, Args...);
+};
+
+class WorkerPool {
+ public:
+  // num_workers >= 1, the calling thread included: WorkerPool(1) starts no thread.
+  explicit WorkerPool(int num_workers);
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+  ~WorkerPool();
+
+  int size() const { return num_workers_; }
+
+  // Runs task(worker) once on every worker, 0 <= worker < size(), the caller being worker 0;
+  // returns when all are done. Not re-entrant: one Run at a time, from one thread, never from
+  // inside a task.
+  void Run(FunctionRef<void(int worker)> task);
+
+  // Runs task(piece, worker) for 0 <= piece < num_pieces; a free worker takes the next piece.
+  void ForEach(int64_t num_pieces, FunctionRef<void(int64_t piece, int worker)> task);
+
+ private:
+  void Loop(int worker);
+
+  const int num_workers_;
+  std::atomic<uint32_t> generation_ = 0;  // bumped to start a task
+  std::atomic<int> num_running_ = 0;      // helpers that have not finished it
+  std::atomic<bool> stopping_ = false;
+  const FunctionRef<void(int)>* task_ = nullptr;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace expertile

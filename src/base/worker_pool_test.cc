@@ -1,0 +1,52 @@
+#include "base/worker_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+namespace expertile {
+namespace {
+
+TEST(WorkerPool, EveryWorkerRunsEveryTaskOnce) {
+  for (const int size : {1, 2, 5}) {
+    WorkerPool pool(size);
+    std::vector<int> runs(size, 0);  // each worker writes its own entry: a race shows under TSan
+    for (int round = 0; round < 200; ++round) pool.Run([&](int worker) { ++runs[worker]; });
+    EXPECT_EQ(runs, std::vector<int>(size, 200));
+  }
+}
+
+TEST(WorkerPool, EveryPieceIsTakenOnce) {
+  WorkerPool pool(3);
+  for (const int64_t count : {0, 1, 2, 3, 1000}) {
+    std::vector<int> taken(count, 0);
+    pool.ForEach(count, [&](int64_t piece, int) { ++taken[piece]; });
+    EXPECT_EQ(std::accumulate(taken.begin(), taken.end(), int64_t{0}), count);
+  }
+}
+
+TEST(WorkerPool, ResultsOfOneTaskAreSeenByTheNext) {
+  WorkerPool pool(4);
+  std::vector<int64_t> values(64, 0);
+  for (int round = 0; round < 100; ++round) {
+    pool.ForEach(64, [&](int64_t piece, int) { values[piece] += values[(piece + 0) % 64] + 1; });
+  }
+  for (const int64_t value : values) EXPECT_EQ(value, values[0]);
+}
+
+TEST(WorkerPool, IdlePoolWakesFromSleep) {
+  WorkerPool pool(2);
+  int sum = 0;
+  for (int round = 0; round < 3; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    pool.ForEach(1, [&](int64_t, int) { ++sum; });
+    pool.Run([&](int worker) {
+      if (worker == 0) ++sum;
+    });
+  }
+  EXPECT_EQ(sum, 6);
+}
+
+}  // namespace
+}  // namespace expertile
