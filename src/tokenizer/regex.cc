@@ -1,0 +1,118 @@
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "tokenizer/regex.h"
+
+#include <pcre2.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "base/error.h"
+#include "tokenizer/oniguruma_syntax.h"
+#include "tokenizer/utf8.h"
+
+namespace expertile {
+namespace {
+
+constexpr size_t kMaxPatternSize = 1 << 16;
+// Backtracks that one match may cost: a greedy run over the whole text gives back each of its
+// characters once per alternative, so the bound grows with the text.
+constexpr size_t kBaseMatchLimit = 100'000;
+constexpr size_t kMatchLimitPerByte = 64;
+constexpr uint32_t kHeapLimitKiB = 256 * 1024;  // only the interpreter uses the heap
+
+std::string Pcre2Message(int code) {
+  std::array<PCRE2_UCHAR, 256> buffer = {};
+  pcre2_get_error_message(code, buffer.data(), buffer.size());
+  return reinterpret_cast<const char*>(buffer.data());
+}
+
+}  // namespace
+
+Result<Regex> Regex::FromOniguruma(std::string_view pattern) {
+  EXPERTILE_ASSIGN(const std::string translated, Pcre2FromOniguruma(pattern));
+  return Compile(translated);
+}
+
+Result<Regex> Regex::FromLiteral(std::string_view text) {
+  std::string pattern;
+  for (const char c : text) {
+    const bool is_special = std::string_view("\\^$.|?*+()[]{}").find(c) != std::string_view::npos;
+    if (is_special) pattern += '\\';
+    pattern += c;
+  }
+  return Compile(pattern);
+}
+
+Result<Regex> Regex::Compile(const std::string& pcre2_pattern) {
+  if (pcre2_pattern.size() > kMaxPatternSize) {
+    return Unsupported("regex of {} bytes, at most {} are supported", pcre2_pattern.size(),
+                       kMaxPatternSize);
+  }
+  const std::shared_ptr<pcre2_compile_context> context(pcre2_compile_context_create(nullptr),
+                                                       pcre2_compile_context_free);
+  if (!context) return Fail(ErrorCode::kOutOfMemory, "regex '{}'", pcre2_pattern);
+  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pcre2_pattern.data()), pcre2_pattern.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &error, &offset, context.get());
+  if (code == nullptr) {
+    return InvalidData("regex '{}' at byte {}: {}", pcre2_pattern, offset, Pcre2Message(error));
+  }
+  Regex regex;
+  regex.pattern_ = pcre2_pattern;
+  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it, the interpreter gives the same answer
+  regex.code_ = std::shared_ptr<const pcre2_code>(
+      code, [](const pcre2_code* owned) { pcre2_code_free(const_cast<pcre2_code*>(owned)); });
+  return regex;
+}
+
+RegexSearch::RegexSearch(const Regex& regex)
+    : regex_(regex),
+      match_data_(pcre2_match_data_create_from_pattern(regex.code_.get(), nullptr),
+                  pcre2_match_data_free),
+      context_(pcre2_match_context_create(nullptr), pcre2_match_context_free) {}
+
+Status RegexSearch::FindAll(std::string_view text, std::vector<TextRange>* matches) {
+  if (!match_data_ || !context_) return Fail(ErrorCode::kOutOfMemory, "regex search");
+  const size_t limit = std::min<size_t>(kBaseMatchLimit + kMatchLimitPerByte * text.size(),
+                                        std::numeric_limits<uint32_t>::max());
+  pcre2_set_match_limit(context_.get(), static_cast<uint32_t>(limit));
+  pcre2_set_heap_limit(context_.get(), kHeapLimitKiB);
+  matches->clear();
+  size_t start = 0;
+  while (start <= text.size()) {
+    TextRange match;
+    EXPERTILE_ASSIGN(const bool found, FindFrom(text, start, &match));
+    if (!found) break;
+    const bool empty = match.begin == match.end;
+    if (empty && !matches->empty() && matches->back().end == match.end) {
+      start += start < text.size() ? DecodeUtf8(text.substr(start)).size : 1;
+      continue;
+    }
+    matches->push_back(match);
+    start = match.end;
+  }
+  return {};
+}
+
+Result<bool> RegexSearch::FindFrom(std::string_view text, size_t start, TextRange* match) {
+  const auto run = [&](uint32_t options) {
+    return pcre2_match(regex_.code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                       start, PCRE2_NO_UTF_CHECK | options, match_data_.get(), context_.get());
+  };
+  int code = run(0);
+  if (code == PCRE2_ERROR_JIT_STACKLIMIT) code = run(PCRE2_NO_JIT);
+  if (code == PCRE2_ERROR_NOMATCH) return false;
+  if (code < 0) {
+    return InvalidData("regex '{}' on {} bytes of text: {}", regex_.pattern_, text.size(),
+                       Pcre2Message(code));
+  }
+  const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(match_data_.get());
+  *match = {offsets[0], offsets[1]};
+  return true;
+}
+
+}  // namespace expertile
