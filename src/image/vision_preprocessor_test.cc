@@ -1,0 +1,178 @@
+#include "image/vision_preprocessor.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <span>
+#include <string>
+
+#include "base/sha256.h"
+#include "image/decode.h"
+#include "image/golden_cases.h"
+
+namespace expertile {
+namespace {
+
+std::string SourcePath(const std::string& path) {
+  return std::string(EXPERTILE_SOURCE_DIR "/") + path;
+}
+
+// One tensor of the tiny checkpoint's golden file, from its safetensors header.
+template <typename T>
+std::vector<T> GoldenTensor(const std::string& name) {
+  const auto file = ReadTextFile(SourcePath("tests/goldens/tiny-qwen3_vl_moe.safetensors")).value();
+  uint64_t header_size = 0;
+  std::memcpy(&header_size, file.data(), sizeof(header_size));
+  const auto header = nlohmann::json::parse(file.substr(8, header_size));
+  const size_t begin = header.at(name)["data_offsets"][0];
+  const size_t end = header.at(name)["data_offsets"][1];
+  std::vector<T> values((end - begin) / sizeof(T));
+  std::memcpy(values.data(), &file[8 + header_size + begin], end - begin);
+  return values;
+}
+
+VisionPreprocessorConfig TinyConfig() {
+  const auto text = ReadTextFile(SourcePath("models/tiny-qwen3_vl_moe/preprocessor_config.json"));
+  return ParseVisionPreprocessorConfig(text.value(), "preprocessor_config.json").value();
+}
+
+// Goldens of a large image hold its first rows only.
+void ExpectGolden(const std::string& image_path, const std::string& golden) {
+  SCOPED_TRACE(golden);
+  const auto image = LoadImage(SourcePath(image_path));
+  ASSERT_TRUE(image) << image.error().message;
+  const auto patches = MakePixelPatches(TinyConfig(), *image);
+  ASSERT_TRUE(patches) << patches.error().message;
+  const auto grid = GoldenTensor<int32_t>(golden + ".image_grid_thw");
+  EXPECT_EQ(patches->grid, (ImageGrid{grid[0], grid[1], grid[2]}));
+  EXPECT_EQ(static_cast<int64_t>(patches->values.size()),
+            patches->grid.num_patches() * TinyConfig().patch_values());
+  const auto values = GoldenTensor<float>(golden + ".pixel_values");
+  ASSERT_LE(values.size(), patches->values.size());
+  EXPECT_TRUE(std::equal(values.begin(), values.end(), patches->values.begin()));
+}
+
+TEST(MakePixelPatches, EqualsTheGoldensOfTheTinyCheckpoint) {
+  for (const char* index : {"0", "1", "2", "3"}) {
+    ExpectGolden(std::string("models/tiny-qwen3_vl_moe/images/") + index + ".png",
+                 std::string("image_") + index);
+  }
+  ExpectGolden("tests/goldens/tiny-qwen3_vl_moe.resize.png", "resize");
+}
+
+TEST(MakePixelPatches, EqualsTransformersBitForBit) {
+  const auto cases = ImageGoldens("preprocessor");
+  ASSERT_FALSE(cases.empty());
+  for (const auto& golden : cases) {
+    SCOPED_TRACE(golden.dump());
+    const auto config = ParseVisionPreprocessorConfig(golden["config"].dump(), "config");
+    ASSERT_TRUE(config) << config.error().message;
+    const auto patches =
+        MakePixelPatches(*config, NoiseImage(golden["height"], golden["width"], golden["seed"]));
+    ASSERT_TRUE(patches) << patches.error().message;
+    const auto& grid = golden["image_grid_thw"];
+    EXPECT_EQ(patches->grid, (ImageGrid{grid[0], grid[1], grid[2]}));
+    EXPECT_EQ(patches->grid.num_patches(), golden["shape"][0]);
+    EXPECT_EQ(config->patch_values(), golden["shape"][1]);
+    EXPECT_EQ(Sha256Hex(std::as_bytes(std::span(patches->values))), golden["sha256"]);
+  }
+}
+
+TEST(MakePixelPatches, WithoutResizeTheSizeMustFit) {
+  VisionPreprocessorConfig config;
+  config.do_resize = false;
+  EXPECT_TRUE(MakePixelPatches(config, NoiseImage(28, 56, 1)));
+  const auto patches = MakePixelPatches(config, NoiseImage(28, 42, 1));
+  ASSERT_FALSE(patches);
+  EXPECT_EQ(patches.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(patches.error().message.find("42x28"), std::string::npos);
+}
+
+TEST(SmartResize, EqualsTransformers) {
+  const auto cases = ImageGoldens("smart_resize");
+  ASSERT_FALSE(cases.empty());
+  for (const auto& golden : cases) {
+    VisionPreprocessorConfig config;
+    config.patch_size = golden[0];
+    config.min_pixels = golden[1];
+    config.max_pixels = golden[2];
+    const auto size = SmartResize(config, {golden[3], golden[4]});
+    ASSERT_TRUE(size) << size.error().message;
+    EXPECT_EQ(*size, (ImageSize{golden[5], golden[6]})) << golden;
+  }
+}
+
+TEST(SmartResize, RoundsTiesToEven) {
+  VisionPreprocessorConfig config;
+  config.patch_size = 16;
+  config.min_pixels = 1;
+  EXPECT_EQ(SmartResize(config, {80, 112}).value(), (ImageSize{64, 128}));  // 2.5 and 3.5 blocks
+}
+
+TEST(SmartResize, RefusesAStrip) {
+  const VisionPreprocessorConfig config;
+  EXPECT_TRUE(SmartResize(config, {10, 2000}));
+  const auto size = SmartResize(config, {2001, 10});
+  ASSERT_FALSE(size);
+  EXPECT_EQ(size.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(size.error().message.find("10x2001"), std::string::npos);
+}
+
+TEST(SmartResize, RefusesAResultThatMemoryShouldNotHold) {
+  VisionPreprocessorConfig config;
+  config.min_pixels = int64_t{1} << 40;
+  config.max_pixels = int64_t{1} << 40;
+  EXPECT_FALSE(SmartResize(config, {100, 100}));
+}
+
+VisionPreprocessorConfig Parse(const std::string& json) {
+  return ParseVisionPreprocessorConfig(json, "config").value();
+}
+
+TEST(ParseVisionPreprocessorConfig, TakesPixelBoundsInEveryForm) {
+  for (const char* json : {
+           R"({"size":{"shortest_edge":9,"longest_edge":99}})",
+           R"({"size":{"min_pixels":9,"max_pixels":99}})",
+           R"({"min_pixels":9,"max_pixels":99})",
+           R"({"min_pixels":9,"max_pixels":99,"size":{"shortest_edge":1,"longest_edge":2}})",
+           R"({"image_processor":{"min_pixels":9,"max_pixels":99},"processor_class":"x"})",
+       }) {
+    EXPECT_EQ(Parse(json).min_pixels, 9) << json;
+    EXPECT_EQ(Parse(json).max_pixels, 99) << json;
+  }
+  EXPECT_EQ(Parse(R"({"size":null,"patch_size":16})").patch_size, 16);
+}
+
+TEST(ParseVisionPreprocessorConfig, RefusesWhatItCannotMean) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"[]", "JSON object"},
+      {"{", "JSON object"},
+      {R"({"image_processor_type":"CLIPImageProcessor"})", "CLIPImageProcessor"},
+      {R"({"image_processor_type":7})", "image_processor_type 7"},
+      {R"({"resample":2})", "resample 2"},
+      {R"({"patch_size":0})", "patch_size is 0"},
+      {R"({"patch_size":16.5})", "patch_size is 16.5"},
+      {R"({"patch_size":99999999999999999999})", "patch_size is"},
+      {R"({"patch_size":18446744073709551615})", "patch_size is 18446744073709551615"},
+      {R"({"merge_size":-2})", "merge_size is -2"},
+      {R"({"temporal_patch_size":"2"})", "temporal_patch_size"},
+      {R"({"size":5})", "size is 5"},
+      {R"({"min_pixels":100,"max_pixels":10})", "100"},
+      {R"({"do_resize":1})", "do_resize is 1"},
+      {R"({"rescale_factor":0})", "rescale_factor is 0"},
+      {R"({"image_mean":[0.5,0.5]})", "image_mean"},
+      {R"({"image_mean":[0.5,0.5,"x"]})", "image_mean"},
+      {R"({"image_std":[0.5,0,0.5]})", "image_std"},
+  };
+  for (const auto& [json, fact] : cases) {
+    const auto config = ParseVisionPreprocessorConfig(json, "config.json");
+    ASSERT_FALSE(config) << json;
+    EXPECT_EQ(config.error().message.rfind("config.json: ", 0), 0u) << config.error().message;
+    EXPECT_NE(config.error().message.find(fact), std::string::npos) << config.error().message;
+  }
+}
+
+}  // namespace
+}  // namespace expertile
