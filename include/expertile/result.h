@@ -4,6 +4,7 @@
 
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
 
 namespace expertile {
 
@@ -28,3 +29,22 @@ using Result = tl::expected<T, Error>;
 using Status = Result<void>;
 
 }  // namespace expertile
+
+#define EXPERTILE_CONCAT_INNER(a, b) a##b
+#define EXPERTILE_CONCAT(a, b) EXPERTILE_CONCAT_INNER(a, b)
+
+// EXPERTILE_ASSIGN(auto x, Compute()): x is the value, or the function returns Compute()'s error.
+#define EXPERTILE_ASSIGN(declaration, expression) \
+  EXPERTILE_ASSIGN_INNER(declaration, expression, EXPERTILE_CONCAT(result_, __LINE__))
+#define EXPERTILE_ASSIGN_INNER(declaration, expression, result)                      \
+  auto result = (expression);                                                        \
+  if (!result) return tl::unexpected<::expertile::Error>(std::move(result).error()); \
+  declaration = *std::move(result)
+
+// EXPERTILE_RETURN_IF_ERROR(Check()): the function returns Check()'s error, if it has one.
+#define EXPERTILE_RETURN_IF_ERROR(expression)                                \
+  do {                                                                       \
+    if (auto status_ = (expression); !status_) {                             \
+      return tl::unexpected<::expertile::Error>(std::move(status_).error()); \
+    }                                                                        \
+  } while (false)

@@ -15,26 +15,28 @@ enum class DType : uint8_t { kF32, kBF16, kF16, kF64, kI64, kI32, kI16, kI8, kU8
 
 struct DTypeRow {
   DType dtype;
-  std::string_view name;  // as safetensors spells it
-  int size;               // bytes per element
+  std::string_view name;       // as safetensors spells it
+  std::string_view long_name;  // as options and people spell it
+  int size;                    // bytes per element
 };
 
 inline constexpr std::array<DTypeRow, 10> kDTypes = {{
-    {DType::kF32, "F32", 4},
-    {DType::kBF16, "BF16", 2},
-    {DType::kF16, "F16", 2},
-    {DType::kF64, "F64", 8},
-    {DType::kI64, "I64", 8},
-    {DType::kI32, "I32", 4},
-    {DType::kI16, "I16", 2},
-    {DType::kI8, "I8", 1},
-    {DType::kU8, "U8", 1},
-    {DType::kBool, "BOOL", 1},
+    {DType::kF32, "F32", "float32", 4},
+    {DType::kBF16, "BF16", "bfloat16", 2},
+    {DType::kF16, "F16", "float16", 2},
+    {DType::kF64, "F64", "float64", 8},
+    {DType::kI64, "I64", "int64", 8},
+    {DType::kI32, "I32", "int32", 4},
+    {DType::kI16, "I16", "int16", 2},
+    {DType::kI8, "I8", "int8", 1},
+    {DType::kU8, "U8", "uint8", 1},
+    {DType::kBool, "BOOL", "bool", 1},
 }};
 
 constexpr const DTypeRow& RowOf(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
 constexpr int SizeOf(DType dtype) { return RowOf(dtype).size; }
 constexpr std::string_view NameOf(DType dtype) { return RowOf(dtype).name; }
+constexpr std::string_view LongNameOf(DType dtype) { return RowOf(dtype).long_name; }
 
 constexpr std::optional<DType> DTypeFromName(std::string_view name) {
   for (const DTypeRow& row : kDTypes) {

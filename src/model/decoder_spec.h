@@ -1,5 +1,5 @@
-// DecoderSpec: a Mixture-of-Experts decoder as plain data. Every switch is orthogonal; none names a model family.
-// Not weights (model/decoder_weights.h) and not a computation (model/forward.h).
+// DecoderSpec: a Mixture-of-Experts decoder as plain data. Every switch is orthogonal; none names a
+// model family. Not weights (model/decoder_weights.h) and not a computation (model/forward.h).
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace expertile {
 
-// Rotary position embedding, rotate-half convention: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) over the two
-// halves of a head. The angle of pair j at position p is p * inv_freq[j].
+// Rotary position embedding, rotate-half convention: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin)
+// over the two halves of a head. The angle of pair j at position p is p * inv_freq[j].
 struct RopeSpec {
   std::vector<float> inv_freq;  // [D/2], any scaling (linear, YaRN) already applied
   float table_scale = 1.0f;     // multiplies both cos and sin (YaRN's attention factor)
@@ -21,6 +21,7 @@ enum class RouterScore {
 };
 
 struct RouterSpec {
+  int experts_per_token = 0;  // K
   RouterScore score = RouterScore::kSoftmaxThenTopK;
   bool normalize = false;  // kSoftmaxThenTopK only: divide the K weights by their sum
 };
@@ -37,8 +38,7 @@ struct GatedMlpSpec {
 };
 
 struct MoeSpec {
-  int num_experts = 0;        // E
-  int experts_per_token = 0;  // K
+  int num_experts = 0;            // E
   int64_t intermediate_size = 0;  // I
   RouterSpec router;
   GatedMlpSpec mlp;
@@ -59,11 +59,12 @@ struct DecoderSpec {
   int64_t max_positions = 0;
   float norm_epsilon = 1e-6f;
   RopeSpec rope;
-  bool query_key_norm = false;   // RMS norm over D of every query and key head, before RoPE
-  float attention_scale = 1.0f;  // multiplies query-key products
-  float embedding_scale = 1.0f;  // multiplies token embeddings
-  float residual_scale = 1.0f;   // multiplies both branches of a layer before they are added
-  float logits_scale = 1.0f;     // multiplies logits
+  bool query_key_norm = false;        // RMS norm over D of every query and key head, before RoPE
+  float attention_scale = 1.0f;       // multiplies query-key products
+  float embedding_scale = 1.0f;       // multiplies token embeddings
+  float residual_scale = 1.0f;        // multiplies both branches of a layer before they are added
+  float logits_scale = 1.0f;          // multiplies logits
+  bool tied_lm_head = false;          // the LM head is the embedding table
   int64_t mlp_intermediate_size = 0;  // of dense layers; 0 when there are none
   MoeSpec moe;
   std::vector<LayerSpec> layers;

@@ -1,0 +1,34 @@
+// The shape of a subcommand: it declares its flags on a CLI11 app and returns what to run once they
+// are parsed. Not the work itself: that is the library's.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "expertile/options.h"
+#include "expertile/result.h"
+
+namespace expertile::cli {
+
+// What a parsed subcommand does; its error becomes the program's one line on stderr.
+using CommandBody = std::function<Status()>;
+
+CommandBody AddRunCommand(CLI::App& app);
+CommandBody AddForwardCommand(CLI::App& app);
+CommandBody AddTokenizeCommand(CLI::App& app);
+CommandBody AddInspectCommand(CLI::App& app);
+CommandBody AddEvalCommand(CLI::App& app);
+CommandBody AddBenchCommand(CLI::App& app);
+
+// Declares the compile options (include/expertile/options.h), with dashes, on `app`.
+void AddCompileFlags(CLI::App& app, CompileOptions& options);
+
+// "none", "auto" or a number from 1; what the number may be at most depends on the model.
+Result<std::optional<int>> ParseNumNsp(const std::string& text);
+
+// Declares the positional MODEL.
+void AddModelArgument(CLI::App& app, std::string& model);
+
+}  // namespace expertile::cli

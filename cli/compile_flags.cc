@@ -1,0 +1,65 @@
+#include "cli/command.h"
+
+namespace expertile::cli {
+Result<std::optional<int>> ParseNumNsp(const std::string& text) {
+  if (text == "none") return std::nullopt;
+  if (text == "auto") return CompileOptions::kAutoNumNsp;
+  int value = 0;
+  if (!CLI::detail::lexical_cast(text, value) || value < 1) {
+    return tl::unexpected(
+        Error{ErrorCode::kInvalidArgument,
+              "num-nsp: " + text + ", expected none, auto, or 1 to the number of experts"});
+  }
+  return value;
+}
+
+void AddModelArgument(CLI::App& app, std::string& model) {
+  app.add_option("MODEL", model, "Checkpoint folder: config.json, *.safetensors, tokenizer.json")
+      ->required();
+}
+
+void AddCompileFlags(CLI::App& app, CompileOptions& options) {
+  const auto add = [&](const char* name, auto& value, const char* about) {
+    return app.add_option(name, value, about)->group("Compile options");
+  };
+  const auto add_flag = [&](const char* name, bool& value, const char* about) {
+    app.add_flag(name, value, about)->group("Compile options");
+  };
+  add("--target", options.target, "reference | cpu")->capture_default_str();
+  add("--dtype", options.dtype, "Arithmetic of matrix products: float32 | bfloat16")
+      ->capture_default_str();
+  add("--batch-size", options.batch_size, "Sequences of a session")->capture_default_str();
+  add("--prefill-seq-len", options.prefill_seq_len, "Prompt tokens per prefill step")
+      ->capture_default_str();
+  add("--ctx-len", options.ctx_len, "Positions of a sequence [4096, or what the model has]");
+  add("--num-cores", options.num_cores, "Workers [all processors]");
+  add("--num-devices", options.num_devices, "Devices")->capture_default_str();
+  app.add_option_function<std::string>(
+         "--moe-prefill-num-nsp",
+         [&options](const std::string& text) {
+           const auto num_nsp = ParseNumNsp(text);
+           if (!num_nsp)
+             throw CLI::ValidationError("--moe-prefill-num-nsp", num_nsp.error().message);
+           options.moe_prefill_num_nsp = *num_nsp;
+         },
+         "Expert groups that prefill in parallel: none | auto | 1 to E [none]")
+      ->group("Compile options");
+  add("--moe-prefill-packed-chunk-size", options.moe_prefill_packed_chunk_size,
+      "Rows of packed tokens per step")
+      ->capture_default_str();
+  add_flag("--mxfp6-matmul", options.mxfp6_matmul, "Weights in MXFP6");
+  add_flag("--mxint8-kv-cache", options.mxint8_kv_cache, "KV cache in MXINT8");
+  add("--prefill-only", options.prefill_only, "Only the prefill program: true | false");
+  add_flag("--enable-chunking", options.enable_chunking, "Chunked prefill program");
+  add_flag("--retain-full-kv", options.retain_full_kv, "Full-length KV cache in windowed layers");
+  add_flag("--skip-vision", options.skip_vision, "Leave the vision part out");
+  add_flag("--skip-lang", options.skip_lang, "Leave the language part out");
+  add("--height", options.height, "Image height, pixels");
+  add("--width", options.width, "Image width, pixels");
+  add_flag("--use-onnx-subfunctions", options.use_onnx_subfunctions,
+           "One ONNX function per distinct layer");
+  add("--compile-dir", options.compile_dir, "Where to put the program");
+  add("--cache-dir", options.cache_dir, "Compile cache");
+}
+
+}  // namespace expertile::cli

@@ -1,0 +1,67 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/input.h"
+#include "cli/progress.h"
+#include "expertile/evaluation.h"
+#include "expertile/tokenizer.h"
+
+namespace expertile::cli {
+namespace {
+
+struct Flags {
+  std::string model;
+  std::string text_file;
+  bool json = false;
+  CompileOptions options;
+};
+
+void Print(const Evaluation& evaluation, bool json) {
+  const double perplexity = std::exp(evaluation.mean_nll);
+  if (json) {  // NaN, where nothing was scored, becomes null
+    const nlohmann::ordered_json object{{"tokens", evaluation.tokens},
+                                        {"mean_nll", evaluation.mean_nll},
+                                        {"perplexity", perplexity},
+                                        {"tokens_per_second", evaluation.tokens_per_second}};
+    fmt::print("{}\n", object.dump());
+    return;
+  }
+  fmt::print("tokens             {}\n", evaluation.tokens);
+  fmt::print("mean NLL           {:.6f} nats per token\n", evaluation.mean_nll);
+  fmt::print("perplexity         {:.4f}\n", perplexity);
+  fmt::print("tokens per second  {:.1f}\n", evaluation.tokens_per_second);
+}
+
+Status Eval(const Flags& flags) {
+  EXPERTILE_ASSIGN(const std::string text, ReadFile(flags.text_file));
+  EXPERTILE_ASSIGN(const Model model, Model::Load(flags.model));
+  EXPERTILE_ASSIGN(const TextTokenizer tokenizer, TextTokenizer::Load(flags.model));
+  EXPERTILE_ASSIGN(const std::vector<int32_t> ids, tokenizer.Encode(text));
+  EXPERTILE_ASSIGN(const Program program, model.Compile(flags.options));
+  EXPERTILE_ASSIGN(Session session, program.NewSession());
+  Progress progress("evaluating");
+  EXPERTILE_ASSIGN(
+      const Evaluation evaluation,
+      Evaluate(session, ids, [&](int64_t done, int64_t total) { progress.Show(done, total); }));
+  progress.Clear();
+  Print(evaluation, flags.json);
+  return {};
+}
+
+}  // namespace
+
+CommandBody AddEvalCommand(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  AddModelArgument(app, flags->model);
+  app.add_option("--text-file", flags->text_file, "UTF-8 text to predict")->required();
+  app.add_flag("--json", flags->json,
+               "One JSON object: tokens, mean_nll, perplexity, tokens_per_second");
+  AddCompileFlags(app, flags->options);
+  return [flags] { return Eval(*flags); };
+}
+
+}  // namespace expertile::cli

@@ -1,0 +1,118 @@
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/input.h"
+#include "expertile/model.h"
+#include "expertile/moe_trace.h"
+#include "expertile/tensors.h"
+
+namespace expertile::cli {
+namespace {
+
+struct Flags {
+  std::string model;
+  std::string input_ids;
+  std::string output;
+  bool last_only = false;
+  bool dump_moe = false;
+  CompileOptions options;
+};
+
+template <typename T>
+OutputTensor TensorOf(std::string name, const std::vector<T>& values, std::vector<int64_t> shape) {
+  return {std::move(name), std::is_same_v<T, float> ? "F32" : "I32", std::move(shape),
+          std::as_bytes(std::span(values))};
+}
+
+// Collects what every MoE layer saw, chunk after chunk.
+class MoeDump : public MoeTrace {
+ public:
+  void Record(int layer, std::span<const float> moe_in, std::span<const int32_t> topk_ids,
+              std::span<const float> topk_weights, std::span<const float> moe_out) override {
+    Layer& dump = layers_[layer];
+    dump.moe_in.insert(dump.moe_in.end(), moe_in.begin(), moe_in.end());
+    dump.topk_ids.insert(dump.topk_ids.end(), topk_ids.begin(), topk_ids.end());
+    dump.topk_weights.insert(dump.topk_weights.end(), topk_weights.begin(), topk_weights.end());
+    dump.moe_out.insert(dump.moe_out.end(), moe_out.begin(), moe_out.end());
+  }
+
+  void AppendTo(std::vector<OutputTensor>& tensors, int64_t T) const {
+    for (const auto& [index, layer] : layers_) {
+      const std::string name = "layer." + std::to_string(index) + ".";
+      const auto width = [&](const auto& values) {
+        return static_cast<int64_t>(values.size()) / T;
+      };
+      tensors.push_back(TensorOf(name + "moe_in", layer.moe_in, {T, width(layer.moe_in)}));
+      tensors.push_back(TensorOf(name + "moe_out", layer.moe_out, {T, width(layer.moe_out)}));
+      tensors.push_back(TensorOf(name + "topk_ids", layer.topk_ids, {T, width(layer.topk_ids)}));
+      tensors.push_back(
+          TensorOf(name + "topk_weights", layer.topk_weights, {T, width(layer.topk_weights)}));
+    }
+  }
+
+ private:
+  struct Layer {
+    std::vector<float> moe_in;        // [T,H]
+    std::vector<int32_t> topk_ids;    // [T,K]
+    std::vector<float> topk_weights;  // [T,K]
+    std::vector<float> moe_out;       // [T,H]
+  };
+  std::map<int, Layer> layers_;
+};
+
+// argmax of every row of V; ties to the lower id.
+std::vector<int32_t> ArgmaxRows(std::span<const float> logits, int64_t V) {
+  std::vector<int32_t> argmax;
+  for (size_t start = 0; start < logits.size(); start += V) {
+    const auto row = logits.subspan(start, V);
+    argmax.push_back(static_cast<int32_t>(std::ranges::max_element(row) - row.begin()));
+  }
+  return argmax;
+}
+
+Status Forward(const Flags& flags) {
+  EXPERTILE_ASSIGN(const std::string text, ReadFile(flags.input_ids));
+  EXPERTILE_ASSIGN(const std::vector<int32_t> ids, ParseIds(text, flags.input_ids));
+  EXPERTILE_ASSIGN(const Model model, Model::Load(flags.model));
+  EXPERTILE_ASSIGN(const Program program, model.Compile(flags.options));
+  EXPERTILE_ASSIGN(Session session, program.NewSession());
+  MoeDump dump;
+  const Extension prompt{0, ids};
+  EXPERTILE_ASSIGN(
+      const std::vector<float> logits,
+      session.Prefill({&prompt, 1}, LogitsWanted::kAll, flags.dump_moe ? &dump : nullptr));
+  const auto T = static_cast<int64_t>(ids.size());
+  const int64_t V = model.description().vocab_size;
+  const std::vector<int32_t> argmax = ArgmaxRows(logits, V);
+  std::vector<OutputTensor> tensors;
+  tensors.push_back(TensorOf("logits", logits, {T, V}));
+  if (flags.last_only) {
+    tensors[0].shape = {1, V};
+    tensors[0].bytes = tensors[0].bytes.last(V * sizeof(float));
+  }
+  tensors.push_back(TensorOf("argmax", argmax, {T}));
+  if (flags.dump_moe) dump.AppendTo(tensors, T);
+  return WriteTensors(flags.output, tensors);
+}
+
+}  // namespace
+
+CommandBody AddForwardCommand(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  AddModelArgument(app, flags->model);
+  app.add_option("--input-ids", flags->input_ids, "File with a JSON list of token ids")->required();
+  app.add_option("--output,-o", flags->output,
+                 "Safetensors file to write: logits float32 [T,V], argmax int32 [T]")
+      ->required();
+  app.add_flag("--last-only", flags->last_only, "Write only the last token's logits, [1,V]");
+  app.add_flag("--dump-moe", flags->dump_moe,
+               "Add layer.<i>.moe_in, moe_out [T,H], topk_ids, topk_weights [T,K]");
+  AddCompileFlags(app, flags->options);
+  return [flags] { return Forward(*flags); };
+}
+
+}  // namespace expertile::cli

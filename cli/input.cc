@@ -1,0 +1,51 @@
+#include "cli/input.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+namespace expertile::cli {
+
+Result<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return tl::unexpected(Error{ErrorCode::kNotFound,
+                                fmt::format("{}: cannot open: {}", path, std::strerror(errno))});
+  }
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (file.bad())
+    return tl::unexpected(Error{ErrorCode::kIo, fmt::format("{}: cannot read", path)});
+  return text;
+}
+
+bool PrintNow(std::string_view text) {
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+         std::fflush(stdout) == 0;
+}
+
+Result<std::vector<int32_t>> ParseIds(const std::string& text, const std::string& source) {
+  const bool is_list = text.find('[') != std::string::npos;
+  const std::string list = is_list ? text : "[" + text + "]";
+  const auto json = nlohmann::json::parse(list, nullptr, /*allow_exceptions=*/false);
+  const auto bad = [&](const std::string& what) {
+    return tl::unexpected(Error{ErrorCode::kInvalidArgument, fmt::format("{}: {}", source, what)});
+  };
+  if (!json.is_array()) return bad("expected a JSON list of token ids");
+  std::vector<int32_t> ids;
+  ids.reserve(json.size());
+  for (const auto& item : json) {
+    if (!item.is_number_integer()) return bad(fmt::format("{} is not a token id", item.dump()));
+    const auto value = item.get<int64_t>();
+    if (value < 0 || value > INT32_MAX) return bad(fmt::format("{} is not a token id", value));
+    ids.push_back(static_cast<int32_t>(value));
+  }
+  return ids;
+}
+
+}  // namespace expertile::cli

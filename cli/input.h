@@ -1,0 +1,23 @@
+// Reading what a user hands to a command: files, lists of token ids.
+// Not checkpoints: the library opens those.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "expertile/result.h"
+
+namespace expertile::cli {
+
+// A whole file as it is; the error names it.
+Result<std::string> ReadFile(const std::string& path);
+
+// Writes `text` to standard output at once. False when nobody reads it any more.
+bool PrintNow(std::string_view text);
+
+// A JSON list of integers, its brackets optional; `source` names the input in errors.
+Result<std::vector<int32_t>> ParseIds(const std::string& text, const std::string& source);
+
+}  // namespace expertile::cli

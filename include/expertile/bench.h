@@ -1,0 +1,84 @@
+// Measuring: this machine's roof, one MoE layer, a whole model. Every figure comes with the roof
+// that bounds it. Not for verdicts: machines are noisy, compare medians of one run.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "expertile/model.h"
+#include "expertile/result.h"
+
+namespace expertile {
+
+// What this machine can do at most, measured with all workers at once.
+struct Roof {
+  std::string isa;
+  int workers = 0;
+  double float32_tflops = 0.0;      // 1e12 FLOP/s with operands in registers
+  double bfloat16_tflops = 0.0;     // of the format's fastest products on this ISA, float32 sums
+  std::optional<double> int8_tops;  // 1e12 op/s; none where the ISA has no int8 products
+  double read_gbs = 0.0;            // 1e9 bytes/s read from memory
+};
+
+// num_workers 0 = all processors. Takes a few seconds.
+Result<Roof> MeasureRoof(int num_workers);
+
+struct MoeShape {
+  std::string name;
+  int num_experts = 0;            // E
+  int experts_per_token = 0;      // K
+  int64_t hidden_size = 0;        // H
+  int64_t intermediate_size = 0;  // I
+};
+
+// "qwen3-30b-a3b", "gpt-oss-20b", "gpt-oss-120b", "granite-3b-a800m", or "E,K,H,I".
+Result<MoeShape> ParseMoeShape(const std::string& text);
+
+struct MoeBenchOptions {
+  MoeShape shape;
+  int64_t tokens = 512;             // T
+  std::optional<int> num_nsp;       // none = blocking off
+  int64_t packed_chunk_size = 256;  // P
+  std::string dtype = "float32";
+  double skew = 0.0;    // Zipf exponent of expert popularity; 0 = uniform
+  int num_workers = 0;  // 0 = all processors
+  int num_runs = 7;
+};
+
+struct MoeBenchResult {
+  std::string isa;
+  double seconds_median = 0.0;  // routing given logits to combined output
+  double tflops = 0.0;          // useful: 2 T K 3 H I
+  double bytes = 0.0;           // of the weights that the routing touches
+  double fraction_of_roof =
+      0.0;  // the larger of arithmetic and read time at the roof, over the time taken
+  bool is_bandwidth_bound = false;  // which of the two that is
+  double nsp_imbalance = 0.0;       // max / mean busy time of the NSPs; 1 when blocking is off
+  double padding_waste = 0.0;       // rows computed and thrown away, over rows computed
+  Roof roof;
+};
+
+Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options);
+
+struct ModelBenchOptions {
+  int64_t tokens = 512;
+  int64_t decode_tokens = 16;
+  int num_runs = 5;
+  CompileOptions compile;
+};
+
+struct ModelBenchResult {
+  std::string isa;
+  double prefill_seconds_median = 0.0;
+  double prefill_tokens_per_second = 0.0;
+  double prefill_tflops =
+      0.0;  // 2 FLOP per active matrix parameter and token, the LM head once, attention not counted
+  double decode_seconds_per_token_median = 0.0;
+  Roof roof;
+};
+
+Result<ModelBenchResult> BenchModel(const Model& model, const ModelBenchOptions& options);
+
+}  // namespace expertile

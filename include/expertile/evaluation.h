@@ -1,0 +1,30 @@
+// How well a model predicts a text: mean negative log-likelihood and perplexity.
+// Not for judging generated text.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "expertile/model.h"
+#include "expertile/result.h"
+
+namespace expertile {
+
+struct Evaluation {
+  int64_t tokens = 0;
+  int64_t scored_tokens = 0;  // all but the first of each window
+  double mean_nll = 0.0;      // nats per scored token; NaN when none was scored
+  double tokens_per_second = 0.0;
+};
+
+// Receives (done, total) tokens.
+using OnProgress = std::function<void(int64_t done, int64_t total)>;
+
+// Scores `token_ids` on sequence 0 of `session`, in windows of ctx_len tokens that do not overlap.
+// Every token but a window's first is scored by log-softmax in float64 of the logits at the token
+// before it.
+Result<Evaluation> Evaluate(Session& session, std::span<const int32_t> token_ids,
+                            const OnProgress& on_progress = nullptr);
+
+}  // namespace expertile

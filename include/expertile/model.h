@@ -1,0 +1,131 @@
+// Model, Program and Session: load a checkpoint, compile it for a target, run it.
+// Not text (tokenizer.h) and not the loop that generates it (generation.h).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "expertile/options.h"
+#include "expertile/result.h"
+
+namespace expertile {
+
+class Tokenizer;
+class MoeTrace;
+
+// What a checkpoint is, in the letters of the documentation.
+struct ModelDescription {
+  std::string model_type;
+  int num_layers = 0;
+  int num_moe_layers = 0;
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;  // H
+  int num_heads = 0;
+  int num_kv_heads = 0;
+  int64_t head_dim = 0;  // D
+  int64_t max_positions = 0;
+  int num_experts = 0;                // E
+  int experts_per_token = 0;          // K
+  int64_t moe_intermediate_size = 0;  // I
+  int64_t num_parameters = 0;
+  int64_t num_active_parameters = 0;   // read for one token: K of E experts
+  int64_t checkpoint_bytes = 0;        // of tensors on disk
+  std::string checkpoint_dtype;        // of most of them: "bfloat16"
+  std::vector<int32_t> end_token_ids;  // generation ends at any of them
+};
+
+// Which experts lie on an NSP: expert e on NSP e mod N, in slot e div N.
+struct NspPlacement {
+  int num_nsp = 0;                        // N
+  int local_experts = 0;                  // L, slots per NSP
+  std::vector<std::vector<int>> experts;  // [N][<= L], in slot order
+};
+
+// What the NSPs did during a session's prefill, summed over MoE layers; empty when blocking is off.
+struct NspLoad {
+  std::vector<int64_t> rows;         // [N], token rows handled
+  std::vector<double> busy_seconds;  // [N]
+};
+
+// Tokens that extend one sequence of a session.
+struct Extension {
+  int64_t sequence = 0;                // 0 <= sequence < batch_size
+  std::span<const int32_t> token_ids;  // not empty; 0 <= id < vocab_size
+};
+
+enum class LogitsWanted { kLast, kAll };
+
+class Session {
+ public:
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  // Extends the named sequences, each at most once in a call, by chunks of prefill_seq_len tokens.
+  // Returns the logits of each extension's last token [num_extensions, V], or of all tokens,
+  // extension by extension [sum of tokens, V]. Nothing is changed if a sequence would outgrow
+  // ctx_len. `trace` may be null.
+  Result<std::vector<float>> Prefill(std::span<const Extension> extensions,
+                                     LogitsWanted wanted = LogitsWanted::kLast,
+                                     MoeTrace* trace = nullptr);
+
+  // The same for one token per sequence, through the decode path. Returns [num_extensions, V].
+  Result<std::vector<float>> Decode(std::span<const Extension> extensions);
+
+  int64_t batch_size() const;
+  int64_t ctx_len() const;
+  int64_t prefill_seq_len() const;
+  int64_t length(int64_t sequence) const;  // tokens held
+  void Clear(int64_t sequence);            // forgets them
+  NspLoad nsp_load() const;
+
+ private:
+  friend class Program;
+  struct State;
+  explicit Session(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// A checkpoint compiled for one target and one set of shapes. Sessions share its weights and keep
+// it alive.
+class Program {
+ public:
+  Result<Session> NewSession() const;
+  const CompileOptions& options() const;  // as resolved: ctx_len, num_cores and num_nsp hold values
+  std::string isa() const;                // the instruction set of its kernels
+  std::optional<NspPlacement> placement() const;  // none when blocking is off
+
+ private:
+  friend class Model;
+  friend class Session;
+  struct State;
+  explicit Program(std::shared_ptr<const State> state);
+  std::shared_ptr<const State> state_;
+};
+
+// A checkpoint folder as the Hugging Face hub has them, opened: its files stay mapped while a Model
+// or Program lives.
+class Model {
+ public:
+  // Reads config.json and the tensors' headers; weights are read when a program is compiled.
+  static Result<Model> Load(const std::filesystem::path& folder);
+
+  const ModelDescription& description() const;
+  const std::filesystem::path& folder() const;
+  // Prepares the weights for options.target. Compiling again, with other options, is independent of
+  // this call.
+  Result<Program> Compile(const CompileOptions& options) const;
+  Result<NspPlacement> PlacementOn(int num_nsp) const;
+
+ private:
+  struct State;
+  explicit Model(std::shared_ptr<const State> state);
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace expertile

@@ -1,0 +1,101 @@
+// Qwen3-MoE: RMS-normed query and key heads, softmax-then-top-k routing, SiLU experts, dense layers
+// where the configuration says so. Source: transformers' modeling_qwen3_moe.py.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "model/config_fields.h"
+#include "model/family.h"
+#include "model/rope_config.h"
+#include "model/weight_binding.h"
+
+namespace expertile {
+namespace {
+
+Status ReadLayers(const JsonObject& config, int64_t num_layers, DecoderSpec& spec) {
+  EXPERTILE_ASSIGN(const std::vector<int64_t> mlp_only, config.GetIntList("mlp_only_layers"));
+  EXPERTILE_ASSIGN(const int64_t sparse_step,
+                   config.GetInt("decoder_sparse_step", 1, {1, kMaxLayers}));
+  EXPERTILE_ASSIGN(const bool windowed, config.GetBool("use_sliding_window", false));
+  EXPERTILE_ASSIGN(const int64_t window, config.GetInt("sliding_window", 4096, {1, kMaxDimension}));
+  for (int64_t i = 0; i < num_layers; ++i) {
+    LayerSpec layer;
+    layer.attention_window = windowed ? window : 0;
+    layer.is_moe = (i + 1) % sparse_step == 0 && std::ranges::find(mlp_only, i) == mlp_only.end();
+    spec.layers.push_back(layer);
+  }
+  return {};
+}
+
+Result<DecoderSpec> ReadConfig(const JsonObject& config) {
+  DecoderSpec spec;
+  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
+  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 10000.0));
+  spec.query_key_norm = true;
+  spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
+  EXPERTILE_RETURN_IF_ERROR(
+      ReadMoeShape(config, {"num_experts", "num_local_experts"}, "moe_intermediate_size", spec));
+  spec.moe.router.score = RouterScore::kSoftmaxThenTopK;
+  EXPERTILE_ASSIGN(spec.moe.router.normalize, config.GetBool("norm_topk_prob", false));
+  EXPERTILE_ASSIGN(spec.mlp_intermediate_size,
+                   config.GetInt("intermediate_size", 6144, {1, kMaxDimension}));
+  EXPERTILE_ASSIGN(const int64_t num_layers,
+                   config.GetInt("num_hidden_layers", kRequired, {1, kMaxLayers}));
+  EXPERTILE_RETURN_IF_ERROR(ReadLayers(config, num_layers, spec));
+  return spec;
+}
+
+Result<std::vector<ExpertView>> BindExperts(const DecoderSpec& spec,
+                                            const CheckpointTensors& tensors,
+                                            const std::string& prefix) {
+  const int64_t H = spec.hidden_size;
+  const int64_t I = spec.moe.intermediate_size;
+  const std::string fused = prefix + ".experts.gate_up_proj";
+  if (tensors.Find(fused) != nullptr) {
+    return BindFusedExperts(tensors, {.gate_up = fused, .down = prefix + ".experts.down_proj"},
+                            spec.moe.num_experts, I, H);
+  }
+  std::vector<ExpertView> experts;
+  for (int e = 0; e < spec.moe.num_experts; ++e) {
+    const std::string name = prefix + ".experts." + std::to_string(e);
+    EXPERTILE_ASSIGN(ExpertView expert, BindGatedMlp(tensors, name, I, H));
+    experts.push_back(std::move(expert));
+  }
+  return experts;
+}
+
+Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
+                               int index) {
+  const std::string name = "model.layers." + std::to_string(index) + ".";
+  LayerWeights layer;
+  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, name, layer));
+  if (!spec.layers[index].is_moe) {
+    EXPERTILE_ASSIGN(ExpertView mlp, BindGatedMlp(tensors, name + "mlp", spec.mlp_intermediate_size,
+                                                  spec.hidden_size));
+    layer.experts.push_back(std::move(mlp));
+    return layer;
+  }
+  EXPERTILE_ASSIGN(layer.router,
+                   BindLinear(tensors, name + "mlp.gate", spec.moe.num_experts, spec.hidden_size));
+  EXPERTILE_ASSIGN(layer.experts, BindExperts(spec, tensors, name + "mlp"));
+  return layer;
+}
+
+Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
+  DecoderWeights weights;
+  EXPERTILE_RETURN_IF_ERROR(BindEnds(spec, tensors, "model.", weights));
+  for (int i = 0; i < static_cast<int>(spec.layers.size()); ++i) {
+    EXPERTILE_ASSIGN(LayerWeights layer, BindLayer(spec, tensors, i));
+    weights.layers.push_back(std::move(layer));
+  }
+  return weights;
+}
+
+}  // namespace
+
+const Family kQwen3Moe = {"qwen3_moe", ReadConfig, BindWeights};
+
+}  // namespace expertile

@@ -1,0 +1,28 @@
+// A family: how one model_type's config.json and tensor names become a DecoderSpec and
+// DecoderWeights. Not a computation: a family adds no arithmetic, it sets switches
+// (docs/adding-a-family.md).
+#pragma once
+
+#include <string_view>
+
+#include "expertile/result.h"
+#include "formats/checkpoint_tensors.h"
+#include "formats/json.h"
+#include "model/decoder_spec.h"
+#include "model/decoder_weights.h"
+
+namespace expertile {
+
+struct Family {
+  std::string_view model_type;
+  Result<DecoderSpec> (*read_config)(const JsonObject& config);
+  // Finds every weight of `spec`; refuses one that is missing or has another shape.
+  Result<DecoderWeights> (*bind_weights)(const DecoderSpec& spec, const CheckpointTensors& tensors);
+};
+
+extern const Family kQwen3Moe;
+
+// The family that reads `model_type`; the error lists those there are.
+Result<const Family*> FamilyOf(std::string_view model_type);
+
+}  // namespace expertile

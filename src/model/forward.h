@@ -1,0 +1,70 @@
+// The forward pass, written once: embeddings, decoder layers, logits. It names no model family and
+// no target. Not the loop over tokens or chunks (runtime/).
+#pragma once
+
+#include <utility>
+
+#include "model/decoder.h"
+#include "model/decoder_spec.h"
+#include "model/ops.h"
+#include "model/step.h"
+
+namespace expertile {
+
+// x [T,H] (normed) -> the attention branch [T,H].
+template <Ops O>
+typename O::Tensor AttentionBranch(O& ops, const DecoderSpec& spec, int index,
+                                   const DecoderLayer<O>& layer,
+                                   const typename O::Rotation& rotation,
+                                   const typename O::Tensor& x) {
+  auto query = ops.Multiply(x, layer.query);  // [T, heads D]
+  auto key = ops.Multiply(x, layer.key);      // [T, kv_heads D]
+  auto value = ops.Multiply(x, layer.value);  // [T, kv_heads D]
+  if (layer.query_norm) query = ops.RmsNorm(query, *layer.query_norm, spec.norm_epsilon);
+  if (layer.key_norm) key = ops.RmsNorm(key, *layer.key_norm, spec.norm_epsilon);
+  query = ops.Rotate(std::move(query), rotation);
+  key = ops.Rotate(std::move(key), rotation);
+  const AttentionArgs args{index, spec.layers[index].attention_window, spec.attention_scale};
+  const auto mixed = ops.Attention(args, std::move(query), std::move(key), std::move(value),
+                                   layer.sinks ? &*layer.sinks : nullptr);  // [T, heads D]
+  return ops.Multiply(mixed, layer.output);
+}
+
+// x [T,H] (normed) -> the MoE branch, or a dense layer's MLP, [T,H].
+template <Ops O>
+typename O::Tensor MlpBranch(O& ops, const DecoderSpec& spec, int index,
+                             const DecoderLayer<O>& layer, const typename O::Tensor& x,
+                             MoeTrace* trace) {
+  if (!layer.router) return ops.GatedMlp(x, layer.experts, spec.moe.mlp);
+  const auto routing = ops.Route(x, *layer.router, spec.moe.router);
+  auto y = ops.Moe(x, routing, layer.experts, spec.moe.mlp);
+  if (trace != nullptr) {
+    trace->Record(index, ops.Values(x), ops.Ids(routing), ops.Weights(routing), ops.Values(y));
+  }
+  return y;
+}
+
+// Runs `step`, extending the KV cache that `ops` holds; returns the logits of step.logit_rows,
+// [R,V].
+template <Ops O>
+typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& decoder,
+                           const Step& step) {
+  ops.Begin(step);
+  auto hidden = ops.Scale(ops.Embed(decoder.embedding), spec.embedding_scale);  // [T,H]
+  const auto rotation = ops.RotationOf(spec.rope);
+  for (int i = 0; i < static_cast<int>(decoder.layers.size()); ++i) {
+    const DecoderLayer<O>& layer = decoder.layers[i];
+    const auto attention_in = ops.RmsNorm(hidden, layer.attention_norm, spec.norm_epsilon);
+    hidden = ops.AddScaled(std::move(hidden),
+                           AttentionBranch(ops, spec, i, layer, rotation, attention_in),
+                           spec.residual_scale);
+    const auto mlp_in = ops.RmsNorm(hidden, layer.mlp_norm, spec.norm_epsilon);
+    hidden = ops.AddScaled(std::move(hidden), MlpBranch(ops, spec, i, layer, mlp_in, step.trace),
+                           spec.residual_scale);
+  }
+  const auto last = ops.RmsNorm(ops.Rows(hidden, step.logit_rows), decoder.final_norm,
+                                spec.norm_epsilon);  // [R,H]
+  return ops.Scale(ops.Multiply(last, decoder.lm_head), spec.logits_scale);
+}
+
+}  // namespace expertile

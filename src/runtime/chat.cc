@@ -1,0 +1,69 @@
+// ChatTemplate: a checkpoint's chat template, found where transformers finds it, rendered by
+// jinja/.
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "expertile/tokenizer.h"
+#include "formats/json.h"
+#include "jinja/chat_template.h"
+
+namespace expertile {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A special token is a string, or an object whose "content" is one.
+Result<std::string> SpecialToken(const JsonObject& config, const char* name) {
+  if (!config.Has(name)) return std::string();
+  if (const auto text = config.GetString(name); text) return text;
+  EXPERTILE_ASSIGN(const JsonObject token, config.GetObject(name));
+  return token.GetString("content");
+}
+
+}  // namespace
+
+struct ChatTemplate::State {
+  jinja::Template program;
+  Json variables;  // bos_token and the like
+};
+
+ChatTemplate::ChatTemplate(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+Result<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& folder) {
+  Json variables = Json::object();
+  std::string source;
+  const auto config_path = folder / "tokenizer_config.json";
+  if (std::filesystem::exists(config_path)) {
+    EXPERTILE_ASSIGN(const JsonObject config, JsonObject::Read(config_path));
+    EXPERTILE_ASSIGN(source, config.GetString("chat_template", ""));
+    for (const char* name : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+      EXPERTILE_ASSIGN(std::string token, SpecialToken(config, name));
+      if (!token.empty()) variables[name] = std::move(token);
+    }
+  }
+  const auto template_path = folder / "chat_template.jinja";
+  if (std::filesystem::exists(template_path)) {
+    EXPERTILE_ASSIGN(source, ReadTextFile(template_path));
+  }
+  if (source.empty()) {
+    return NotFound("{}: no chat_template.jinja, and no chat_template in tokenizer_config.json",
+                    folder.string());
+  }
+  EXPERTILE_ASSIGN(jinja::Template program, jinja::Template::Parse(source));
+  return ChatTemplate(
+      std::make_shared<const State>(State{std::move(program), std::move(variables)}));
+}
+
+Result<std::string> ChatTemplate::Render(std::span<const ChatMessage> messages) const {
+  Json list = Json::array();
+  for (const ChatMessage& message : messages) {
+    list.push_back({{"role", message.role}, {"content", message.content}});
+  }
+  return jinja::RenderChat(state_->program, list, nullptr, /*add_generation_prompt=*/true,
+                           state_->variables);
+}
+
+}  // namespace expertile

@@ -1,0 +1,12 @@
+// A checkpoint's public description, counted from its spec and tensors.
+// Not its parsing (model/checkpoint.h).
+#pragma once
+
+#include "expertile/model.h"
+#include "model/checkpoint.h"
+
+namespace expertile {
+
+ModelDescription Describe(const Checkpoint& checkpoint);
+
+}  // namespace expertile

@@ -1,0 +1,111 @@
+// Model and Program: a checkpoint described, its options resolved, its weights prepared for a
+// target.
+#include "expertile/model.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "dispatch/placement.h"
+#include "runtime/describe.h"
+#include "runtime/session_state.h"
+#include "targets/open_target.h"
+
+namespace expertile {
+namespace {
+
+constexpr int64_t kDefaultCtxLen = 4096;
+
+// Processors that this process may run on: fewer than the machine's in a container or under
+// taskset.
+int NumUsableProcessors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+// Replaces every "default" and "auto" of checked options by the value that it stands for.
+Result<CompileOptions> Resolve(CompileOptions options, const DecoderSpec& spec) {
+  if (!options.ctx_len) options.ctx_len = std::min(kDefaultCtxLen, spec.max_positions);
+  if (*options.ctx_len > spec.max_positions) {
+    return InvalidArgument("ctx_len: {}, the model has {} positions", *options.ctx_len,
+                           spec.max_positions);
+  }
+  if (options.num_cores == 0) options.num_cores = NumUsableProcessors();
+  if (options.moe_prefill_num_nsp == CompileOptions::kAutoNumNsp) {
+    options.moe_prefill_num_nsp = std::min(options.num_cores, spec.moe.num_experts);
+  }
+  if (options.moe_prefill_num_nsp) {
+    EXPERTILE_RETURN_IF_ERROR(
+        Placement::Create(spec.moe.num_experts, *options.moe_prefill_num_nsp));
+  }
+  return options;
+}
+
+TargetOptions TargetOptionsOf(const CompileOptions& options) {
+  return {
+      .compute = options.dtype == "bfloat16" ? DType::kBF16 : DType::kF32,
+      .blocking = {options.moe_prefill_num_nsp.value_or(0), options.moe_prefill_packed_chunk_size},
+      .num_workers = options.num_cores,
+      .batch_size = options.batch_size,
+      .ctx_len = *options.ctx_len};
+}
+
+Result<NspPlacement> PlacementOf(int num_experts, int num_nsp) {
+  EXPERTILE_ASSIGN(const Placement placement, Placement::Create(num_experts, num_nsp));
+  NspPlacement lists{num_nsp, placement.local_experts(), {}};
+  lists.experts.resize(num_nsp);
+  for (int expert = 0; expert < num_experts; ++expert) {
+    lists.experts[placement.NspOf(expert)].push_back(expert);
+  }
+  return lists;
+}
+
+}  // namespace
+
+Model::Model(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+Result<Model> Model::Load(const std::filesystem::path& folder) {
+  EXPERTILE_ASSIGN(auto checkpoint, LoadCheckpoint(folder));
+  auto description = Describe(*checkpoint);
+  return Model(std::make_shared<const State>(State{std::move(checkpoint), std::move(description)}));
+}
+
+const ModelDescription& Model::description() const { return state_->description; }
+const std::filesystem::path& Model::folder() const { return state_->checkpoint->folder; }
+
+Result<NspPlacement> Model::PlacementOn(int num_nsp) const {
+  return PlacementOf(state_->checkpoint->spec.moe.num_experts, num_nsp);
+}
+
+Result<Program> Model::Compile(const CompileOptions& options) const {
+  EXPERTILE_RETURN_IF_ERROR(CheckOptions(options));
+  EXPERTILE_ASSIGN(CompileOptions resolved, Resolve(options, state_->checkpoint->spec));
+  EXPERTILE_ASSIGN(auto target,
+                   OpenTarget(resolved.target, *state_->checkpoint, TargetOptionsOf(resolved)));
+  return Program(std::make_shared<const Program::State>(
+      Program::State{state_->checkpoint, std::move(resolved), std::move(target)}));
+}
+
+Program::Program(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+const CompileOptions& Program::options() const { return state_->options; }
+
+std::string Program::isa() const { return std::string(state_->target->isa()); }
+
+std::optional<NspPlacement> Program::placement() const {
+  if (!state_->options.moe_prefill_num_nsp) return std::nullopt;
+  return PlacementOf(state_->checkpoint->spec.moe.num_experts, *state_->options.moe_prefill_num_nsp)
+      .value();
+}
+
+Result<Session> Program::NewSession() const {
+  EXPERTILE_ASSIGN(auto target, state_->target->NewSession());
+  return Session(std::make_unique<Session::State>(Session::State{
+      state_, std::move(target), std::vector<int64_t>(state_->options.batch_size, 0)}));
+}
+
+}  // namespace expertile

@@ -1,0 +1,68 @@
+// Checks compile options against their ranges and against what the targets of this build can do.
+#include "expertile/options.h"
+
+#include <string_view>
+
+#include "base/error.h"
+
+namespace expertile {
+namespace {
+
+Status CheckAtLeastOne(std::string_view name, int64_t value) {
+  if (value < 1) return InvalidArgument("{}: {}, expected 1 or more", name, value);
+  return {};
+}
+
+// An option that no target of this build honours is refused, never ignored.
+Status RefuseUnhonoured(const CompileOptions& options) {
+  const struct {
+    std::string_view name;
+    bool given;
+  } unhonoured[] = {
+      {"num_devices", options.num_devices != 1},
+      {"mxfp6_matmul", options.mxfp6_matmul},
+      {"mxint8_kv_cache", options.mxint8_kv_cache},
+      {"prefill_only", options.prefill_only.has_value()},
+      {"enable_chunking", options.enable_chunking},
+      {"retain_full_kv", options.retain_full_kv},
+      {"skip_vision", options.skip_vision},
+      {"skip_lang", options.skip_lang},
+      {"height", options.height.has_value()},
+      {"width", options.width.has_value()},
+      {"use_onnx_subfunctions", options.use_onnx_subfunctions},
+      {"compile_dir", !options.compile_dir.empty()},
+      {"cache_dir", !options.cache_dir.empty()},
+  };
+  for (const auto& option : unhonoured) {
+    if (option.given) {
+      return Unsupported("{}: the target {} does not have this option", option.name,
+                         options.target);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status CheckOptions(const CompileOptions& options) {
+  if (options.target != "reference" && options.target != "cpu") {
+    return InvalidArgument("target: {}, expected reference or cpu", options.target);
+  }
+  if (options.dtype != "float32" && options.dtype != "bfloat16") {
+    return InvalidArgument("dtype: {}, expected float32 or bfloat16", options.dtype);
+  }
+  if (options.dtype == "bfloat16" && options.target == "reference") {
+    return InvalidArgument("dtype: bfloat16, the target reference computes in float32 only");
+  }
+  EXPERTILE_RETURN_IF_ERROR(CheckAtLeastOne("batch_size", options.batch_size));
+  EXPERTILE_RETURN_IF_ERROR(CheckAtLeastOne("prefill_seq_len", options.prefill_seq_len));
+  EXPERTILE_RETURN_IF_ERROR(
+      CheckAtLeastOne("moe_prefill_packed_chunk_size", options.moe_prefill_packed_chunk_size));
+  if (options.ctx_len) EXPERTILE_RETURN_IF_ERROR(CheckAtLeastOne("ctx_len", *options.ctx_len));
+  if (options.num_cores < 0) {
+    return InvalidArgument("num_cores: {}, expected 1 or more, or 0 for all", options.num_cores);
+  }
+  return RefuseUnhonoured(options);
+}
+
+}  // namespace expertile

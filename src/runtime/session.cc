@@ -1,0 +1,139 @@
+// Session: extends sequences by steps of at most prefill_seq_len tokens each.
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "runtime/session_state.h"
+
+namespace expertile {
+namespace {
+
+// The rows of one step, and where each row's logits go.
+struct StepRows {
+  std::vector<int32_t> token_ids;     // [T]
+  std::vector<int32_t> sequences;     // [T]
+  std::vector<int32_t> positions;     // [T]
+  std::vector<int32_t> logit_rows;    // [R]
+  std::vector<int64_t> destinations;  // [R], rows of the caller's logits
+};
+
+// The next at most `limit` tokens of every extension after the first `done`. Those of extension i
+// go to the logits' row first_row[i] and on, or, if only the last is wanted, to row i.
+StepRows RowsOf(std::span<const Extension> extensions, std::span<const int64_t> first_positions,
+                int64_t done, int64_t limit, LogitsWanted wanted) {
+  StepRows rows;
+  int64_t first_row = 0;
+  for (size_t i = 0; i < extensions.size(); ++i) {
+    const auto count = static_cast<int64_t>(extensions[i].token_ids.size());
+    for (int64_t j = done; j < std::min(done + limit, count); ++j) {
+      const auto row = static_cast<int32_t>(rows.token_ids.size());
+      rows.token_ids.push_back(extensions[i].token_ids[j]);
+      rows.sequences.push_back(static_cast<int32_t>(extensions[i].sequence));
+      rows.positions.push_back(static_cast<int32_t>(first_positions[i] + j));
+      if (wanted == LogitsWanted::kAll || j == count - 1) {
+        rows.logit_rows.push_back(row);
+        rows.destinations.push_back(wanted == LogitsWanted::kAll ? first_row + j
+                                                                 : static_cast<int64_t>(i));
+      }
+    }
+    first_row += count;
+  }
+  return rows;
+}
+
+Status CheckExtensions(std::span<const Extension> extensions, std::span<const int64_t> lengths,
+                       int64_t ctx_len, int64_t vocab_size) {
+  std::vector<bool> named(lengths.size(), false);
+  for (const Extension& extension : extensions) {
+    const int64_t sequence = extension.sequence;
+    if (sequence < 0 || sequence >= static_cast<int64_t>(lengths.size())) {
+      return InvalidArgument("sequence {}: batch_size is {}", sequence, lengths.size());
+    }
+    if (named[sequence])
+      return InvalidArgument("sequence {}: extended twice in one call", sequence);
+    named[sequence] = true;
+    if (extension.token_ids.empty()) return InvalidArgument("sequence {}: no tokens", sequence);
+    const auto length = lengths[sequence] + static_cast<int64_t>(extension.token_ids.size());
+    if (length > ctx_len) {
+      return InvalidArgument("prompt: {} tokens, ctx_len is {}", length, ctx_len);
+    }
+    for (const int32_t id : extension.token_ids) {
+      if (id < 0 || id >= vocab_size) {
+        return InvalidArgument("token id {}: the vocabulary has {} tokens", id, vocab_size);
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<float>> Session::State::Extend(std::span<const Extension> extensions,
+                                                  StepKind kind, int64_t step_limit,
+                                                  LogitsWanted wanted, MoeTrace* trace) {
+  const int64_t V = program->checkpoint->spec.vocab_size;
+  EXPERTILE_RETURN_IF_ERROR(CheckExtensions(extensions, lengths, *program->options.ctx_len, V));
+  int64_t longest = 0;
+  int64_t total = 0;
+  std::vector<int64_t> first_positions;
+  for (const Extension& extension : extensions) {
+    const auto count = static_cast<int64_t>(extension.token_ids.size());
+    longest = std::max(longest, count);
+    total += count;
+    first_positions.push_back(lengths[extension.sequence]);
+  }
+  const int64_t num_rows =
+      wanted == LogitsWanted::kAll ? total : static_cast<int64_t>(extensions.size());
+  std::vector<float> logits(num_rows * V);
+  std::vector<float> step_logits;
+  for (int64_t done = 0; done < longest; done += step_limit) {
+    const StepRows rows = RowsOf(extensions, first_positions, done, step_limit, wanted);
+    step_logits.resize(rows.logit_rows.size() * V);
+    const Step step{kind, rows.token_ids, rows.sequences, rows.positions, rows.logit_rows, trace};
+    EXPERTILE_RETURN_IF_ERROR(target->Run(step, step_logits));
+    for (size_t r = 0; r < rows.destinations.size(); ++r) {
+      std::copy_n(step_logits.begin() + r * V, V, logits.begin() + rows.destinations[r] * V);
+    }
+  }
+  for (const Extension& extension : extensions) {
+    lengths[extension.sequence] += static_cast<int64_t>(extension.token_ids.size());
+  }
+  return logits;
+}
+
+Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+Result<std::vector<float>> Session::Prefill(std::span<const Extension> extensions,
+                                            LogitsWanted wanted, MoeTrace* trace) {
+  return state_->Extend(extensions, StepKind::kPrefill, prefill_seq_len(), wanted, trace);
+}
+
+Result<std::vector<float>> Session::Decode(std::span<const Extension> extensions) {
+  for (const Extension& extension : extensions) {
+    if (extension.token_ids.size() != 1) {
+      return InvalidArgument("sequence {}: {} tokens, decode takes one", extension.sequence,
+                             extension.token_ids.size());
+    }
+  }
+  return state_->Extend(extensions, StepKind::kDecode, 1, LogitsWanted::kLast, nullptr);
+}
+
+int64_t Session::batch_size() const { return static_cast<int64_t>(state_->lengths.size()); }
+
+int64_t Session::ctx_len() const { return *state_->program->options.ctx_len; }
+
+int64_t Session::prefill_seq_len() const { return state_->program->options.prefill_seq_len; }
+
+int64_t Session::length(int64_t sequence) const { return state_->lengths[sequence]; }
+
+void Session::Clear(int64_t sequence) { state_->lengths[sequence] = 0; }
+
+NspLoad Session::nsp_load() const {
+  const NspStatistics& statistics = state_->target->nsp_statistics();
+  return {statistics.rows, statistics.busy_seconds};
+}
+
+}  // namespace expertile

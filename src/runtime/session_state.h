@@ -1,0 +1,35 @@
+// What is behind the public Model, Program and Session.
+// Not public: include/expertile/model.h is.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "expertile/model.h"
+#include "model/checkpoint.h"
+#include "targets/target.h"
+
+namespace expertile {
+
+struct Model::State {
+  std::shared_ptr<const Checkpoint> checkpoint;
+  ModelDescription description;
+};
+
+struct Program::State {
+  std::shared_ptr<const Checkpoint> checkpoint;  // the embedding is read from its mapped files
+  CompileOptions options;
+  std::unique_ptr<TargetProgram> target;
+};
+
+struct Session::State {
+  std::shared_ptr<const Program::State> program;
+  std::unique_ptr<TargetSession> target;
+  std::vector<int64_t> lengths;  // [batch_size], tokens in the cache
+
+  // Runs the extensions in steps of at most `step_limit` tokens of each.
+  Result<std::vector<float>> Extend(std::span<const Extension> extensions, StepKind kind,
+                                    int64_t step_limit, LogitsWanted wanted, MoeTrace* trace);
+};
+
+}  // namespace expertile

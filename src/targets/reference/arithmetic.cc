@@ -1,0 +1,40 @@
+#include "targets/reference/arithmetic.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace expertile::reference {
+
+float Dot(std::span<const float> a, std::span<const float> b) {
+  double sums[4] = {0.0, 0.0, 0.0, 0.0};
+  for (size_t k = 0; k < a.size(); ++k) {
+    sums[k % 4] += static_cast<double>(a[k]) * static_cast<double>(b[k]);
+  }
+  return static_cast<float>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+void MultiplyRow(std::span<const float> x, const Linear& linear, std::span<float> y) {
+  for (int64_t out = 0; out < linear.weight.rows; ++out) {
+    y[out] = Dot(x, linear.weight.Row(out)) + (linear.bias.empty() ? 0.0f : linear.bias[out]);
+  }
+}
+
+float Activate(float gate, float up, const GatedMlpSpec& spec) {
+  if (spec.activation == GatedActivation::kSilu) return gate / (1.0f + std::exp(-gate)) * up;
+  const float clamped_gate = std::min(gate, spec.limit);
+  const float clamped_up = std::clamp(up, -spec.limit, spec.limit);
+  return (clamped_up + 1.0f) * clamped_gate / (1.0f + std::exp(-spec.alpha * clamped_gate));
+}
+
+void ExpertRow(std::span<const float> x, const Expert& expert, const GatedMlpSpec& spec,
+               std::span<float> y) {
+  const auto intermediate_size = static_cast<size_t>(expert.gate.weight.rows);
+  Vector gate(intermediate_size);
+  Vector up(intermediate_size);
+  MultiplyRow(x, expert.gate, gate);
+  MultiplyRow(x, expert.up, up);
+  for (size_t i = 0; i < intermediate_size; ++i) gate[i] = Activate(gate[i], up[i], spec);
+  MultiplyRow(gate, expert.down, y);
+}
+
+}  // namespace expertile::reference

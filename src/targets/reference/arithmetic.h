@@ -1,0 +1,25 @@
+// The reference target's products and expert MLP on single rows.
+// Not for whole tensors: reference_ops.h loops over rows.
+#pragma once
+
+#include <span>
+
+#include "model/decoder_spec.h"
+#include "targets/reference/tensor.h"
+
+namespace expertile::reference {
+
+// sum_k a[k] b[k] in float64, four interleaved sums: one order whatever else is computed.
+float Dot(std::span<const float> a, std::span<const float> b);
+
+// y[o] = sum_k x[k] weight[o,k] + bias[o].
+void MultiplyRow(std::span<const float> x, const Linear& linear, std::span<float> y);
+
+// act(gate) combined with up (GatedActivation), one element.
+float Activate(float gate, float up, const GatedMlpSpec& spec);
+
+// y [H] = down(act(gate(x), up(x))).
+void ExpertRow(std::span<const float> x, const Expert& expert, const GatedMlpSpec& spec,
+               std::span<float> y);
+
+}  // namespace expertile::reference

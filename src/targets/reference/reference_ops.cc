@@ -1,0 +1,173 @@
+#include "targets/reference/reference_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "targets/reference/arithmetic.h"
+#include "targets/router.h"
+
+namespace expertile::reference {
+
+Result<ReferenceOps> ReferenceOps::Create(const DecoderSpec& spec, const Context& context) {
+  const KvShape shape{static_cast<int>(spec.layers.size()), context.options.batch_size,
+                      spec.num_kv_heads, context.options.ctx_len, spec.head_dim};
+  EXPERTILE_ASSIGN(auto cache, KvCache<float>::Create(shape));
+  ReferenceOps ops(context, std::move(cache));
+  ops.statistics_.rows.resize(context.options.blocking.num_nsp);
+  ops.statistics_.busy_seconds.resize(context.options.blocking.num_nsp);
+  return ops;
+}
+
+Tensor ReferenceOps::Embed(const Embedding& table) const {
+  Tensor hidden = Tensor::Zeros(step_->num_tokens(), table.cols);
+  for (int64_t t = 0; t < hidden.rows; ++t) table.ReadRow(step_->token_ids[t], hidden.Row(t));
+  return hidden;
+}
+
+// The angle is rounded to float before cos and sin, as checkpoints' own framework computes it.
+Rotation ReferenceOps::RotationOf(const RopeSpec& rope) const {
+  const auto num_pairs = static_cast<int64_t>(rope.inv_freq.size());
+  Rotation rotation{Tensor::Zeros(step_->num_tokens(), num_pairs),
+                    Tensor::Zeros(step_->num_tokens(), num_pairs)};
+  for (int64_t t = 0; t < step_->num_tokens(); ++t) {
+    for (int64_t j = 0; j < num_pairs; ++j) {
+      const float angle = static_cast<float>(step_->positions[t]) * rope.inv_freq[j];
+      rotation.cos.Row(t)[j] = std::cos(angle) * rope.table_scale;
+      rotation.sin.Row(t)[j] = std::sin(angle) * rope.table_scale;
+    }
+  }
+  return rotation;
+}
+
+Tensor ReferenceOps::Scale(Tensor x, float scale) const {
+  for (float& value : x.values) value *= scale;
+  return x;
+}
+
+Tensor ReferenceOps::AddScaled(Tensor x, const Tensor& y, float scale) const {
+  for (size_t i = 0; i < x.values.size(); ++i) x.values[i] += y.values[i] * scale;
+  return x;
+}
+
+Tensor ReferenceOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) const {
+  Tensor y = x;
+  const size_t size = weight.size();
+  for (size_t start = 0; start < y.values.size(); start += size) {
+    const std::span<float> group(y.values.data() + start, size);
+    const double mean_square = Dot(group, group) / static_cast<double>(size);
+    const auto inverse = static_cast<float>(1.0 / std::sqrt(mean_square + epsilon));
+    for (size_t i = 0; i < size; ++i) group[i] = group[i] * inverse * weight[i];
+  }
+  return y;
+}
+
+Tensor ReferenceOps::Multiply(const Tensor& x, const Linear& linear) const {
+  Tensor y = Tensor::Zeros(x.rows, linear.weight.rows);
+  pool().ForEach(x.rows, [&](int64_t row, int) { MultiplyRow(x.Row(row), linear, y.Row(row)); });
+  return y;
+}
+
+Tensor ReferenceOps::Rotate(Tensor x, const Rotation& rotation) const {
+  const int64_t half = rotation.cos.width;
+  for (int64_t t = 0; t < x.rows; ++t) {
+    const auto cos = rotation.cos.Row(t);
+    const auto sin = rotation.sin.Row(t);
+    for (int64_t head = 0; head < x.width; head += 2 * half) {
+      const auto first = x.Row(t).subspan(head, half);
+      const auto second = x.Row(t).subspan(head + half, half);
+      for (int64_t j = 0; j < half; ++j) {
+        const float x1 = first[j];
+        const float x2 = second[j];
+        first[j] = x1 * cos[j] - x2 * sin[j];
+        second[j] = x2 * cos[j] + x1 * sin[j];
+      }
+    }
+  }
+  return x;
+}
+
+namespace {
+
+// One query head over the keys [begin, end) of its sequence: softmax(q k^T scale) v, with an
+// optional sink logit that joins the softmax's sum only. `keys`, `values` are [ctx_len, D]; `mixed`
+// is [D].
+void AttendHead(std::span<const float> query, const float* keys, const float* values, int64_t begin,
+                int64_t end, float scale, const float* sink, std::span<float> mixed) {
+  const size_t head_dim = query.size();
+  Vector scores(end - begin);
+  float largest = sink != nullptr ? *sink : -std::numeric_limits<float>::infinity();
+  for (int64_t key = begin; key < end; ++key) {
+    scores[key - begin] = Dot(query, {keys + key * head_dim, head_dim}) * scale;
+    largest = std::max(largest, scores[key - begin]);
+  }
+  double sum = sink != nullptr ? std::exp(*sink - largest) : 0.0;
+  std::vector<double> weighted(head_dim, 0.0);
+  for (int64_t key = begin; key < end; ++key) {
+    const double probability = std::exp(scores[key - begin] - largest);
+    sum += probability;
+    for (size_t i = 0; i < head_dim; ++i) weighted[i] += probability * values[key * head_dim + i];
+  }
+  for (size_t i = 0; i < head_dim; ++i) mixed[i] = static_cast<float>(weighted[i] / sum);
+}
+
+}  // namespace
+
+Tensor ReferenceOps::Attention(const AttentionArgs& args, Tensor query, Tensor key, Tensor value,
+                               const Vector* sinks) {
+  const auto head_dim = static_cast<int64_t>(cache_.shape().head_dim);
+  const int num_kv_heads = cache_.shape().num_kv_heads;
+  const int64_t num_heads = query.width / head_dim;
+  for (int64_t t = 0; t < query.rows; ++t) {
+    for (int head = 0; head < num_kv_heads; ++head) {
+      const int64_t at = step_->positions[t] * head_dim;
+      const auto slice = [&](const Tensor& x) {
+        return x.Row(t).subspan(head * head_dim, head_dim);
+      };
+      std::ranges::copy(slice(key), cache_.Keys(args.layer, step_->sequences[t], head) + at);
+      std::ranges::copy(slice(value), cache_.Values(args.layer, step_->sequences[t], head) + at);
+    }
+  }
+  Tensor mixed = Tensor::Zeros(query.rows, query.width);
+  pool().ForEach(query.rows * num_heads, [&](int64_t piece, int) {
+    const int64_t t = piece / num_heads;
+    const int64_t head = piece % num_heads;
+    const auto kv_head = static_cast<int>(head * num_kv_heads / num_heads);
+    const int64_t end = step_->positions[t] + 1;
+    const int64_t begin = args.window == 0 ? 0 : std::max<int64_t>(0, end - args.window);
+    AttendHead(query.Row(t).subspan(head * head_dim, head_dim),
+               cache_.Keys(args.layer, step_->sequences[t], kv_head),
+               cache_.Values(args.layer, step_->sequences[t], kv_head), begin, end, args.scale,
+               sinks != nullptr ? &(*sinks)[head] : nullptr,
+               mixed.Row(t).subspan(head * head_dim, head_dim));
+  });
+  return mixed;
+}
+
+Routing ReferenceOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec) const {
+  Tensor logits = Multiply(x, router);  // [T,E]
+  const int K = spec.experts_per_token;
+  Routing routing{K, std::vector<int32_t>(x.rows * K), Vector(x.rows * K)};
+  for (int64_t t = 0; t < x.rows; ++t) {
+    SelectExperts(logits.Row(t), spec, std::span(routing.ids).subspan(t * K, K),
+                  std::span(routing.weights).subspan(t * K, K));
+  }
+  return routing;
+}
+
+Tensor ReferenceOps::GatedMlp(const Tensor& x, const Experts& experts,
+                              const GatedMlpSpec& spec) const {
+  Tensor y = Tensor::Zeros(x.rows, x.width);
+  pool().ForEach(x.rows, [&](int64_t t, int) { ExpertRow(x.Row(t), experts[0], spec, y.Row(t)); });
+  return y;
+}
+
+Tensor ReferenceOps::Rows(const Tensor& x, std::span<const int32_t> rows) const {
+  Tensor y = Tensor::Zeros(static_cast<int64_t>(rows.size()), x.width);
+  for (int64_t row = 0; row < y.rows; ++row)
+    std::ranges::copy(x.Row(rows[row]), y.Row(row).begin());
+  return y;
+}
+
+}  // namespace expertile::reference

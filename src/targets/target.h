@@ -1,0 +1,52 @@
+// What the runtime sees of a target: a program (prepared weights) that opens sessions (KV cache,
+// activations). Not the computation: that is the target's Ops under model/forward.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/dtype.h"
+#include "expertile/result.h"
+#include "model/step.h"
+
+namespace expertile {
+
+struct MoeBlocking {
+  int num_nsp = 0;                  // N; 0 = blocking off: one expert after another
+  int64_t packed_chunk_size = 256;  // P >= 1
+};
+
+struct TargetOptions {
+  DType compute = DType::kF32;  // the arithmetic of matrix products: kF32 or kBF16
+  MoeBlocking blocking;
+  int num_workers = 1;
+  int64_t batch_size = 1;  // sequences of a session
+  int64_t ctx_len = 0;     // positions of a sequence
+};
+
+// What the NSPs did in the prefill steps of a session, summed over its MoE layers; empty when
+// blocking is off.
+struct NspStatistics {
+  std::vector<int64_t> rows;         // [N], token rows handled
+  std::vector<double> busy_seconds;  // [N]
+};
+
+class TargetSession {
+ public:
+  virtual ~TargetSession() = default;
+  // Runs one step; `logits` [R,V] receives the rows that step.logit_rows names.
+  virtual Status Run(const Step& step, std::span<float> logits) = 0;
+  virtual const NspStatistics& nsp_statistics() const = 0;
+};
+
+class TargetProgram {
+ public:
+  virtual ~TargetProgram() = default;
+  virtual Result<std::unique_ptr<TargetSession>> NewSession() const = 0;
+  virtual std::string_view isa() const = 0;  // the instruction set that its kernels use
+};
+
+}  // namespace expertile

@@ -1,0 +1,24 @@
+// Every bound that a test holds floating-point results to, with its reason.
+// Not for bit-identity: where DESIGN promises one answer, tests compare bits.
+#pragma once
+
+namespace expertile::tolerances {
+
+// Relative L2 of logits, and of a MoE block, in float32 against transformers in float32. Both sum
+// products of a few hundred to a few thousand terms in different orders: sqrt(n) 2^-24 is about
+// 2e-6 for n = 1000, and five times that still tells a wrong formula (1e-3 and more) from rounding.
+inline constexpr double kFloat32RelativeL2 = 1e-5;
+
+// Mean negative log-likelihood in nats, float32: an error of logits of relative 1e-6 at a size of
+// about 10.
+inline constexpr double kFloat32MeanNll = 1e-5;
+
+// Two logits closer than this may swap places between float32 implementations.
+inline constexpr double kArgmaxGap = 1e-4;
+
+// Relative L2 of logits in bfloat16 arithmetic against float32. Every activation is rounded to 8
+// bits (2^-9 relative) as it enters a product; over four layers of attention and experts such
+// errors add up to about a percent.
+inline constexpr double kBFloat16RelativeL2 = 3e-2;
+
+}  // namespace expertile::tolerances
