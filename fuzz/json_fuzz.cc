@@ -1,4 +1,5 @@
 // Hostile configuration files: every field read as every type, as model/families/ do.
+#include <cstdint>
 #include <string>
 
 #include "formats/json.h"

@@ -1,7 +1,9 @@
 // Hostile safetensors bytes: whatever opens must be readable to its last byte.
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <vector>
 
-#include "base/error.h"
 #include "formats/matrix_view.h"
 #include "formats/safetensors.h"
 
@@ -17,7 +19,7 @@ void ReadCorners(const MatrixView& matrix) {
   std::vector<float> row(static_cast<size_t>(matrix.cols));
   matrix.ReadRow(matrix.rows - 1, row);
   if (const auto odd = matrix.Rows(1, matrix.rows / 2, 2); odd && odd->rows > 0) {
-    odd->Transposed().At(matrix.cols - 1, odd->rows - 1);
+    sink = odd->Transposed().At(matrix.cols - 1, odd->rows - 1);
   }
 }
 
@@ -25,7 +27,7 @@ void ReadTensor(const TensorView& tensor) {
   if (static_cast<size_t>(tensor.num_elements()) * SizeOf(tensor.dtype) != tensor.bytes.size()) {
     __builtin_trap();
   }
-  if (!tensor.bytes.empty()) sink = std::to_integer<float>(tensor.bytes.back());
+  if (!tensor.bytes.empty()) sink = std::to_integer<uint8_t>(tensor.bytes.back());
   if (const auto matrix = MatrixOf(tensor, "tensor")) ReadCorners(*matrix);
   if (const auto first = SliceOf(tensor, 0, "tensor")) {
     ReadCorners(*first);
