@@ -1,0 +1,132 @@
+// Packed activations times packed weights, one column panel at a time: the loop nest around the
+// tile kernels. Not parallel: callers hand out ranges of panels to workers.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/aligned_buffer.h"
+#include "targets/cpu/kernel_table.h"
+
+namespace expertile::cpu {
+
+constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t RoundUp(int64_t a, int64_t multiple) { return CeilDiv(a, multiple) * multiple; }
+
+// Rows split into the fewest tiles of at most max_tile_rows, sizes differing by at most one.
+class RowTiles {
+ public:
+  RowTiles(int64_t num_rows, int max_tile_rows)
+      : num_rows_(num_rows),
+        num_tiles_(CeilDiv(num_rows, max_tile_rows)),
+        size_(num_tiles_ == 0 ? 0 : num_rows / num_tiles_),
+        num_larger_(num_tiles_ == 0 ? 0 : num_rows % num_tiles_) {}
+
+  int64_t num_rows() const { return num_rows_; }
+  int64_t num_tiles() const { return num_tiles_; }
+  int64_t Begin(int64_t tile) const { return tile * size_ + std::min(tile, num_larger_); }
+  int Size(int64_t tile) const { return static_cast<int>(size_ + (tile < num_larger_ ? 1 : 0)); }
+
+ private:
+  int64_t num_rows_;
+  int64_t num_tiles_;
+  int64_t size_;
+  int64_t num_larger_;  // the first tiles have size_ + 1 rows
+};
+
+// Activations [rows, depth] packed tile by tile, each tile padded to kDepthMultiple k-values.
+struct PackedRows {
+  std::byte* data;
+  RowTiles tiles;
+  int64_t depth;
+  int activation_size;
+
+  std::byte* Tile(int64_t tile) const { return data + tiles.Begin(tile) * RowBytes(); }
+  int64_t RowBytes() const { return RoundUp(depth, kDepthMultiple) * activation_size; }
+};
+
+// A weight matrix [out, in] as panels of panel_columns outputs; `out` is padded with zeros, `in` to
+// an even number.
+struct PanelMatrix {
+  const std::byte* panels;
+  const float* bias;  // [num_panels * panel_columns] in panel order; null = none
+  WeightFormat format;
+  int64_t in;
+  int64_t out;  // columns stored by an epilogue (of a gate-up matrix: 2 * I)
+  int panel_columns;
+
+  int64_t padded_in() const { return in + in % 2; }
+  int64_t num_panels() const { return CeilDiv(out, panel_columns); }
+  int64_t bytes_per_k() const { return panel_columns * (format == WeightFormat::kFloat32 ? 4 : 2); }
+  int64_t panel_bytes() const { return padded_in() * bytes_per_k(); }
+  const std::byte* Panel(int64_t n) const { return panels + n * panel_bytes(); }
+  const float* PanelBias(int64_t n) const { return bias ? bias + n * panel_columns : nullptr; }
+};
+
+// Accumulators and an expanded panel slice; one per worker.
+class PanelScratch {
+ public:
+  // For products of up to max_rows rows. False if out of memory.
+  bool Reserve(const KernelTable& table, int64_t max_rows);
+  float* accumulators() { return accumulators_.data(); }  // [rows, panel_columns]
+  float* expanded() { return expanded_.data(); }          // [slice depth, panel_columns]
+
+ private:
+  AlignedBuffer<float> accumulators_;
+  AlignedBuffer<float> expanded_;
+};
+
+// Where rows of a product go: row r to data + rows[r] * stride (rows null: r * stride).
+struct RowSink {
+  float* data;
+  int64_t stride;
+  const int32_t* rows;
+};
+
+// Panels, or tiles, [begin, end).
+struct Range {
+  int64_t begin;
+  int64_t end;
+};
+
+// A kernel table, the compute type and the loops over them.
+class Gemm {
+ public:
+  Gemm(const KernelTable& table, ComputeType type) : table_(table), kernels_(table.gemm(type)) {}
+
+  const KernelTable& table() const { return table_; }
+  RowTiles Tiles(int64_t num_rows) const { return RowTiles(num_rows, table_.max_tile_rows); }
+  PackedRows View(std::byte* data, int64_t num_rows, int64_t depth) const {
+    return {data, Tiles(num_rows), depth, kernels_.activation_size};
+  }
+  // Bytes that packing num_rows rows of `depth` takes.
+  int64_t PackedBytes(int64_t num_rows, int64_t depth) const {
+    return num_rows * RoundUp(depth, kDepthMultiple) * kernels_.activation_size;
+  }
+
+  // Packs a range of packed's tiles from x[rows[r]] (rows null: x[r]), r counted from row 0.
+  void Pack(const float* x, int64_t stride, const int32_t* rows, const PackedRows& packed,
+            Range tiles) const;
+
+  // sink[r] = a[r] x matrix + bias over a range of panels.
+  void Store(const PackedRows& a, const PanelMatrix& matrix, Range range, RowSink sink,
+             PanelScratch& scratch) const;
+
+  // activated[r][column] = activation(gate, up): a gate-up matrix over a range of panels, written
+  // as packed rows with the same tiles as `a` and depth I.
+  void Gate(const PackedRows& a, const PanelMatrix& gate_up, Range range, const GatedMlpSpec& spec,
+            const PackedRows& activated, PanelScratch& scratch) const;
+
+ private:
+  // scratch.accumulators() = a x panel.
+  void Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
+                PanelScratch& scratch) const;
+  void MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
+                     int64_t k, int64_t depth, PanelScratch& scratch) const;
+
+  const KernelTable& table_;
+  const GemmKernels& kernels_;
+};
+
+}  // namespace expertile::cpu

@@ -1,0 +1,91 @@
+#include "targets/cpu/isa.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace expertile::cpu {
+namespace {
+
+constexpr std::array<std::pair<Isa, std::string_view>, 3> kNames = {{
+    {Isa::kAvx2, "avx2"},
+    {Isa::kAvx512, "avx512"},
+    {Isa::kAvx512Bf16, "avx512bf16"},
+}};
+
+// __builtin_cpu_supports also asks XGETBV whether the operating system saves the registers.
+bool Supports(Isa isa) {
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  switch (isa) {
+    case Isa::kAvx2:
+      return avx2;
+    case Isa::kAvx512:
+      return avx512;
+    case Isa::kAvx512Bf16:
+      return avx512 && __builtin_cpu_supports("avx512bf16");
+  }
+  return false;
+}
+
+// Intel's cores issue one vdpbf16ps every two cycles: half the rate of two float32 FMAs a cycle per
+// multiply-add pair, so the plain AVX-512 kernels are the quicker ones there.
+bool DotBFloat16IsSlow() { return __builtin_cpu_is("intel") != 0; }
+
+std::string SupportedNames() {
+  std::string names;
+  for (const Isa isa : SupportedIsas()) {
+    if (!names.empty()) names += ", ";
+    names += NameOf(isa);
+  }
+  return names.empty() ? "none" : names;
+}
+
+}  // namespace
+
+std::string_view NameOf(Isa isa) {
+  for (const auto& [value, name] : kNames) {
+    if (value == isa) return name;
+  }
+  return "unknown";
+}
+
+std::vector<Isa> SupportedIsas() {
+  std::vector<Isa> supported;
+  for (const auto& [isa, name] : kNames) {
+    if (Supports(isa)) supported.push_back(isa);
+  }
+  return supported;
+}
+
+Result<Isa> ChooseIsa(std::string_view forced) {
+  const std::vector<Isa> supported = SupportedIsas();
+  if (supported.empty()) {
+    return Unsupported("target cpu: needs AVX2 and FMA, which this processor does not have");
+  }
+  if (!forced.empty()) {
+    for (const auto& [isa, name] : kNames) {
+      if (name != forced) continue;
+      if (std::find(supported.begin(), supported.end(), isa) != supported.end()) return isa;
+      return Unsupported("EXPERTILE_ISA={}: this machine has {}", forced, SupportedNames());
+    }
+    return InvalidArgument("EXPERTILE_ISA={}: unknown; this machine has {}", forced,
+                           SupportedNames());
+  }
+  if (supported.back() == Isa::kAvx512Bf16 && DotBFloat16IsSlow()) return Isa::kAvx512;
+  return supported.back();
+}
+
+Result<Isa> ChooseIsa() {
+  const char* forced = std::getenv("EXPERTILE_ISA");
+  return ChooseIsa(forced != nullptr ? std::string_view(forced) : std::string_view());
+}
+
+}  // namespace expertile::cpu

@@ -1,0 +1,60 @@
+#include "targets/cpu/isa.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "targets/cpu/kernel_table.h"
+
+namespace expertile::cpu {
+namespace {
+
+TEST(Isa, EveryNameIsForcedOrRefusedWithBothFacts) {
+  const std::vector<Isa> supported = SupportedIsas();
+  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
+    const Result<Isa> chosen = ChooseIsa(NameOf(isa));
+    if (std::find(supported.begin(), supported.end(), isa) != supported.end()) {
+      ASSERT_TRUE(chosen.has_value()) << chosen.error().message;
+      EXPECT_EQ(*chosen, isa);
+    } else {
+      ASSERT_FALSE(chosen.has_value());
+      EXPECT_NE(chosen.error().message.find(NameOf(isa)), std::string::npos);
+    }
+  }
+}
+
+TEST(Isa, UnknownNameIsAnErrorThatListsWhatThereIs) {
+  const Result<Isa> chosen = ChooseIsa("sse9");
+  ASSERT_FALSE(chosen.has_value());
+  EXPECT_NE(chosen.error().message.find("sse9"), std::string::npos);
+  for (const Isa isa : SupportedIsas()) {
+    EXPECT_NE(chosen.error().message.find(NameOf(isa)), std::string::npos);
+  }
+}
+
+TEST(Isa, DefaultIsSupported) {
+  const std::vector<Isa> supported = SupportedIsas();
+  const Result<Isa> chosen = ChooseIsa("");
+  ASSERT_EQ(chosen.has_value(), !supported.empty());
+  if (!chosen) return;
+  EXPECT_NE(std::find(supported.begin(), supported.end(), *chosen), supported.end());
+}
+
+// Each table names the translation unit that it was compiled in, and its kernels are its own.
+TEST(Isa, EachTableHasItsOwnKernels) {
+  const auto isas = {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16};
+  for (const Isa isa : isas) {
+    EXPECT_EQ(KernelsFor(isa).isa, isa);
+    EXPECT_EQ(KernelsFor(isa).name, NameOf(isa));
+    for (const Isa other : isas) {
+      if (other == isa) continue;
+      EXPECT_NE(KernelsFor(isa).float32.float32[1], KernelsFor(other).float32.float32[1]);
+      EXPECT_NE(KernelsFor(isa).bfloat16.bfloat16[1], KernelsFor(other).bfloat16.bfloat16[1]);
+      EXPECT_NE(KernelsFor(isa).combine, KernelsFor(other).combine);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace expertile::cpu

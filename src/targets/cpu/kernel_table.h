@@ -1,0 +1,97 @@
+// The inner loops of the CPU target, one table of function pointers per instruction set.
+// Not a matrix library: blocking and threads are in targets/cpu/gemm.h and above.
+//
+// Vocabulary. A *panel* is panel_columns (NR) columns of a weight matrix, stored k by k. A *tile*
+// is up to max_tile_rows (MR) rows of activations, packed in blocks of block_depth k-values, row
+// after row: [ceil(depth/block_depth)][rows][block_depth]. A tile kernel adds tile x panel to a
+// [rows][NR] accumulator; every element accumulates over k in increasing order, one product at a
+// time, whatever the number of rows.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "model/decoder_spec.h"
+#include "targets/cpu/isa.h"
+
+namespace expertile::cpu {
+
+enum class ComputeType {
+  kFloat32,   // activations as they are
+  kBFloat16,  // activations rounded to bfloat16 on entering a product; float32 accumulation
+};
+
+enum class WeightFormat {
+  kFloat32,   // panels [in][NR] float
+  kBFloat16,  // panels [in/2][NR][2] bfloat16: pairs of k-values side by side
+};
+
+inline constexpr int kMaxTileRows = 16;        // upper bound of max_tile_rows over all tables
+inline constexpr int kMaxPanelColumns = 32;    // upper bound of panel_columns over all tables
+inline constexpr int64_t kDepthMultiple = 32;  // packed rows are padded to this with zeros
+
+// Cache lines to fetch ahead while a tile kernel runs: spread evenly over its k-blocks.
+struct Prefetch {
+  const std::byte* address = nullptr;
+  int lines_per_block = 0;  // lines for each block of block_depth k-values
+};
+
+// c[rows][NR] (+)= a x b over `depth` k-values (even); `first` starts from zero instead of from c.
+using TileKernel = void (*)(const std::byte* a, const std::byte* b, int64_t depth, float* c,
+                            bool first, Prefetch prefetch);
+// Packs x[rows[r]][0, depth) (r in [0, num_rows)) into a tile; rows is null for consecutive rows.
+using PackTileFunction = void (*)(const float* x, int64_t stride, const int32_t* rows, int num_rows,
+                                  int64_t depth, std::byte* tile);
+// Applies the gated activation to c[num_rows][NR] = NR/2 gates, then NR/2 ups, after adding
+// bias[NR] (null = none), and writes NR/2 columns of a packed tile, beginning at `column`.
+using GateFunction = void (*)(const float* c, int num_rows, const float* bias,
+                              const GatedMlpSpec& spec, int64_t column, std::byte* tile);
+
+// The kernels of one compute type.
+struct GemmKernels {
+  int activation_size = 0;  // bytes of a packed activation
+  int block_depth = 0;      // k-values in a block of a packed tile
+  PackTileFunction pack = nullptr;
+  GateFunction gate = nullptr;
+  std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
+  std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
+  bool expand_pays = false;  // for several tiles, expand a bfloat16 panel to float32 once
+};
+
+struct KernelTable {
+  Isa isa;
+  std::string_view name;  // NameOf(isa), from the kernels' own translation unit
+  int panel_columns;      // NR
+  int max_tile_rows;      // MR
+  GemmKernels float32;
+  GemmKernels bfloat16;
+  // Expands `depth` (even) k-values of a bfloat16 panel to a float32 panel, exactly.
+  void (*expand_panel)(const std::byte* pairs, int64_t depth, float* panel);
+  // out[h] = sum over k, in order, of weights[k] * y[k][h]; y is [num_rows][size].
+  void (*combine)(const float* y, const float* weights, int num_rows, int64_t size, float* out);
+  // Copies c[num_rows][NR] + bias to out[r * stride ...][0, num_columns); rows as in PackTile.
+  void (*store_rows)(const float* c, int num_rows, const float* bias, int num_columns,
+                     const int32_t* rows, int64_t stride, float* out);
+  // Register-resident multiply-adds (targets/cpu/roof.h): each returns the number of operations
+  // done (2 per multiply-add) and is null where the instruction set has no such instruction.
+  int64_t (*peak_float32)(int64_t repeats);
+  int64_t (*peak_bfloat16)(int64_t repeats);
+  int64_t (*peak_int8)(int64_t repeats);
+  // Reads num_bytes (a multiple of 512) once and returns their sum as floats.
+  float (*read_bytes)(const std::byte* bytes, size_t num_bytes);
+
+  const GemmKernels& gemm(ComputeType type) const {
+    return type == ComputeType::kFloat32 ? float32 : bfloat16;
+  }
+};
+
+// The table of an instruction set that this machine supports; null where the build lacks it.
+const KernelTable& KernelsFor(Isa isa);
+
+const KernelTable& KernelsAvx2();
+const KernelTable& KernelsAvx512();
+const KernelTable& KernelsAvx512Bf16();
+
+}  // namespace expertile::cpu

@@ -1,0 +1,49 @@
+#include <immintrin.h>
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "targets/cpu/kernel_table.h"
+#include "targets/cpu/kernel_target.h"
+
+EXPERTILE_BEGIN_TARGET("avx2,fma")
+namespace expertile::cpu::avx2 {
+namespace {
+#include "targets/cpu/simd_avx2-inl.h"
+//
+#include "targets/cpu/tile_kernels-inl.h"
+//
+#include "targets/cpu/epilogues-inl.h"
+//
+#include "targets/cpu/roof_kernels-inl.h"
+
+constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
+constexpr GemmKernels kFloat32Kernels = {4,
+                                         kBlockDepth,
+                                         PackTile<false>,
+                                         GateToTile<false>,
+                                         TilesByRows<Float32Kernel>(kRowCounts),
+                                         TilesByRows<BFloat16Kernel>(kRowCounts),
+                                         true};
+// Activations rounded to bfloat16 but kept as floats: a product of two is exact in the FMA.
+constexpr GemmKernels kBFloat16Kernels = {4,
+                                          kBlockDepth,
+                                          PackTile<true>,
+                                          GateToTile<true>,
+                                          TilesByRows<Float32Kernel>(kRowCounts),
+                                          TilesByRows<BFloat16Kernel>(kRowCounts),
+                                          true};
+constexpr KernelTable kTable = {Isa::kAvx2,      "avx2",           kPanelColumns, kTileRows,
+                                kFloat32Kernels, kBFloat16Kernels, ExpandPanel,   Combine,
+                                StoreRows,       PeakFloat32,      PeakFloat32,   PeakInt8,
+                                ReadBytes};
+
+}  // namespace
+}  // namespace expertile::cpu::avx2
+EXPERTILE_END_TARGET
+
+namespace expertile::cpu {
+const KernelTable& KernelsAvx2() { return avx2::kTable; }
+}  // namespace expertile::cpu

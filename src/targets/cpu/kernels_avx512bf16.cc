@@ -1,0 +1,50 @@
+#include <immintrin.h>
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "targets/cpu/kernel_table.h"
+#include "targets/cpu/kernel_target.h"
+
+EXPERTILE_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")
+namespace expertile::cpu::avx512bf16 {
+namespace {
+#include "targets/cpu/simd_avx512-inl.h"
+//
+#include "targets/cpu/tile_kernels-inl.h"
+//
+#include "targets/cpu/epilogues-inl.h"
+//
+#include "targets/cpu/roof_kernels-inl.h"
+//
+#include "targets/cpu/dot_bfloat16-inl.h"
+
+constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
+constexpr GemmKernels kFloat32Kernels = {4,
+                                         kBlockDepth,
+                                         PackTile<false>,
+                                         GateToTile<false>,
+                                         TilesByRows<Float32Kernel>(kRowCounts),
+                                         TilesByRows<BFloat16Kernel>(kRowCounts),
+                                         true};
+constexpr GemmKernels kBFloat16Kernels = {2,
+                                          kPairBlockDepth,
+                                          PackPairTile,
+                                          GateToPairTile,
+                                          {},
+                                          TilesByRows<DotBFloat16Kernel>(kRowCounts),
+                                          false};
+constexpr KernelTable kTable = {Isa::kAvx512Bf16, "avx512bf16",     kPanelColumns,   kTileRows,
+                                kFloat32Kernels,  kBFloat16Kernels, ExpandPanel,     Combine,
+                                StoreRows,        PeakFloat32,      PeakDotBFloat16, PeakInt8,
+                                ReadBytes};
+
+}  // namespace
+}  // namespace expertile::cpu::avx512bf16
+EXPERTILE_END_TARGET
+
+namespace expertile::cpu {
+const KernelTable& KernelsAvx512Bf16() { return avx512bf16::kTable; }
+}  // namespace expertile::cpu

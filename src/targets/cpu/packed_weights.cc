@@ -1,0 +1,206 @@
+#include "targets/cpu/packed_weights.h"
+
+#include <sys/mman.h>
+
+#include <cstring>
+#include <limits>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/error.h"
+
+namespace expertile::cpu {
+namespace {
+
+constexpr int64_t kHugePage = 2 << 20;
+constexpr int64_t kMaxDimension = int64_t{1} << 28;
+
+// Reads up to panel_columns rows of [out, in] weights and lays them out k by k.
+class PanelWriter {
+ public:
+  explicit PanelWriter(const PanelMatrix& matrix)
+      : columns_(matrix.panel_columns),
+        padded_in_(matrix.padded_in()),
+        format_(matrix.format),
+        rows_(static_cast<size_t>(columns_ * padded_in_), 0.0f) {}
+
+  // The row that becomes column `column` of the panel; Clear() leaves zeros.
+  float* Row(int column) { return rows_.data() + column * padded_in_; }
+  void Clear() { std::fill(rows_.begin(), rows_.end(), 0.0f); }
+
+  void Write(std::byte* panel) const {
+    constexpr int64_t kBlock = 16;  // one cache line of every row at a time
+    for (int64_t k = 0; k < padded_in_; k += kBlock) {
+      const int64_t end = std::min(k + kBlock, padded_in_);
+      for (int column = 0; column < columns_; ++column) WriteBlock(panel, column, k, end);
+    }
+  }
+
+ private:
+  void WriteBlock(std::byte* panel, int column, int64_t begin, int64_t end) const {
+    const float* row = rows_.data() + column * padded_in_;
+    if (format_ == WeightFormat::kFloat32) {
+      float* target = reinterpret_cast<float*>(panel) + column;
+      for (int64_t k = begin; k < end; ++k) target[k * columns_] = row[k];
+    } else {
+      uint16_t* target = reinterpret_cast<uint16_t*>(panel) + 2 * column;
+      for (int64_t k = begin; k < end; ++k) {
+        target[k / 2 * 2 * columns_ + k % 2] = FloatToBFloat16(row[k]);
+      }
+    }
+  }
+
+  int columns_;
+  int64_t padded_in_;
+  WeightFormat format_;
+  std::vector<float> rows_;  // [panel_columns, padded_in]
+};
+
+// Panels of plain consecutive columns.
+void PackColumns(const PanelMatrix& matrix, std::byte* panels, RowReader weights) {
+  PanelWriter writer(matrix);
+  for (int64_t panel = 0; panel < matrix.num_panels(); ++panel) {
+    writer.Clear();
+    for (int column = 0; column < matrix.panel_columns; ++column) {
+      const int64_t row = panel * matrix.panel_columns + column;
+      if (row < matrix.out) weights(row, writer.Row(column));
+    }
+    writer.Write(panels + panel * matrix.panel_bytes());
+  }
+}
+
+// Panels of half gate and half up columns.
+void PackGateUp(const PanelMatrix& matrix, std::byte* panels, int64_t intermediate_size,
+                RowReader gate, RowReader up) {
+  PanelWriter writer(matrix);
+  const int half = matrix.panel_columns / 2;
+  for (int64_t panel = 0; panel < matrix.num_panels(); ++panel) {
+    writer.Clear();
+    for (int column = 0; column < half; ++column) {
+      const int64_t row = panel * half + column;
+      if (row >= intermediate_size) break;
+      gate(row, writer.Row(column));
+      up(row, writer.Row(half + column));
+    }
+    writer.Write(panels + panel * matrix.panel_bytes());
+  }
+}
+
+bool IsDimension(int64_t size) { return size >= 1 && size < kMaxDimension; }
+
+// Fits 64 bits: dimensions are below 2^28, elements at most 4 bytes, padding less than doubles.
+int64_t MatrixBytes(const PanelMatrix& matrix) {
+  return matrix.num_panels() * matrix.panel_bytes();
+}
+
+}  // namespace
+
+void PanelStorage::Unmap::operator()(std::byte* data) const {
+  ::munmap(data, static_cast<size_t>(num_bytes));
+}
+
+Result<PanelStorage> PanelStorage::Allocate(int64_t num_bytes) {
+  const int64_t padded = RoundUp(num_bytes, kHugePage) + kHugePage;
+  void* mapped = ::mmap(nullptr, static_cast<size_t>(padded), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) {
+    return Fail(ErrorCode::kOutOfMemory, "weights: {} bytes cannot be allocated", num_bytes);
+  }
+  // Advice only: without huge pages the panels are merely slower to walk.
+  ::madvise(mapped, static_cast<size_t>(padded), MADV_HUGEPAGE);
+  PanelStorage storage;
+  storage.data_ = std::unique_ptr<std::byte, Unmap>(static_cast<std::byte*>(mapped), Unmap{padded});
+  return storage;
+}
+
+Result<PackedMatrix> PackedMatrix::Create(const KernelTable& table, WeightFormat format,
+                                          int64_t out, int64_t in, RowReader weights,
+                                          std::span<const float> bias) {
+  if (!IsDimension(out) || !IsDimension(in)) {
+    return InvalidArgument("weights: shape [{},{}], expected 1 to 2^28 each way", out, in);
+  }
+  PackedMatrix packed;
+  packed.view_ = {nullptr, nullptr, format, in, out, table.panel_columns};
+  EXPERTILE_ASSIGN(packed.panels_, PanelStorage::Allocate(MatrixBytes(packed.view_)));
+  PackColumns(packed.view_, packed.panels_.data(), weights);
+  packed.view_.panels = packed.panels_.data();
+  if (!bias.empty()) {
+    EXPERTILE_DCHECK(static_cast<int64_t>(bias.size()) == out);
+    packed.bias_.assign(static_cast<size_t>(packed.view_.num_panels() * table.panel_columns), 0.0f);
+    std::copy(bias.begin(), bias.end(), packed.bias_.begin());
+    packed.view_.bias = packed.bias_.data();
+  }
+  return packed;
+}
+
+Result<PackedExperts> PackedExperts::Create(const KernelTable& table, const ExpertsShape& shape) {
+  const int64_t hidden = shape.hidden_size;
+  const int64_t intermediate = shape.intermediate_size;
+  if (shape.num_experts < 1 || !IsDimension(hidden) || !IsDimension(intermediate)) {
+    return InvalidArgument("experts: E={} H={} I={}, expected 1 or more each", shape.num_experts,
+                           hidden, intermediate);
+  }
+  PackedExperts experts;
+  experts.shape_ = shape;
+  experts.panel_columns_ = table.panel_columns;
+  const PanelMatrix gate_up = experts.GateUpShape();
+  const PanelMatrix down = experts.DownShape();
+  int64_t num_bytes = 0;
+  if (__builtin_add_overflow(MatrixBytes(gate_up), MatrixBytes(down), &experts.expert_bytes_) ||
+      __builtin_mul_overflow(experts.expert_bytes_, shape.num_experts, &num_bytes) ||
+      num_bytes > std::numeric_limits<int64_t>::max() / 2) {
+    return InvalidArgument("experts: E={} H={} I={} is too large", shape.num_experts, hidden,
+                           intermediate);
+  }
+  EXPERTILE_ASSIGN(experts.panels_, PanelStorage::Allocate(num_bytes));
+  if (shape.has_bias) {
+    experts.expert_bias_size_ = (gate_up.num_panels() + down.num_panels()) * experts.panel_columns_;
+    experts.bias_.assign(static_cast<size_t>(experts.expert_bias_size_ * shape.num_experts), 0.0f);
+  }
+  return experts;
+}
+
+PanelMatrix PackedExperts::GateUpShape() const {
+  const int64_t out = 2 * RoundUp(shape_.intermediate_size, panel_columns_ / 2);
+  return {nullptr, nullptr, shape_.format, shape_.hidden_size, out, panel_columns_};
+}
+
+PanelMatrix PackedExperts::DownShape() const {
+  return {nullptr,       nullptr, shape_.format, shape_.intermediate_size, shape_.hidden_size,
+          panel_columns_};
+}
+
+PanelMatrix PackedExperts::GateUp(int expert) const {
+  PanelMatrix matrix = GateUpShape();
+  matrix.panels = panels_.data() + expert * expert_bytes_;
+  if (!bias_.empty()) matrix.bias = bias_.data() + expert * expert_bias_size_;
+  return matrix;
+}
+
+PanelMatrix PackedExperts::Down(int expert) const {
+  const PanelMatrix gate_up = GateUp(expert);
+  PanelMatrix matrix = DownShape();
+  matrix.panels = gate_up.panels + MatrixBytes(gate_up);
+  if (!bias_.empty()) matrix.bias = gate_up.bias + gate_up.num_panels() * panel_columns_;
+  return matrix;
+}
+
+void PackedExperts::Pack(int expert, const ExpertWeights& weights) {
+  const PanelMatrix gate_up = GateUp(expert);
+  const PanelMatrix down = Down(expert);
+  std::byte* target = panels_.data() + expert * expert_bytes_;
+  PackGateUp(gate_up, target, shape_.intermediate_size, weights.gate, weights.up);
+  PackColumns(down, target + MatrixBytes(gate_up), weights.down);
+  if (bias_.empty()) return;
+  float* bias = bias_.data() + expert * expert_bias_size_;
+  const int half = panel_columns_ / 2;
+  for (int64_t i = 0; i < shape_.intermediate_size; ++i) {
+    float* panel = bias + i / half * panel_columns_ + i % half;
+    panel[0] = weights.gate_bias[static_cast<size_t>(i)];
+    panel[half] = weights.up_bias[static_cast<size_t>(i)];
+  }
+  std::copy(weights.down_bias.begin(), weights.down_bias.end(),
+            bias + gate_up.num_panels() * panel_columns_);
+}
+
+}  // namespace expertile::cpu

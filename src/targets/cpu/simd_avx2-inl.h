@@ -1,0 +1,62 @@
+// Eight-lane vectors for the kernel templates: AVX2 and FMA.
+// Not a header of its own: included inside an instruction set's namespace and target region.
+
+using Vec = __m256;
+inline constexpr int kLanes = 8;
+inline constexpr int kTileRows =
+    6;  // 12 accumulators + 2 panel vectors + 1 broadcast of 16 registers
+
+inline Vec Zero() { return _mm256_setzero_ps(); }
+inline Vec Broadcast(float x) { return _mm256_set1_ps(x); }
+inline Vec Load(const float* p) { return _mm256_loadu_ps(p); }
+inline void Store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
+inline Vec Add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
+inline Vec Sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
+inline Vec Mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
+inline Vec Div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
+inline Vec FMAdd(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+inline Vec FNMAdd(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }
+// The second operand where either is NaN, as the instruction does.
+inline Vec Min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+inline Vec RoundToInteger(Vec v) { return _mm256_round_ps(v, 8); }
+
+// v * 2^n for integral n in [-126, 127], v a normal number near 1.
+inline Vec ScaleByPowerOfTwo(Vec v, Vec n) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), exponent));
+}
+
+inline __m256i LoadBits(const std::byte* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+// The first / the second bfloat16 of each pair, exactly.
+inline Vec ExpandFirst(const std::byte* pairs) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(LoadBits(pairs), 16));
+}
+inline Vec ExpandSecond(const std::byte* pairs) {
+  const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm256_castsi256_ps(_mm256_and_si256(LoadBits(pairs), mask));
+}
+
+// Rounds to the nearest bfloat16 (ties to even; NaN stays NaN), as a float.
+inline Vec RoundToBFloat16(Vec v) {
+  const __m256i bits = _mm256_castps_si256(v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+  const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm256_castsi256_ps(_mm256_and_si256(_mm256_blendv_epi8(rounded, quiet, is_nan), mask));
+}
+
+// Sums of products of unsigned and signed bytes, four at a time, into 32-bit lanes.
+using IntVec = __m256i;
+inline constexpr int64_t kInt8OperationsPerDot = 2 * 32;
+inline IntVec BroadcastInt(int x) { return _mm256_set1_epi32(x); }
+inline Vec AsBits(IntVec v) { return _mm256_castsi256_ps(v); }
+inline IntVec DotInt8(IntVec sum, IntVec a, IntVec b) {
+  const __m256i pairs = _mm256_maddubs_epi16(a, b);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}

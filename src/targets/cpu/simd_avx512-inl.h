@@ -1,0 +1,58 @@
+// Sixteen-lane vectors for the kernel templates: AVX-512 F/BW/DQ/VL.
+// Not a header of its own: included inside an instruction set's namespace and target region.
+
+using Vec = __m512;
+inline constexpr int kLanes = 16;
+inline constexpr int kTileRows =
+    14;  // 28 accumulators + 2 panel vectors + 1 broadcast of 32 registers
+
+inline Vec Zero() { return _mm512_setzero_ps(); }
+inline Vec Broadcast(float x) { return _mm512_set1_ps(x); }
+inline Vec Load(const float* p) { return _mm512_loadu_ps(p); }
+inline void Store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+inline Vec Add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
+inline Vec Sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
+inline Vec Mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+inline Vec Div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
+inline Vec FMAdd(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+inline Vec FNMAdd(Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps(a, b, c); }
+// The second operand where either is NaN, as the instruction does.
+inline Vec Min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+inline Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+inline Vec RoundToInteger(Vec v) { return _mm512_roundscale_ps(v, 8); }
+
+// v * 2^n for integral n in [-126, 127], v a normal number near 1.
+inline Vec ScaleByPowerOfTwo(Vec v, Vec n) {
+  const __m512i exponent = _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), exponent));
+}
+
+// The first / the second bfloat16 of each pair, exactly.
+inline Vec ExpandFirst(const std::byte* pairs) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(pairs), 16));
+}
+inline Vec ExpandSecond(const std::byte* pairs) {
+  const __m512i mask = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(pairs), mask));
+}
+
+// Rounds to the nearest bfloat16 (ties to even; NaN stays NaN), as a float.
+inline Vec RoundToBFloat16(Vec v) {
+  const __m512i bits = _mm512_castps_si512(v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  const __mmask16 is_nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+  const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+  const __m512i mask = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_mask_mov_epi32(rounded, is_nan, quiet), mask));
+}
+
+// Sums of products of unsigned and signed bytes, four at a time, into 32-bit lanes.
+using IntVec = __m512i;
+inline constexpr int64_t kInt8OperationsPerDot = 2 * 64;
+inline IntVec BroadcastInt(int x) { return _mm512_set1_epi32(x); }
+inline Vec AsBits(IntVec v) { return _mm512_castsi512_ps(v); }
+inline IntVec DotInt8(IntVec sum, IntVec a, IntVec b) {
+  const __m512i pairs = _mm512_maddubs_epi16(a, b);
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
