@@ -51,7 +51,8 @@ TargetOptions TargetOptionsOf(const CompileOptions& options) {
       .blocking = {options.moe_prefill_num_nsp.value_or(0), options.moe_prefill_packed_chunk_size},
       .num_workers = options.num_cores,
       .batch_size = options.batch_size,
-      .ctx_len = *options.ctx_len};
+      .ctx_len = *options.ctx_len,
+      .max_step_tokens = options.batch_size * std::min(options.prefill_seq_len, *options.ctx_len)};
 }
 
 Result<NspPlacement> PlacementOf(int num_experts, int num_nsp) {

@@ -1,6 +1,7 @@
 #include "targets/open_target.h"
 
 #include "base/error.h"
+#include "targets/cpu/cpu_program.h"
 #include "targets/reference/reference_program.h"
 
 namespace expertile {
@@ -9,6 +10,7 @@ Result<std::unique_ptr<TargetProgram>> OpenTarget(std::string_view target,
                                                   const Checkpoint& checkpoint,
                                                   const TargetOptions& options) {
   if (target == "reference") return reference::OpenReference(checkpoint, options);
+  if (target == "cpu") return cpu::OpenCpu(checkpoint, options);
   return InvalidArgument("target: {}, expected reference or cpu", target);
 }
 

@@ -23,8 +23,9 @@ struct TargetOptions {
   DType compute = DType::kF32;  // the arithmetic of matrix products: kF32 or kBF16
   MoeBlocking blocking;
   int num_workers = 1;
-  int64_t batch_size = 1;  // sequences of a session
-  int64_t ctx_len = 0;     // positions of a sequence
+  int64_t batch_size = 1;       // sequences of a session
+  int64_t ctx_len = 0;          // positions of a sequence
+  int64_t max_step_tokens = 1;  // rows of a step
 };
 
 // What the NSPs did in the prefill steps of a session, summed over its MoE layers; empty when

@@ -60,6 +60,18 @@ struct GemmKernels {
   bool expand_pays = false;  // for several tiles, expand a bfloat16 panel to float32 once
 };
 
+// Columns [begin, end) of a key block that a row sees; empty if begin >= end.
+struct KeyRange {
+  int begin;
+  int end;
+};
+
+// A row's online softmax so far: the largest scaled score, and the sum of exp(score - largest).
+struct SoftmaxState {
+  float largest;
+  float sum;
+};
+
 struct KernelTable {
   Isa isa;
   std::string_view name;  // NameOf(isa), from the kernels' own translation unit
@@ -74,6 +86,11 @@ struct KernelTable {
   // Copies c[num_rows][NR] + bias to out[r * stride ...][0, num_columns); rows as in PackTile.
   void (*store_rows)(const float* c, int num_rows, const float* bias, int num_columns,
                      const int32_t* rows, int64_t stride, float* out);
+  // Turns scores[rows][NR] of one key block into exp(score * scale - largest), zero outside of
+  // `valid`, and extends each row's state by them; rescale[r] is what the row's earlier weighted
+  // sums must be multiplied by.
+  void (*softmax_block)(float* scores, int num_rows, const KeyRange* valid, float scale,
+                        SoftmaxState* state, float* rescale);
   // Register-resident multiply-adds (targets/cpu/roof.h): each returns the number of operations
   // done (2 per multiply-add) and is null where the instruction set has no such instruction.
   int64_t (*peak_float32)(int64_t repeats);

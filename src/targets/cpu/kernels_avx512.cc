@@ -17,6 +17,8 @@ namespace {
 //
 #include "targets/cpu/epilogues-inl.h"
 //
+#include "targets/cpu/softmax-inl.h"
+//
 #include "targets/cpu/roof_kernels-inl.h"
 
 constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
@@ -37,8 +39,8 @@ constexpr GemmKernels kBFloat16Kernels = {4,
                                           true};
 constexpr KernelTable kTable = {Isa::kAvx512,    "avx512",         kPanelColumns, kTileRows,
                                 kFloat32Kernels, kBFloat16Kernels, ExpandPanel,   Combine,
-                                StoreRows,       PeakFloat32,      PeakFloat32,   PeakInt8,
-                                ReadBytes};
+                                StoreRows,       SoftmaxBlock,     PeakFloat32,   PeakFloat32,
+                                PeakInt8,        ReadBytes};
 
 }  // namespace
 }  // namespace expertile::cpu::avx512

@@ -17,6 +17,8 @@ namespace {
 //
 #include "targets/cpu/epilogues-inl.h"
 //
+#include "targets/cpu/softmax-inl.h"
+//
 #include "targets/cpu/roof_kernels-inl.h"
 //
 #include "targets/cpu/dot_bfloat16-inl.h"
@@ -36,10 +38,10 @@ constexpr GemmKernels kBFloat16Kernels = {2,
                                           {},
                                           TilesByRows<DotBFloat16Kernel>(kRowCounts),
                                           false};
-constexpr KernelTable kTable = {Isa::kAvx512Bf16, "avx512bf16",     kPanelColumns,   kTileRows,
-                                kFloat32Kernels,  kBFloat16Kernels, ExpandPanel,     Combine,
-                                StoreRows,        PeakFloat32,      PeakDotBFloat16, PeakInt8,
-                                ReadBytes};
+constexpr KernelTable kTable = {Isa::kAvx512Bf16, "avx512bf16",     kPanelColumns, kTileRows,
+                                kFloat32Kernels,  kBFloat16Kernels, ExpandPanel,   Combine,
+                                StoreRows,        SoftmaxBlock,     PeakFloat32,   PeakDotBFloat16,
+                                PeakInt8,         ReadBytes};
 
 }  // namespace
 }  // namespace expertile::cpu::avx512bf16

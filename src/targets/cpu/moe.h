@@ -12,13 +12,9 @@
 #include "targets/cpu/expert_rows.h"
 #include "targets/cpu/gemm.h"
 #include "targets/cpu/packed_weights.h"
+#include "targets/target.h"
 
 namespace expertile::cpu {
-
-struct MoeBlocking {
-  int num_nsp = 0;                  // N; 0 = blocking off: one expert after another
-  int64_t packed_chunk_size = 256;  // P
-};
 
 // One forward pass over T tokens. Ids below zero mark a padded position: its output is zero.
 struct RoutedTokens {

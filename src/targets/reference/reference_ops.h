@@ -16,7 +16,7 @@
 #include "dispatch/placement.h"
 #include "formats/matrix_view.h"
 #include "model/ops.h"
-#include "targets/kv_cache.h"
+#include "targets/reference/kv_cache.h"
 #include "targets/reference/tensor.h"
 #include "targets/target.h"
 

@@ -1,0 +1,226 @@
+#include "targets/cpu/cpu_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+#include "targets/router.h"
+
+namespace expertile::cpu {
+namespace {
+
+// Rows of one piece of an element-wise op: enough work to be worth taking.
+constexpr int64_t kRowsPerPiece = 16;
+
+// sum x^2 in float64, four interleaved sums.
+double SquareSum(std::span<const float> x) {
+  double sums[4] = {0.0, 0.0, 0.0, 0.0};
+  for (size_t i = 0; i < x.size(); ++i) {
+    sums[i % 4] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  }
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+}  // namespace
+
+Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
+  const TargetOptions& options = context.options;
+  const KernelTable& table = *context.table;
+  const int num_workers = context.pool->size();
+  const ComputeType type =
+      options.compute == DType::kBF16 ? ComputeType::kBFloat16 : ComputeType::kFloat32;
+  const int64_t H = spec.hidden_size;
+  const int64_t max_rows = options.max_step_tokens;
+  const int64_t max_in = std::max(H, spec.num_heads * spec.head_dim);
+  EXPERTILE_ASSIGN(
+      KvCache cache,
+      KvCache::Create({static_cast<int>(spec.layers.size()), options.batch_size, spec.num_kv_heads,
+                       options.ctx_len, spec.head_dim, table.panel_columns}));
+  EXPERTILE_ASSIGN(BlockAttention attention,
+                   BlockAttention::Create(table, spec.head_dim, num_workers));
+  EXPERTILE_ASSIGN(cpu::Linear product,
+                   cpu::Linear::Create(table, type, max_rows, max_in, num_workers));
+  EXPERTILE_ASSIGN(cpu::Linear exact_product,
+                   cpu::Linear::Create(table, ComputeType::kFloat32, max_rows, H, num_workers));
+  const int64_t P = options.blocking.packed_chunk_size;
+  EXPERTILE_ASSIGN(MoeBlock moe, MoeBlock::Create(table, type,
+                                                  {max_rows, spec.moe.router.experts_per_token, H,
+                                                   spec.moe.intermediate_size, P},
+                                                  num_workers));
+  std::optional<MoeBlock> mlp;
+  if (std::ranges::any_of(spec.layers, [](const LayerSpec& layer) { return !layer.is_moe; })) {
+    EXPERTILE_ASSIGN(MoeBlock dense,
+                     MoeBlock::Create(table, type, {max_rows, 1, H, spec.mlp_intermediate_size, P},
+                                      num_workers));
+    mlp.emplace(std::move(dense));
+  }
+  return CpuOps(context, std::move(cache), std::move(attention), std::move(product),
+                std::move(exact_product), std::move(moe), std::move(mlp));
+}
+
+CpuOps::CpuOps(const Context& context, KvCache cache, BlockAttention attention,
+               cpu::Linear product, cpu::Linear exact_product, MoeBlock moe,
+               std::optional<MoeBlock> mlp)
+    : context_(context),
+      buffers_(std::make_shared<BufferPool>()),
+      cache_(std::move(cache)),
+      attention_(std::move(attention)),
+      product_(std::move(product)),
+      exact_product_(std::move(exact_product)),
+      moe_(std::move(moe)),
+      mlp_(std::move(mlp)) {
+  statistics_.rows.resize(context.options.blocking.num_nsp);
+  statistics_.busy_seconds.resize(context.options.blocking.num_nsp);
+}
+
+void CpuOps::ForRows(int64_t num_rows, FunctionRef<void(int64_t row)> task) {
+  context_.pool->ForEach(CeilDiv(num_rows, kRowsPerPiece), [&](int64_t piece, int) {
+    const int64_t end = std::min(num_rows, (piece + 1) * kRowsPerPiece);
+    for (int64_t row = piece * kRowsPerPiece; row < end; ++row) task(row);
+  });
+}
+
+Tensor CpuOps::Embed(const Embedding& table) {
+  Tensor hidden = NewTensor(step_->num_tokens(), table.cols);
+  ForRows(hidden.rows(), [&](int64_t t) { table.ReadRow(step_->token_ids[t], hidden.Row(t)); });
+  return hidden;
+}
+
+// As the reference computes it: the angle rounded to float before cos and sin.
+CpuOps::Rotation CpuOps::RotationOf(const RopeSpec& rope) {
+  const auto num_pairs = static_cast<int64_t>(rope.inv_freq.size());
+  Rotation rotation{NewTensor(step_->num_tokens(), num_pairs),
+                    NewTensor(step_->num_tokens(), num_pairs)};
+  ForRows(step_->num_tokens(), [&](int64_t t) {
+    for (int64_t j = 0; j < num_pairs; ++j) {
+      const float angle = static_cast<float>(step_->positions[t]) * rope.inv_freq[j];
+      rotation.cos.Row(t)[j] = std::cos(angle) * rope.table_scale;
+      rotation.sin.Row(t)[j] = std::sin(angle) * rope.table_scale;
+    }
+  });
+  return rotation;
+}
+
+Tensor CpuOps::Scale(Tensor x, float scale) {
+  if (scale == 1.0f) return x;
+  ForRows(x.rows(), [&](int64_t t) {
+    for (float& value : x.Row(t)) value *= scale;
+  });
+  return x;
+}
+
+Tensor CpuOps::AddScaled(Tensor x, const Tensor& y, float scale) {
+  ForRows(x.rows(), [&](int64_t t) {
+    const auto sum = x.Row(t);
+    const auto added = y.Row(t);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += added[i] * scale;
+  });
+  return x;
+}
+
+Tensor CpuOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) {
+  Tensor y = NewTensor(x.rows(), x.width());
+  const size_t size = weight.size();
+  ForRows(x.rows(), [&](int64_t t) {
+    for (size_t start = 0; start < x.Row(t).size(); start += size) {
+      const auto group = x.Row(t).subspan(start, size);
+      const auto normed = y.Row(t).subspan(start, size);
+      const double mean_square = SquareSum(group) / static_cast<double>(size);
+      const auto inverse = static_cast<float>(1.0 / std::sqrt(mean_square + epsilon));
+      for (size_t i = 0; i < size; ++i) normed[i] = group[i] * inverse * weight[i];
+    }
+  });
+  return y;
+}
+
+Tensor CpuOps::Multiply(const Tensor& x, const Linear& linear) {
+  Tensor y = NewTensor(x.rows(), linear.out());
+  product_.Run(x.data(), x.rows(), linear, *context_.pool, y.data());
+  return y;
+}
+
+Tensor CpuOps::Rotate(Tensor x, const Rotation& rotation) {
+  const int64_t half = rotation.cos.width();
+  ForRows(x.rows(), [&](int64_t t) {
+    const auto cos = rotation.cos.Row(t);
+    const auto sin = rotation.sin.Row(t);
+    for (int64_t head = 0; head < x.width(); head += 2 * half) {
+      const auto first = x.Row(t).subspan(head, half);
+      const auto second = x.Row(t).subspan(head + half, half);
+      for (int64_t j = 0; j < half; ++j) {
+        const float x1 = first[j];
+        const float x2 = second[j];
+        first[j] = x1 * cos[j] - x2 * sin[j];
+        second[j] = x2 * cos[j] + x1 * sin[j];
+      }
+    }
+  });
+  return x;
+}
+
+Tensor CpuOps::Attention(const AttentionArgs& args, Tensor query, Tensor key, Tensor value,
+                         const Vector* sinks) {
+  const KvShape& shape = cache_.shape();
+  const int64_t D = shape.head_dim;
+  context_.pool->ForEach(shape.num_kv_heads, [&](int64_t head, int) {
+    for (int64_t t = 0; t < key.rows(); ++t) {
+      cache_.Write(args.layer, step_->sequences[t], static_cast<int>(head), step_->positions[t],
+                   key.Row(t).subspan(head * D, D), value.Row(t).subspan(head * D, D));
+    }
+  });
+  Tensor mixed = NewTensor(query.rows(), query.width());
+  const AttentionPass pass{
+      args.layer,   args.window,       args.scale,       sinks != nullptr ? sinks->data() : nullptr,
+      query.data(), query.width() / D, step_->sequences, step_->positions,
+      mixed.data()};
+  attention_.Run(pass, cache_, *context_.pool);
+  return mixed;
+}
+
+CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec) {
+  Tensor logits = NewTensor(x.rows(), router.out());  // [T,E]
+  exact_product_.Run(x.data(), x.rows(), router, *context_.pool, logits.data());
+  const int64_t K = spec.experts_per_token;
+  Routing routing{spec.experts_per_token, std::vector<int32_t>(x.rows() * K),
+                  std::vector<float>(x.rows() * K)};
+  ForRows(x.rows(), [&](int64_t t) {
+    SelectExperts(logits.Row(t), spec, std::span(routing.ids).subspan(t * K, K),
+                  std::span(routing.weights).subspan(t * K, K));
+  });
+  return routing;
+}
+
+Tensor CpuOps::RunMoe(MoeBlock& block, const Tensor& x, const Routing& routing,
+                      const Experts& experts, const MoeBlocking& blocking, MoeStats* stats) {
+  Tensor y = NewTensor(x.rows(), x.width());
+  const RoutedTokens tokens{x.data(), routing.ids, routing.weights, x.rows(),
+                            routing.experts_per_token};
+  block.Run(tokens, experts, blocking, *context_.pool, y.data(), stats);
+  return y;
+}
+
+Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& experts,
+                   const GatedMlpSpec&) {
+  MoeStats stats;
+  Tensor y = RunMoe(moe_, x, routing, experts, context_.options.blocking, &stats);
+  for (size_t n = 0; n < stats.nsp.size(); ++n) {
+    statistics_.rows[n] += stats.nsp[n].num_rows;
+    statistics_.busy_seconds[n] += stats.nsp[n].busy_seconds;
+  }
+  return y;
+}
+
+Tensor CpuOps::GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec&) {
+  const Routing everything{1, std::vector<int32_t>(x.rows(), 0), Vector(x.rows(), 1.0f)};
+  return RunMoe(*mlp_, x, everything, experts, {0, context_.options.blocking.packed_chunk_size},
+                nullptr);
+}
+
+Tensor CpuOps::Rows(const Tensor& x, std::span<const int32_t> rows) {
+  Tensor y = NewTensor(static_cast<int64_t>(rows.size()), x.width());
+  ForRows(y.rows(), [&](int64_t row) { std::ranges::copy(x.Row(rows[row]), y.Row(row).begin()); });
+  return y;
+}
+
+}  // namespace expertile::cpu
