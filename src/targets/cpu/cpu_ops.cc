@@ -191,19 +191,13 @@ CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const Route
   return routing;
 }
 
-Tensor CpuOps::RunMoe(MoeBlock& block, const Tensor& x, const Routing& routing,
-                      const Experts& experts, const MoeBlocking& blocking, MoeStats* stats) {
+Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& experts,
+                   const GatedMlpSpec&) {
   Tensor y = NewTensor(x.rows(), x.width());
   const RoutedTokens tokens{x.data(), routing.ids, routing.weights, x.rows(),
                             routing.experts_per_token};
-  block.Run(tokens, experts, blocking, *context_.pool, y.data(), stats);
-  return y;
-}
-
-Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& experts,
-                   const GatedMlpSpec&) {
   MoeStats stats;
-  Tensor y = RunMoe(moe_, x, routing, experts, context_.options.blocking, &stats);
+  moe_.Run(tokens, experts, context_.options.blocking, *context_.pool, y.data(), &stats);
   for (size_t n = 0; n < stats.nsp.size(); ++n) {
     statistics_.rows[n] += stats.nsp[n].num_rows;
     statistics_.busy_seconds[n] += stats.nsp[n].busy_seconds;
@@ -212,9 +206,9 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
 }
 
 Tensor CpuOps::GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec&) {
-  const Routing everything{1, std::vector<int32_t>(x.rows(), 0), Vector(x.rows(), 1.0f)};
-  return RunMoe(*mlp_, x, everything, experts, {0, context_.options.blocking.packed_chunk_size},
-                nullptr);
+  Tensor y = NewTensor(x.rows(), x.width());
+  mlp_->RunDense(x.data(), x.rows(), experts, *context_.pool, y.data());
+  return y;
 }
 
 Tensor CpuOps::Rows(const Tensor& x, std::span<const int32_t> rows) {

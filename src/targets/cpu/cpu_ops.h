@@ -76,8 +76,6 @@ class CpuOps {
   Tensor NewTensor(int64_t rows, int64_t width) { return Tensor(buffers_, rows, width); }
   // Runs task(row) for every row, in blocks, on all workers.
   void ForRows(int64_t num_rows, FunctionRef<void(int64_t row)> task);
-  Tensor RunMoe(MoeBlock& block, const Tensor& x, const Routing& routing, const Experts& experts,
-                const MoeBlocking& blocking, MoeStats* stats);
 
   Context context_;
   std::shared_ptr<BufferPool> buffers_;

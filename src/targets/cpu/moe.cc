@@ -106,6 +106,14 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   return {};
 }
 
+Status MoeBlock::RunDense(const float* x, int64_t num_tokens, const PackedExperts& mlp,
+                          WorkerPool& pool, float* out) {
+  dense_ids_.assign(static_cast<size_t>(num_tokens), 0);
+  dense_weights_.assign(static_cast<size_t>(num_tokens), 1.0f);
+  const MoeBlocking unblocked = {0, limits_.packed_chunk_size};
+  return Run({x, dense_ids_, dense_weights_, num_tokens, 1}, mlp, unblocked, pool, out);
+}
+
 void MoeBlock::RunBlocked(const Pass& pass, int num_nsp, MoeStats* stats) {
   std::vector<NspStats> nsp(static_cast<size_t>(num_nsp));
   for (int e = 0; e < rows_.num_experts(); ++e) {

@@ -56,6 +56,10 @@ class MoeBlock {
   Status Run(const RoutedTokens& tokens, const PackedExperts& experts, const MoeBlocking& blocking,
              WorkerPool& pool, float* out, MoeStats* stats = nullptr);
 
+  // out[t] = mlp(x[t]), [T, H], for `mlp` of one expert: a dense layer. Errors as Run.
+  Status RunDense(const float* x, int64_t num_tokens, const PackedExperts& mlp, WorkerPool& pool,
+                  float* out);
+
  private:
   struct WorkerScratch {
     AlignedBuffer<std::byte> packed;     // [P, H] gathered activations
@@ -79,6 +83,8 @@ class MoeBlock {
   Gemm gemm_;
   Limits limits_;
   ExpertRows rows_;
+  std::vector<int32_t> dense_ids_;    // [T] zeros
+  std::vector<float> dense_weights_;  // [T] ones: y * 1 is exact
   std::vector<WorkerScratch> workers_;
   AlignedBuffer<float> expert_out_;  // y [T * K, H], unweighted
 };

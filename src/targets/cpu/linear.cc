@@ -1,0 +1,67 @@
+#include "targets/cpu/linear.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace expertile::cpu {
+namespace {
+
+// Rows that share one reading of a panel: their packed activations fit the second-level cache.
+constexpr int64_t kRowsPerPiece = 252;  // a multiple of every max_tile_rows
+constexpr int64_t kPanelsPerPiece = 4;
+
+}  // namespace
+
+Result<Linear> Linear::Create(const KernelTable& table, ComputeType type, int64_t max_tokens,
+                              int64_t max_in, int num_workers) {
+  Linear linear(table, type, max_tokens, max_in);
+  bool fits =
+      linear.packed_.Reserve(static_cast<size_t>(linear.gemm_.PackedBytes(max_tokens, max_in)));
+  linear.scratch_.resize(static_cast<size_t>(num_workers));
+  for (PanelScratch& scratch : linear.scratch_) {
+    fits = fits && scratch.Reserve(table, std::min(max_tokens, kRowsPerPiece));
+  }
+  if (fits) return linear;
+  return Fail(ErrorCode::kOutOfMemory, "linear scratch: T={} in={} for {} workers", max_tokens,
+              max_in, num_workers);
+}
+
+Status Linear::Run(const float* x, int64_t num_tokens, const PackedMatrix& weights,
+                   WorkerPool& pool, float* out) {
+  const PanelMatrix matrix = weights.view();
+  if (num_tokens > max_tokens_ || matrix.in > max_in_ ||
+      pool.size() > static_cast<int>(scratch_.size())) {
+    return InvalidArgument("linear: T={} in={} workers={}, prepared for T={} in={} workers={}",
+                           num_tokens, matrix.in, pool.size(), max_tokens_, max_in_,
+                           scratch_.size());
+  }
+  const int64_t num_row_blocks = CeilDiv(num_tokens, kRowsPerPiece);
+  const auto block = [&](int64_t i) {
+    const int64_t begin = i * kRowsPerPiece;
+    return gemm_.View(packed_.data() + gemm_.PackedBytes(begin, matrix.in),
+                      std::min(kRowsPerPiece, num_tokens - begin), matrix.in);
+  };
+  const int64_t tiles_per_block = gemm_.Tiles(std::min(num_tokens, kRowsPerPiece)).num_tiles();
+  pool.ForEach(num_row_blocks * tiles_per_block, [&](int64_t i, int) {
+    const int64_t b = i / tiles_per_block;
+    const int64_t tile = i % tiles_per_block;
+    const PackedRows rows = block(b);
+    if (tile >= rows.tiles.num_tiles()) return;
+    gemm_.Pack(x + b * kRowsPerPiece * matrix.in, matrix.in, nullptr, rows, {tile, tile + 1});
+  });
+  // Row blocks of the same panels follow each other, so that the panels are still in a cache.
+  const int64_t num_shares = CeilDiv(matrix.num_panels(), kPanelsPerPiece);
+  pool.ForEach(num_shares * num_row_blocks, [&](int64_t i, int worker) {
+    const int64_t share = i / num_row_blocks;
+    const int64_t b = i % num_row_blocks;
+    const Range panels = {share * kPanelsPerPiece,
+                          std::min((share + 1) * kPanelsPerPiece, matrix.num_panels())};
+    gemm_.Store(block(b), matrix, panels,
+                {out + b * kRowsPerPiece * matrix.out, matrix.out, nullptr},
+                scratch_[static_cast<size_t>(worker)]);
+  });
+  return {};
+}
+
+}  // namespace expertile::cpu

@@ -1,0 +1,40 @@
+// A linear layer over all workers: projections and the LM head.
+// Not an expert (targets/cpu/moe.h): every token uses the same weights.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/worker_pool.h"
+#include "expertile/result.h"
+#include "targets/cpu/gemm.h"
+#include "targets/cpu/packed_weights.h"
+
+namespace expertile::cpu {
+
+// Owns the scratch for linear layers up to one size; one Run at a time. The output does not depend
+// on the number of workers or of tokens.
+class Linear {
+ public:
+  // Errors: out of memory.
+  static Result<Linear> Create(const KernelTable& table, ComputeType type, int64_t max_tokens,
+                               int64_t max_in, int num_workers);
+
+  // out[t] = x[t] x weights + bias; x [T, in], out [T, weights.out()]. Uses the pool's workers, at
+  // most as many as at Create. Errors: sizes above those of Create.
+  Status Run(const float* x, int64_t num_tokens, const PackedMatrix& weights, WorkerPool& pool,
+             float* out);
+
+ private:
+  Linear(const KernelTable& table, ComputeType type, int64_t max_tokens, int64_t max_in)
+      : gemm_(table, type), max_tokens_(max_tokens), max_in_(max_in) {}
+
+  Gemm gemm_;
+  int64_t max_tokens_;
+  int64_t max_in_;
+  AlignedBuffer<std::byte> packed_;  // [T, in]
+  std::vector<PanelScratch> scratch_;
+};
+
+}  // namespace expertile::cpu

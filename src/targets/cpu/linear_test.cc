@@ -1,0 +1,71 @@
+#include "targets/cpu/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+#include "targets/cpu/moe.h"
+#include "targets/cpu/plain_product.h"
+
+namespace expertile::cpu {
+namespace {
+
+class LinearRun : public testing::TestWithParam<Isa> {
+ protected:
+  const KernelTable& table() const { return KernelsFor(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(EveryIsa, LinearRun, testing::ValuesIn(SupportedIsas()),
+                         [](const auto& param) { return std::string(NameOf(param.param)); });
+
+TEST_P(LinearRun, IsTheFusedSumForEveryRowCountAndWorkerCount) {
+  const PlainMatrix weights = RandomMatrix(150, 40, 1);
+  const std::vector<float> bias = RandomMatrix(1, 150, 2).values;
+  const auto packed =
+      *PackedMatrix::Create(table(), WeightFormat::kFloat32, 150, 40, weights, bias);
+  for (const int64_t rows : {1, 2, 30, 252, 253, 600}) {
+    const PlainMatrix x = RandomMatrix(rows, 40, 3);
+    const PlainMatrix expected = FusedProduct(x, weights, bias);
+    for (const int num_workers : {1, 3}) {
+      WorkerPool pool(num_workers);
+      Linear linear = *Linear::Create(table(), ComputeType::kFloat32, 600, 64, num_workers);
+      std::vector<float> out(expected.values.size(), std::numeric_limits<float>::quiet_NaN());
+      ASSERT_TRUE(linear.Run(x.values.data(), rows, packed, pool, out.data()));
+      EXPECT_EQ(out, expected.values) << rows << " rows, " << num_workers << " workers";
+    }
+  }
+}
+
+TEST_P(LinearRun, SizesAboveThoseOfCreateAreErrors) {
+  const PlainMatrix weights = RandomMatrix(8, 40, 1);
+  const auto packed = *PackedMatrix::Create(table(), WeightFormat::kFloat32, 8, 40, weights, {});
+  WorkerPool pool(1);
+  std::vector<float> x(5 * 40), out(5 * 8);
+  Linear short_rows = *Linear::Create(table(), ComputeType::kFloat32, 5, 39, 1);
+  EXPECT_FALSE(short_rows.Run(x.data(), 5, packed, pool, out.data()));
+  Linear few_rows = *Linear::Create(table(), ComputeType::kFloat32, 4, 40, 1);
+  EXPECT_FALSE(few_rows.Run(x.data(), 5, packed, pool, out.data()));
+}
+
+TEST_P(LinearRun, ADenseMlpIsItsThreeProducts) {
+  const PlainMatrix gate = RandomMatrix(45, 40, 1, 0.2f);
+  const PlainMatrix up = RandomMatrix(45, 40, 2, 0.2f);
+  const PlainMatrix down = RandomMatrix(40, 45, 3, 0.2f);
+  auto experts = *PackedExperts::Create(table(), {1, 40, 45, WeightFormat::kFloat32, false, {}});
+  experts.Pack(0, {gate, up, down});
+  const PlainMatrix x = RandomMatrix(60, 40, 4);
+  const PlainMatrix g = FusedProduct(x, gate);
+  PlainMatrix activated = FusedProduct(x, up);
+  for (size_t i = 0; i < activated.values.size(); ++i) {
+    activated.values[i] = static_cast<float>(PlainGated(g.values[i], activated.values[i], {}));
+  }
+  const PlainMatrix expected = FusedProduct(activated, down);
+  WorkerPool pool(2);
+  MoeBlock block = *MoeBlock::Create(table(), ComputeType::kFloat32, {60, 1, 40, 45, 16}, 2);
+  std::vector<float> out(x.values.size());
+  ASSERT_TRUE(block.RunDense(x.values.data(), 60, experts, pool, out.data()));
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], expected.values[i], 1e-5);
+}
+
+}  // namespace
+}  // namespace expertile::cpu
