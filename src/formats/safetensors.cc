@@ -14,6 +14,7 @@ namespace {
 using Bytes = std::span<const std::byte>;
 
 constexpr size_t kHeaderStart = sizeof(uint64_t);
+constexpr size_t kMaxRank = 64;  // our own bound, NumPy's too: a shape fits in an error message
 constexpr Bounds<int64_t> kNotNegative = {0, std::numeric_limits<int64_t>::max()};
 
 struct FileParts {
@@ -92,6 +93,10 @@ Result<TensorView> ReadTensor(const JsonObject& header, const std::string& key, 
   TensorView tensor;
   EXPERTILE_ASSIGN(tensor.dtype, ReadDType(info, name));
   EXPERTILE_ASSIGN(tensor.shape, info.GetIntList("shape", kNotNegative));
+  if (tensor.shape.size() > kMaxRank) {
+    return InvalidData("{}: shape of {} dimensions, at most {} allowed", name, tensor.shape.size(),
+                       kMaxRank);
+  }
   EXPERTILE_ASSIGN(const std::vector<int64_t> offsets,
                    info.GetIntList("data_offsets", kNotNegative));
   EXPERTILE_ASSIGN(tensor.bytes, SliceData(data, offsets, tensor, name));

@@ -126,6 +126,11 @@ TEST(SafetensorsFile, RefusesImpossibleShapes) {
             "f: header: w.shape[0]: expected an integer, got 4.0");
   EXPECT_EQ(Failure(Entry(R"("U8")", "4", "[0,4]"), 4),
             "f: header: w.shape: expected a list, got 4");
+  std::string ones = "1";
+  for (int rank = 2; rank <= 65; ++rank) ones += ",1";
+  EXPECT_EQ(Failure(Entry(R"("U8")", "[" + ones + "]", "[0,1]"), 1),
+            "f: header: w: shape of 65 dimensions, at most 64 allowed");
+  EXPECT_EQ(Failure(Entry(R"("U8")", "[" + ones.substr(2) + "]", "[0,1]"), 1), "no error");
   // 2^32 * 2^32 is 0 and 2^62 * 4 is 0 in 64 bits; the empty tensor must not pass for them.
   EXPECT_EQ(Failure(Entry(R"("U8")", "[4294967296,4294967296]", "[0,0]"), 0),
             "f: header: w: shape [4294967296,4294967296] of U8 overflows 64 bits");
