@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "expertile/result.h"
@@ -40,6 +41,18 @@ tl::unexpected<Error> Unsupported(fmt::format_string<Args...> format, Args&&... 
 template <typename... Args>
 tl::unexpected<Error> IoError(fmt::format_string<Args...> format, Args&&... args) {
   return Fail(ErrorCode::kIo, format, std::forward<Args>(args)...);
+}
+
+// `text` from an untrusted file as a message may hold it: one line of printable ASCII (any other
+// byte as \xNN), cut after 120 bytes.
+inline std::string OneLine(std::string_view text) {
+  constexpr size_t kMaxSize = 120;
+  std::string line;
+  for (const char c : text.substr(0, kMaxSize)) {
+    const bool printable = c >= 0x20 && c < 0x7f;
+    line += printable ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  }
+  return text.size() > kMaxSize ? line + "..." : line;
 }
 
 // Formats a shape as error messages show it: [32,192].

@@ -9,7 +9,7 @@ namespace expertile {
 
 struct Sha256::State {
   struct Free {
-    void operator()(EVP_MD_CTX* owned) const { EVP_MD_CTX_free(owned); }
+    void operator()(EVP_MD_CTX* pointer) const { EVP_MD_CTX_free(pointer); }
   };
   std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};
 };

@@ -1,0 +1,122 @@
+#include "formats/checkpoint_tensors.h"
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "formats/json.h"
+
+namespace expertile {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kIndexName = "model.safetensors.index.json";
+constexpr std::string_view kSingleName = "model.safetensors";
+
+// An index may name files beside it only, never ones elsewhere on the machine.
+bool IsPlainFileName(std::string_view name) {
+  return !name.empty() && name.find_first_of(std::string_view("/\\\0", 3)) == name.npos &&
+         name.find("..") == name.npos;
+}
+
+Result<fs::path> OnlySafetensorsFile(const fs::path& folder) {
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  std::vector<fs::path> found;
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    if (entries->path().extension() == ".safetensors") found.push_back(entries->path());
+  }
+  if (error) return IoError("{}: cannot list: {}", folder.string(), error.message());
+  if (found.empty()) {
+    return NotFound("{}: no {}, {} or other *.safetensors", folder.string(), kIndexName,
+                    kSingleName);
+  }
+  if (found.size() > 1) {
+    return InvalidData("{}: {} *.safetensors files and no {} to say which to read", folder.string(),
+                       found.size(), kIndexName);
+  }
+  return found.front();
+}
+
+bool Exists(const fs::path& path) {
+  std::error_code ignored;  // what cannot be seen cannot be opened either
+  return fs::exists(path, ignored);
+}
+
+}  // namespace
+
+Result<CheckpointTensors> CheckpointTensors::Open(const fs::path& folder) {
+  CheckpointTensors checkpoint(folder);
+  if (Exists(folder / kIndexName)) {
+    EXPERTILE_RETURN_IF_ERROR(checkpoint.OpenIndexed(folder / kIndexName));
+  } else if (Exists(folder / kSingleName)) {
+    EXPERTILE_RETURN_IF_ERROR(checkpoint.OpenSingle(folder / kSingleName));
+  } else {
+    EXPERTILE_ASSIGN(const fs::path file, OnlySafetensorsFile(folder));
+    EXPERTILE_RETURN_IF_ERROR(checkpoint.OpenSingle(file));
+  }
+  return checkpoint;
+}
+
+Status CheckpointTensors::OpenIndexed(const fs::path& index) {
+  EXPERTILE_ASSIGN(const JsonObject document, JsonObject::Read(index));
+  EXPERTILE_ASSIGN(const JsonObject weight_map, document.GetObject("weight_map"));
+  std::map<std::string, std::vector<std::string>> names_by_file;
+  for (std::string& name : weight_map.Keys()) {
+    EXPERTILE_ASSIGN(const std::string file, weight_map.GetString(name));
+    if (!IsPlainFileName(file)) {
+      return InvalidData("{}: {}: \"{}\" is not the name of a file in the same folder",
+                         index.string(), OneLine(name), OneLine(file));
+    }
+    names_by_file[file].push_back(std::move(name));
+  }
+  for (auto& [file, names] : names_by_file) {
+    const fs::path path = folder_ / file;
+    EXPERTILE_ASSIGN(SafetensorsFile shard, SafetensorsFile::Open(path));
+    for (std::string& name : names) {
+      const TensorView* tensor = shard.Find(name);
+      if (tensor == nullptr) {
+        return InvalidData("{}: {}: no such tensor in {}", index.string(), OneLine(name),
+                           path.string());
+      }
+      tensors_.emplace(std::move(name), tensor);
+    }
+    files_.push_back(path);
+    shards_.push_back(std::move(shard));
+  }
+  return {};
+}
+
+Status CheckpointTensors::OpenSingle(const fs::path& file) {
+  EXPERTILE_ASSIGN(SafetensorsFile shard, SafetensorsFile::Open(file));
+  for (const auto& [name, tensor] : shard.tensors()) tensors_.emplace(name, &tensor);
+  files_.push_back(file);
+  shards_.push_back(std::move(shard));
+  return {};
+}
+
+const TensorView* CheckpointTensors::Find(std::string_view name) const {
+  const auto tensor = tensors_.find(name);
+  return tensor == tensors_.end() ? nullptr : tensor->second;
+}
+
+Result<TensorView> CheckpointTensors::Require(std::string_view name,
+                                              const std::vector<int64_t>& shape) const {
+  const TensorView* tensor = Find(name);
+  if (tensor == nullptr) return NotFound("{}: {}: no such tensor", folder_.string(), OneLine(name));
+  if (tensor->shape != shape) {
+    return InvalidData("{}: shape {}, expected {}", OneLine(name), ShapeText(tensor->shape),
+                       ShapeText(shape));
+  }
+  return *tensor;
+}
+
+std::vector<std::string> CheckpointTensors::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors_) names.push_back(name);
+  return names;
+}
+
+}  // namespace expertile
