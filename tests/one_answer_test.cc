@@ -47,7 +47,7 @@ class OneAnswerTest : public testing::TestWithParam<std::tuple<std::string, std:
 };
 
 TEST_P(OneAnswerTest, WhateverTheBlockingChunksAndWorkers) {
-  const std::vector<int32_t> ids = Prompt(130, 1);
+  const std::vector<int32_t> ids = Prompt(std::get<0>(GetParam()) == "reference" ? 40 : 130, 1);
   std::map<std::string, int> hashes;
   for (const int num_nsp : {0, 1, 2, 3, 5, 16, 31, 32}) {
     for (const int64_t packed_chunk_size : {1, 7, 64, 256, 4096}) {

@@ -105,8 +105,44 @@ TEST(DecodeImage, ADecompressionBombIsRefusedByItsHeader) {
   const std::string plausible("\0\0\x1b\x58\0\0\x1b\x58\x08\x02\0\0\0\x16\xf9\x2c\xd8", 17);
   const std::string huge("\0\0\x75\x30\0\0\x75\x30\x08\x02\0\0\0\xe9\x45\x6f\xed", 17);
   const std::string data("\0\0\0\x04IDAT\0\0\0\0\0\0\0\0", 16);
-  ExpectOneLineError(DecodeText(start + plausible + data), ErrorCode::kInvalidData);
+  const auto refused = DecodeText(start + plausible + data);
+  ASSERT_FALSE(refused);
+  ExpectOneLineError(refused, ErrorCode::kInvalidData);
+  EXPECT_NE(refused.error().message.find("7000x7000 pixels"), std::string::npos);
   ExpectOneLineError(DecodeText(start + huge + data), ErrorCode::kInvalidArgument);
+}
+
+// A progressive grey image of 8 x 8 pixels, all coefficients 0, sent in one scan per coefficient
+// and bit: 1 + 63 * bits scans. Every scan is the one code of its Huffman table, padded with ones.
+std::string ProgressiveJpeg(int bits) {
+  const auto scan = [](char first, char last, char bit_before, char bit) {
+    return std::string("\xff\xda\0\x08\x01\x01\0", 7) + first + last +
+           static_cast<char>(bit_before << 4 | bit) + '\x7f';
+  };
+  const auto huffman_table = [](char kind) {
+    return std::string("\xff\xc4\0\x14", 4) + kind + '\x01' + std::string(16, '\0');
+  };
+  std::string jpeg("\xff\xd8\xff\xdb\0\x43\0", 7);
+  jpeg += std::string(64, '\x01');
+  jpeg += std::string("\xff\xc2\0\x0b\x08\0\x08\0\x08\x01\x01\x11\0", 13);
+  jpeg += huffman_table('\0') + huffman_table('\x10') + scan(0, 0, 0, 0);
+  for (char k = 1; k < 64; ++k) {
+    jpeg += scan(k, k, 0, static_cast<char>(bits - 1));
+    for (char bit = static_cast<char>(bits - 1); bit > 0; --bit) {
+      jpeg += scan(k, k, bit, static_cast<char>(bit - 1));
+    }
+  }
+  return jpeg + "\xff\xd9";
+}
+
+TEST(DecodeImage, AProgressiveJpegMayNotRepeatItselfForEver) {
+  const auto image = DecodeText(ProgressiveJpeg(4));
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(image->samples, std::vector<uint8_t>(8 * 8 * 3, 128));
+  const auto refused = DecodeText(ProgressiveJpeg(5));
+  ASSERT_FALSE(refused);
+  ExpectOneLineError(refused, ErrorCode::kInvalidData);
+  EXPECT_NE(refused.error().message.find("too many scans"), std::string::npos);
 }
 
 TEST(DecodeImage, OtherFilesAreRefusedWithTheirFirstBytes) {

@@ -22,7 +22,7 @@ constexpr int kExifMarker = JPEG_APP0 + 1;
 constexpr unsigned kMaxMarkerSize = 0xffff;
 constexpr std::string_view kExifPrefix{"Exif\0\0", 6};
 
-// A progressive file may repeat tiny scans, each of which costs a pass over the whole image.
+// Each scan costs a pass over the whole image, however few bytes it has. Encoders write a dozen.
 constexpr int kMaxScans = 256;
 
 // Warnings of libjpeg after which the samples are not what was encoded.
