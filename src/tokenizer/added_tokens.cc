@@ -106,12 +106,13 @@ Status AddedTokens::Add(Token token, const BpeModel& model) {
   if (const auto known = index_of_content_.find(token.content); known != index_of_content_.end()) {
     token.id = tokens_[known->second].id;
     if (token == tokens_[known->second]) return {};
-    return InvalidData("{}: '{}' comes twice, with different options", kWhere, token.content);
+    return InvalidData("{}: '{}' comes twice, with different options", kWhere,
+                       OneLine(token.content));
   }
   const auto known_id = model.IdOf(token.content);
   const int64_t next_id = std::max<int64_t>(end_id_, static_cast<int64_t>(model.num_tokens()));
   if (!known_id && next_id >= std::numeric_limits<int32_t>::max()) {
-    return InvalidData("{}: no id is left for '{}'", kWhere, token.content);
+    return InvalidData("{}: no id is left for '{}'", kWhere, OneLine(token.content));
   }
   token.id = known_id.value_or(static_cast<int32_t>(next_id));
   end_id_ = std::max(end_id_, token.id + 1);
@@ -133,7 +134,7 @@ Status AddedTokens::BuildTries(const Normalizer& normalizer) {
       }
       if (token.form.empty() || token.form.size() > kMaxTokenSize) {
         return Unsupported("{}: '{}' has {} bytes, expected 1 to {}", kWhere,
-                           token.content.substr(0, 64), token.form.size(), kMaxTokenSize);
+                           OneLine(token.content), token.form.size(), kMaxTokenSize);
       }
       (token.normalized ? normalized_ : raw_).Insert(token.form, i);
     }

@@ -57,7 +57,7 @@ class Translator {
     at_ += size;
   }
   tl::unexpected<Error> Refuse(std::string_view construct) const {
-    return Unsupported("regex {} at byte {} of '{}'", construct, at_, pattern_);
+    return Unsupported("regex {} at byte {} of '{}'", OneLine(construct), at_, OneLine(pattern_));
   }
 
   Status Item() {

@@ -15,12 +15,13 @@ Status AppendSpecialToken(const nlohmann::json& piece, const nlohmann::json& spe
                           int32_t vocab_size, std::vector<int32_t>* ids) {
   EXPERTILE_ASSIGN(const std::string name, StringField(piece, "id", kWhere));
   const nlohmann::json& listed = FieldOrNull(FieldOrNull(special_tokens, name), "ids");
-  if (!listed.is_array()) return InvalidData("{}: no ids for special token '{}'", kWhere, name);
+  if (!listed.is_array())
+    return InvalidData("{}: no ids for special token '{}'", kWhere, OneLine(name));
   for (const nlohmann::json& value : listed) {
     EXPERTILE_ASSIGN(const int32_t id, IdValue(value, kWhere));
     if (id >= vocab_size) {
-      return InvalidData("{}: special token '{}' has id {}, not in [0, {})", kWhere, name, id,
-                         vocab_size);
+      return InvalidData("{}: special token '{}' has id {}, not in [0, {})", kWhere, OneLine(name),
+                         id, vocab_size);
     }
     ids->push_back(id);
   }
@@ -36,7 +37,7 @@ Result<PostProcessor> PostProcessor::FromJson(const nlohmann::json& object, int3
   for (const nlohmann::json* leaf : leaves) {
     EXPERTILE_ASSIGN(const std::string type, StringField(*leaf, "type", kWhere));
     if (type == "ByteLevel") continue;
-    if (type != "TemplateProcessing") return Unsupported("{}: type '{}'", kWhere, type);
+    if (type != "TemplateProcessing") return Unsupported("{}: type '{}'", kWhere, OneLine(type));
     if (has_template) return Unsupported("{}: a second TemplateProcessing", kWhere);
     EXPERTILE_RETURN_IF_ERROR(post_processor.LoadTemplate(*leaf, vocab_size));
     has_template = true;
@@ -58,7 +59,8 @@ Status PostProcessor::LoadTemplate(const nlohmann::json& leaf, int32_t vocab_siz
     EXPERTILE_ASSIGN(const std::string name,
                      StringField(FieldOrNull(piece, "Sequence"), "id", kWhere));
     if (name != "A" || seen_text) {
-      return Unsupported("{}: 'single' holds sequence '{}', expected 'A' once", kWhere, name);
+      return Unsupported("{}: 'single' holds sequence '{}', expected 'A' once", kWhere,
+                         OneLine(name));
     }
     seen_text = true;
   }

@@ -63,13 +63,13 @@ TEST(RegexTest, LiteralIsTakenLiterally) {
 
 TEST(RegexTest, LongRunsMatchAndHostilePatternsFail) {
   const std::string run(1 << 20, 'a');
-  EXPECT_EQ(Matches(Regex::FromOniguruma("(?:a|b)+").value(), run), Strings{run});
-  EXPECT_EQ(Matches(Regex::FromOniguruma("a*b|a+").value(), run), Strings{run});
-  const Regex hostile = Regex::FromOniguruma("(?:a+)+b").value();
+  EXPECT_TRUE(Matches(Regex::FromOniguruma("(?:a|b)+").value(), run) == Strings{run});
+  EXPECT_TRUE(Matches(Regex::FromOniguruma("a*[bc]|a+").value(), run) == Strings{run});
+  const Regex hostile = Regex::FromOniguruma("(?:a+)+[bc]").value();
   std::vector<TextRange> ranges;
   const Status status = RegexSearch(hostile).FindAll(run.substr(0, 64), &ranges);
   ASSERT_FALSE(status);
-  EXPECT_NE(status.error().message.find("(?:a+)+b"), std::string::npos);
+  EXPECT_NE(status.error().message.find("(?:a+)+[bc]"), std::string::npos);
 }
 
 TEST(RegexTest, SyntaxErrorIsInvalidData) {
