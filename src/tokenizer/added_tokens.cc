@@ -103,15 +103,16 @@ Result<AddedTokens::Token> AddedTokens::TokenFromJson(const nlohmann::json& obje
 
 Status AddedTokens::Add(Token token, const BpeModel& model) {
   if (token.content.empty()) return {};
-  const auto known_id = model.IdOf(token.content);
-  const int64_t next_id = std::max<int64_t>(end_id_, static_cast<int64_t>(model.num_tokens()));
   if (const auto known = index_of_content_.find(token.content); known != index_of_content_.end()) {
     token.id = tokens_[known->second].id;
     if (token == tokens_[known->second]) return {};
-    return InvalidData("{}: '{}' comes twice, with different options", kWhere, token.content);
+    return InvalidData("{}: '{}' comes twice, with different options", kWhere,
+                       OneLine(token.content));
   }
+  const auto known_id = model.IdOf(token.content);
+  const int64_t next_id = std::max<int64_t>(end_id_, static_cast<int64_t>(model.num_tokens()));
   if (!known_id && next_id >= std::numeric_limits<int32_t>::max()) {
-    return InvalidData("{}: no id is left for '{}'", kWhere, token.content);
+    return InvalidData("{}: no id is left for '{}'", kWhere, OneLine(token.content));
   }
   token.id = known_id.value_or(static_cast<int32_t>(next_id));
   end_id_ = std::max(end_id_, token.id + 1);
@@ -121,21 +122,21 @@ Status AddedTokens::Add(Token token, const BpeModel& model) {
   return {};
 }
 
-// Special tokens first: of two whose normalized forms are equal, the first inserted counts.
+// Special tokens last: of two whose normalized forms are equal, the first inserted counts.
 Status AddedTokens::BuildTries(const Normalizer& normalizer) {
-  for (const bool special : {true, false}) {
+  for (const bool special : {false, true}) {
     for (size_t i = 0; i < tokens_.size(); ++i) {
-      const Token& token = tokens_[i];
+      Token& token = tokens_[i];
       if (token.special != special) continue;
-      std::string form = token.content;
+      token.form = token.content;
       if (token.normalized) {
-        EXPERTILE_ASSIGN(form, normalizer.Apply(token.content));
+        EXPERTILE_ASSIGN(token.form, normalizer.Apply(token.content));
       }
-      if (form.empty() || form.size() > kMaxTokenSize) {
+      if (token.form.empty() || token.form.size() > kMaxTokenSize) {
         return Unsupported("{}: '{}' has {} bytes, expected 1 to {}", kWhere,
-                           token.content.substr(0, 64), form.size(), kMaxTokenSize);
+                           OneLine(token.content), token.form.size(), kMaxTokenSize);
       }
-      (token.normalized ? normalized_ : raw_).Insert(form, i);
+      (token.normalized ? normalized_ : raw_).Insert(token.form, i);
     }
   }
   return {};
@@ -197,9 +198,9 @@ std::optional<int32_t> AddedTokens::IdOf(std::string_view content) const {
   return found == index_of_content_.end() ? std::nullopt : std::optional(tokens_[found->second].id);
 }
 
-const std::string* AddedTokens::TextOf(int32_t id) const {
+const std::string* AddedTokens::FormOf(int32_t id) const {
   const auto found = index_of_id_.find(id);
-  return found == index_of_id_.end() ? nullptr : &tokens_[found->second].content;
+  return found == index_of_id_.end() ? nullptr : &tokens_[found->second].form;
 }
 
 bool AddedTokens::IsSpecial(int32_t id) const {

@@ -54,7 +54,7 @@ class AddedTokens {
   }
 
   std::optional<int32_t> IdOf(std::string_view content) const;
-  const std::string* TextOf(int32_t id) const;  // null: not an added token
+  const std::string* FormOf(int32_t id) const;  // null: not an added token
   bool IsSpecial(int32_t id) const;
   int32_t end_id() const { return end_id_; }  // the largest id plus 1
 
@@ -62,6 +62,7 @@ class AddedTokens {
   struct Token {
     int32_t id = 0;
     std::string content;
+    std::string form;  // what is found in text and decoded to: content, normalized if so flagged
     bool single_word = false;
     bool lstrip = false;
     bool rstrip = false;

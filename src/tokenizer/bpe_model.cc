@@ -21,7 +21,8 @@ bool ComesLater(const BpeModel::Candidate& a, const BpeModel::Candidate& b) {
 
 Result<BpeModel> BpeModel::FromJson(const nlohmann::json& model) {
   const nlohmann::json& type = FieldOrNull(model, "type");  // absent in files before 2020
-  if (!type.is_null() && type != "BPE") return Unsupported("{}: type {}", kWhere, type.dump());
+  if (!type.is_null() && type != "BPE")
+    return Unsupported("{}: type {}", kWhere, OneLine(type.dump()));
   BpeModel bpe;
   EXPERTILE_RETURN_IF_ERROR(bpe.LoadOptions(model));
   EXPERTILE_RETURN_IF_ERROR(bpe.LoadVocabulary(FieldOrNull(model, "vocab")));
@@ -35,7 +36,7 @@ Status BpeModel::LoadOptions(const nlohmann::json& model) {
   EXPERTILE_ASSIGN(const bool byte_fallback, BoolField(model, "byte_fallback", false, kWhere));
   if (byte_fallback) return Unsupported("{}: byte_fallback", kWhere);
   if (const auto& dropout = FieldOrNull(model, "dropout"); !dropout.is_null() && dropout != 0.0) {
-    return Unsupported("{}: dropout {}", kWhere, dropout.dump());
+    return Unsupported("{}: dropout {}", kWhere, OneLine(dropout.dump()));
   }
   for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const nlohmann::json& value = FieldOrNull(model, affix);
@@ -59,8 +60,8 @@ Status BpeModel::LoadVocabulary(const nlohmann::json& vocabulary) {
     const auto entry = id_of_.emplace(token, id).first;
     const auto [named, inserted] = text_of_.emplace(id, &entry->first);
     if (!inserted) {
-      return InvalidData("{}: id {} has two tokens, '{}' and '{}'", kWhere, id, *named->second,
-                         token);
+      return InvalidData("{}: id {} has two tokens, '{}' and '{}'", kWhere, id,
+                         OneLine(*named->second), OneLine(token));
     }
     end_id_ = std::max(end_id_, id + 1);
     if (token.empty()) continue;
@@ -84,7 +85,8 @@ Status BpeModel::LoadMerges(const nlohmann::json& merges) {
       if (line.starts_with("#version")) continue;
       const size_t space = line.find(' ');
       if (space == line.npos || line.find(' ', space + 1) != line.npos) {
-        return InvalidData("{}: merge {} is '{}', expected two tokens", kWhere, rank, line);
+        return InvalidData("{}: merge {} is '{}', expected two tokens", kWhere, rank,
+                           OneLine(line));
       }
       EXPERTILE_RETURN_IF_ERROR(AddMerge(line.substr(0, space), line.substr(space + 1), rank));
     } else {
@@ -108,9 +110,9 @@ Status BpeModel::AddMerge(std::string_view left, std::string_view right, size_t 
   const auto merged_id = IdOf(merged);
   if (!left_id || !right_id || !merged_id) {
     return InvalidData("{}: merge {}: token '{}' is not in the vocabulary", kWhere, rank,
-                       !left_id    ? left
-                       : !right_id ? right
-                                   : merged);
+                       OneLine(!left_id    ? left
+                               : !right_id ? right
+                                           : merged));
   }
   merges_[PairKey(*left_id, *right_id)] = {static_cast<int32_t>(rank), *merged_id};
   return {};
@@ -171,7 +173,8 @@ Status BpeModel::AppendSymbols(std::string_view piece, std::vector<Symbol>* symb
     } else if (unknown_token_) {
       const auto unknown_id = IdOf(*unknown_token_);
       if (!unknown_id) {
-        return InvalidData("{}: unk_token '{}' is not in the vocabulary", kWhere, *unknown_token_);
+        return InvalidData("{}: unk_token '{}' is not in the vocabulary", kWhere,
+                           OneLine(*unknown_token_));
       }
       if (!(after_unknown && fuse_unknown_)) append(*unknown_id);
       after_unknown = true;

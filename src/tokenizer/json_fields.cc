@@ -63,12 +63,12 @@ Result<bool> BoolField(const nlohmann::json& object, std::string_view key, bool 
 }
 
 Result<int32_t> IdValue(const nlohmann::json& value, std::string_view where) {
-  constexpr uint64_t kEnd = std::numeric_limits<int32_t>::max();
-  if (!value.is_number_unsigned() || value.get<uint64_t>() >= kEnd) {
+  constexpr int64_t kEnd = std::numeric_limits<int32_t>::max();
+  if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() >= kEnd) {
     return InvalidData("{}: token id is {}, expected an integer in [0, {})", where,
                        value.is_number() ? value.dump() : value.type_name(), kEnd);
   }
-  return static_cast<int32_t>(value.get<uint64_t>());
+  return value.get<int32_t>();
 }
 
 Result<std::vector<const nlohmann::json*>> FlattenSequence(const nlohmann::json& object,

@@ -82,7 +82,7 @@ Result<Normalizer::Step> Normalizer::StepFromJson(const nlohmann::json& leaf) {
     EXPERTILE_ASSIGN(std::string content, StringField(leaf, "content", kWhere));
     return Replace{std::move(pattern), std::move(content)};
   }
-  return Unsupported("{}: type '{}'", kWhere, type);
+  return Unsupported("{}: type '{}'", kWhere, OneLine(type));
 }
 
 Result<std::string> Normalizer::Apply(std::string_view text) const {

@@ -13,9 +13,10 @@ namespace {
 
 // What \s, \w and \h mean to Oniguruma, as items of a PCRE2 character class. PCRE2's own \s has
 // U+180E, its \w lacks marks and connectors, and its \h is horizontal space. The superscripts and
-// fractions of Latin-1 are in Oniguruma's \w alone.
+// fractions of Latin-1 are in Oniguruma's \w too, but only where it stands outside a class.
 constexpr std::string_view kSpaceItems = "\\p{White_Space}";
-constexpr std::string_view kWordItems =
+constexpr std::string_view kWordItems = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+constexpr std::string_view kBareWordItems =
     "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 constexpr std::string_view kHexItems = "0-9A-Fa-f";
 
@@ -56,7 +57,7 @@ class Translator {
     at_ += size;
   }
   tl::unexpected<Error> Refuse(std::string_view construct) const {
-    return Unsupported("regex {} at byte {} of '{}'", construct, at_, pattern_);
+    return Unsupported("regex {} at byte {} of '{}'", OneLine(construct), at_, OneLine(pattern_));
   }
 
   Status Item() {
@@ -167,7 +168,7 @@ class Translator {
     const char lower = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     if (lower == 's') items = kSpaceItems;
     if (lower == 'd') items = "\\p{Nd}";
-    if (lower == 'w') items = kWordItems;
+    if (lower == 'w') items = in_class_ ? kWordItems : kBareWordItems;
     if (lower == 'h') items = kHexItems;
     if (items.empty()) return std::nullopt;
     const bool negated = c != lower;

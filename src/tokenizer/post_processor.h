@@ -13,20 +13,17 @@ namespace expertile {
 class PostProcessor {
  public:
   // null, ByteLevel (which moves offsets only, so does nothing here), TemplateProcessing or a
-  // Sequence of them; any other type is kUnsupported.
-  static Result<PostProcessor> FromJson(const nlohmann::json& object);
+  // Sequence of them with one template, whose ids are below `vocab_size`; anything else is
+  // kUnsupported.
+  static Result<PostProcessor> FromJson(const nlohmann::json& object, int32_t vocab_size);
 
   std::vector<int32_t> AddSpecialTokens(std::vector<int32_t> ids) const;
 
  private:
-  struct Template {
-    std::vector<int32_t> before;
-    std::vector<int32_t> after;
-  };
+  Status LoadTemplate(const nlohmann::json& leaf, int32_t vocab_size);
 
-  static Result<Template> TemplateFromJson(const nlohmann::json& leaf);
-
-  std::vector<Template> templates_;
+  std::vector<int32_t> before_;
+  std::vector<int32_t> after_;
 };
 
 }  // namespace expertile

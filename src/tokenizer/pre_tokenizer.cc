@@ -48,7 +48,7 @@ Status PreTokenizer::AppendSteps(const nlohmann::json& leaf) {
     }
     steps_.emplace_back(ByteLevel{});
   } else {
-    return Unsupported("{}: type '{}'", kWhere, type);
+    return Unsupported("{}: type '{}'", kWhere, OneLine(type));
   }
   return {};
 }
@@ -67,7 +67,7 @@ Result<PreTokenizer::Behavior> PreTokenizer::BehaviorFromName(std::string_view n
   if (name == "MergedWithPrevious") return Behavior::kMergedWithPrevious;
   if (name == "MergedWithNext") return Behavior::kMergedWithNext;
   if (name == "Contiguous") return Behavior::kContiguous;
-  return Unsupported("{}: split behavior '{}'", kWhere, name);
+  return Unsupported("{}: split behavior '{}'", kWhere, OneLine(name));
 }
 
 Result<TextPieces> PreTokenizer::Split(std::string_view text) const {

@@ -19,7 +19,11 @@ constexpr size_t kMaxPatternSize = 1 << 16;
 // characters once per alternative, so the bound grows with the text.
 constexpr size_t kBaseMatchLimit = 100'000;
 constexpr size_t kMatchLimitPerByte = 64;
-constexpr uint32_t kHeapLimitKiB = 256 * 1024;  // only the interpreter uses the heap
+// Groups that repeat keep some bytes for each turn: on the heap without JIT, on a stack with it,
+// which is made only for a match that outgrows the 32 KiB that PCRE2 gives by itself.
+constexpr uint32_t kHeapLimitKiB = 512 * 1024;
+constexpr size_t kFirstJitStackSize = 1 << 20;
+constexpr size_t kMaxJitStackSize = 256 << 20;
 
 std::string Pcre2Message(int code) {
   std::array<PCRE2_UCHAR, 256> buffer = {};
@@ -51,7 +55,7 @@ Result<Regex> Regex::Compile(const std::string& pcre2_pattern) {
   }
   const std::shared_ptr<pcre2_compile_context> context(pcre2_compile_context_create(nullptr),
                                                        pcre2_compile_context_free);
-  if (!context) return Fail(ErrorCode::kOutOfMemory, "regex '{}'", pcre2_pattern);
+  if (!context) return Fail(ErrorCode::kOutOfMemory, "regex '{}'", OneLine(pcre2_pattern));
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   int error = 0;
   PCRE2_SIZE offset = 0;
@@ -59,7 +63,8 @@ Result<Regex> Regex::Compile(const std::string& pcre2_pattern) {
       pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pcre2_pattern.data()), pcre2_pattern.size(),
                     PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &error, &offset, context.get());
   if (code == nullptr) {
-    return InvalidData("regex '{}' at byte {}: {}", pcre2_pattern, offset, Pcre2Message(error));
+    return InvalidData("regex '{}' at byte {}: {}", OneLine(pcre2_pattern), offset,
+                       Pcre2Message(error));
   }
   Regex regex;
   regex.pattern_ = pcre2_pattern;
@@ -99,15 +104,20 @@ Status RegexSearch::FindAll(std::string_view text, std::vector<TextRange>* match
 }
 
 Result<bool> RegexSearch::FindFrom(std::string_view text, size_t start, TextRange* match) {
-  const auto run = [&](uint32_t options) {
+  const auto run = [&] {
     return pcre2_match(regex_.code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                       start, PCRE2_NO_UTF_CHECK | options, match_data_.get(), context_.get());
+                       start, PCRE2_NO_UTF_CHECK, match_data_.get(), context_.get());
   };
-  int code = run(0);
-  if (code == PCRE2_ERROR_JIT_STACKLIMIT) code = run(PCRE2_NO_JIT);
+  int code = run();
+  if (code == PCRE2_ERROR_JIT_STACKLIMIT && !jit_stack_) {
+    jit_stack_ = {pcre2_jit_stack_create(kFirstJitStackSize, kMaxJitStackSize, nullptr),
+                  pcre2_jit_stack_free};
+    pcre2_jit_stack_assign(context_.get(), nullptr, jit_stack_.get());
+    code = run();
+  }
   if (code == PCRE2_ERROR_NOMATCH) return false;
   if (code < 0) {
-    return InvalidData("regex '{}' on {} bytes of text: {}", regex_.pattern_, text.size(),
+    return InvalidData("regex '{}' on {} bytes of text: {}", OneLine(regex_.pattern_), text.size(),
                        Pcre2Message(code));
   }
   const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(match_data_.get());

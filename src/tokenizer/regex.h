@@ -11,6 +11,7 @@
 #include "expertile/result.h"
 
 struct pcre2_real_code_8;
+struct pcre2_real_jit_stack_8;
 struct pcre2_real_match_context_8;
 struct pcre2_real_match_data_8;
 
@@ -53,6 +54,7 @@ class RegexSearch {
   const Regex& regex_;
   std::shared_ptr<pcre2_real_match_data_8> match_data_;
   std::shared_ptr<pcre2_real_match_context_8> context_;
+  std::shared_ptr<pcre2_real_jit_stack_8> jit_stack_;
 };
 
 }  // namespace expertile

@@ -17,7 +17,7 @@ Result<TokenDecoder> TokenDecoder::FromJson(const nlohmann::json& object) {
     const bool is_byte_level = type == "ByteLevel" && !decoder.byte_level_;
     const bool is_fuse_after = type == "Fuse" && decoder.byte_level_;
     if (!is_byte_level && !is_fuse_after) {
-      return Unsupported("{}: type '{}' at this place", kWhere, type);
+      return Unsupported("{}: type '{}' at this place", kWhere, OneLine(type));
     }
     decoder.byte_level_ = true;
   }

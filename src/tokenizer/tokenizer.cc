@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -34,8 +35,9 @@ Result<Tokenizer> Tokenizer::FromJsonUnnamed(std::string_view json) {
                    PreTokenizer::FromJson(FieldOrNull(root, "pre_tokenizer")));
   EXPERTILE_ASSIGN(AddedTokens added_tokens,
                    AddedTokens::FromJson(FieldOrNull(root, "added_tokens"), model, normalizer));
+  const int32_t vocab_size = std::max(model.end_id(), added_tokens.end_id());
   EXPERTILE_ASSIGN(PostProcessor post_processor,
-                   PostProcessor::FromJson(FieldOrNull(root, "post_processor")));
+                   PostProcessor::FromJson(FieldOrNull(root, "post_processor"), vocab_size));
   EXPERTILE_ASSIGN(TokenDecoder decoder, TokenDecoder::FromJson(FieldOrNull(root, "decoder")));
   return Tokenizer(std::move(model), std::move(normalizer), std::move(pre_tokenizer),
                    std::move(added_tokens), std::move(post_processor), std::move(decoder));
@@ -107,7 +109,7 @@ Status Tokenizer::AppendBytes(int32_t id, bool skip_special_tokens, bool* is_fir
 }
 
 std::optional<std::string_view> Tokenizer::TokenText(int32_t id) const {
-  if (const std::string* content = added_tokens_.TextOf(id)) return *content;
+  if (const std::string* form = added_tokens_.FormOf(id)) return *form;
   if (const std::string* token = model_.TextOf(id)) return *token;
   return std::nullopt;
 }

@@ -26,6 +26,9 @@ struct EncodeOptions {
   bool add_special_tokens = true;  // those of the post-processor's template
 };
 
+// Character classes are those of the linked PCRE2 and normal forms those of utf8proc: on characters
+// newer than their Unicode versions (14 and 15 in Debian 12), and on the few marks that
+// Hugging Face's older tables order otherwise, ids may differ.
 // Immutable: every const method may be called from many threads at once.
 class Tokenizer {
  public:
