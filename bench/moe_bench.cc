@@ -45,7 +45,7 @@ int RunBench(const Arguments& arguments) {
         {"seconds_median", result->seconds_median},
         {"tflops", result->useful_flops / result->seconds_median * 1e-12},
         {"roof_tflops", result->roof_flops * 1e-12},
-        {"roof_gbs", result->roof_read_bytes * 1e-9},
+        {"roof_gbs", result->roof.read_bytes * 1e-9},
         {"weight_gbs", result->weight_bytes / result->seconds_median * 1e-9},
         {"fraction_of_roof", result->fraction_of_roof},
         {"nsp_imbalance", result->nsp_imbalance},

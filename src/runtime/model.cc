@@ -2,14 +2,13 @@
 // target.
 #include "expertile/model.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "base/error.h"
 #include "dispatch/placement.h"
 #include "runtime/describe.h"
+#include "runtime/processors.h"
 #include "runtime/session_state.h"
 #include "targets/open_target.h"
 
@@ -17,15 +16,6 @@ namespace expertile {
 namespace {
 
 constexpr int64_t kDefaultCtxLen = 4096;
-
-// Processors that this process may run on: fewer than the machine's in a container or under
-// taskset.
-int NumUsableProcessors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
-}
 
 // Replaces every "default" and "auto" of checked options by the value that it stands for.
 Result<CompileOptions> Resolve(CompileOptions options, const DecoderSpec& spec) {

@@ -106,9 +106,9 @@ void Account(const MoeBenchOptions& options, const PackedExperts& experts, const
                         static_cast<double>(options.intermediate_size);
   result.roof_flops =
       options.compute == ComputeType::kFloat32 ? roof.float32_flops : roof.bfloat16_flops;
-  result.roof_read_bytes = roof.read_bytes;
-  const double least = std::max(result.useful_flops / result.roof_flops,
-                                result.weight_bytes / result.roof_read_bytes);
+  result.roof = roof;
+  const double least =
+      std::max(result.useful_flops / result.roof_flops, result.weight_bytes / roof.read_bytes);
   result.fraction_of_roof = least / result.seconds_median;
 }
 

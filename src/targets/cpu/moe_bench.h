@@ -10,6 +10,7 @@
 #include "targets/cpu/kernel_table.h"
 #include "targets/cpu/moe.h"
 #include "targets/cpu/packed_weights.h"
+#include "targets/cpu/roof.h"
 
 namespace expertile::cpu {
 
@@ -32,8 +33,8 @@ struct MoeBenchResult {
   double seconds_median = 0.0;
   double useful_flops = 0.0;      // 2 * 3 * H * I for each assignment
   double weight_bytes = 0.0;      // of the experts that were chosen
-  double roof_flops = 0.0;        // per second, of the compute type
-  double roof_read_bytes = 0.0;   // per second
+  Roof roof;                      // medians of the samples taken between the runs
+  double roof_flops = 0.0;        // roof's, of the compute type
   double fraction_of_roof = 0.0;  // max(arithmetic time, reading time) / seconds_median
   double nsp_imbalance = 1.0;     // max / mean busy time of the NSPs (median run)
   double padding_waste = 0.0;     // rows computed beyond those routed, as a fraction: none on cpu
