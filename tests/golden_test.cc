@@ -103,11 +103,18 @@ TEST_P(GoldenTest, TokenizerCases) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(AllTargets, GoldenTest,
-                         testing::Values(GoldenRun{"tiny-qwen3_moe", "reference", std::nullopt},
-                                         GoldenRun{"tiny-qwen3_moe", "reference", 5},
-                                         GoldenRun{"tiny-qwen3_moe", "cpu", std::nullopt},
-                                         GoldenRun{"tiny-qwen3_moe", "cpu", 5}));
+std::vector<GoldenRun> AllRuns() {
+  std::vector<GoldenRun> runs;
+  for (const char* model : {"tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe"}) {
+    for (const char* target : {"reference", "cpu"}) {
+      runs.push_back({model, target, std::nullopt});
+      runs.push_back({model, target, 5});
+    }
+  }
+  return runs;
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTargets, GoldenTest, testing::ValuesIn(AllRuns()));
 
 }  // namespace
 }  // namespace expertile

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "formats/mxfp4.h"
 
 namespace expertile {
 namespace {
@@ -63,8 +64,18 @@ Status CheckLayout(const TensorView& tensor, bool has_rank, std::string_view exp
   return {};
 }
 
+void ReadMxfp4Row(const std::byte* codes, const std::byte* scales, std::span<float> out) {
+  for (size_t block = 0; block < out.size() / kMxBlockSize; ++block) {
+    DecodeMxfp4Block(
+        std::span<const std::byte, kMxfp4BlockBytes>(codes + block * kMxfp4BlockBytes,
+                                                     kMxfp4BlockBytes),
+        static_cast<uint8_t>(scales[block]),
+        std::span<float, kMxBlockSize>(out.data() + block * kMxBlockSize, kMxBlockSize));
+  }
+}
+
 MatrixView RowMajor(DType dtype, const std::byte* data, int64_t rows, int64_t cols) {
-  return {dtype, data, rows, cols, /*row_stride=*/cols, /*col_stride=*/1};
+  return {dtype, data, rows, cols, /*row_stride=*/cols, /*col_stride=*/1, /*scales=*/nullptr};
 }
 
 }  // namespace
@@ -78,11 +89,16 @@ float MatrixView::At(int64_t r, int64_t c) const {
 
 void MatrixView::ReadRow(int64_t r, std::span<float> out) const {
   EXPERTILE_DCHECK(r >= 0 && r < rows && static_cast<int64_t>(out.size()) == cols);
+  if (is_mxfp4()) {
+    const int64_t first = r * row_stride / kMxBlockSize;  // block
+    return ReadMxfp4Row(data + first * kMxfp4BlockBytes, scales + first, out);
+  }
   ReadElements(dtype, data + r * row_stride * SizeOf(dtype), col_stride, out);
 }
 
 MatrixView MatrixView::Transposed() const {
-  return {dtype, data, cols, rows, col_stride, row_stride};
+  EXPERTILE_DCHECK(!is_mxfp4());
+  return {dtype, data, cols, rows, col_stride, row_stride, /*scales=*/nullptr};
 }
 
 Result<MatrixView> MatrixView::Rows(int64_t first, int64_t count, int64_t step) const {
@@ -93,11 +109,18 @@ Result<MatrixView> MatrixView::Rows(int64_t first, int64_t count, int64_t step) 
     return InvalidArgument("{} rows from {} in steps of {} are not within a matrix of {} rows",
                            count, first, step, rows);
   }
-  if (count == 0) return MatrixView{dtype, data, 0, cols, row_stride, col_stride};
-  const std::byte* start = data + first * row_stride * SizeOf(dtype);
-  const int64_t stride =
-      count > 1 ? row_stride * step : row_stride;  // the only row may have any step
-  return MatrixView{dtype, start, count, cols, stride, col_stride};
+  MatrixView view = *this;
+  view.rows = count;
+  if (count == 0) return view;
+  if (is_mxfp4()) {
+    const int64_t first_block = first * row_stride / kMxBlockSize;
+    view.data += first_block * kMxfp4BlockBytes;
+    view.scales += first_block;
+  } else {
+    view.data += first * row_stride * SizeOf(dtype);
+  }
+  if (count > 1) view.row_stride = row_stride * step;  // the only row may have any step
+  return view;
 }
 
 Result<MatrixView> MatrixOf(const TensorView& tensor, std::string_view name) {
@@ -119,6 +142,33 @@ Result<MatrixView> SliceOf(const TensorView& tensor, int64_t index, std::string_
   }
   const int64_t slice_size = static_cast<int64_t>(tensor.bytes.size()) / experts;
   return RowMajor(tensor.dtype, tensor.bytes.data() + index * slice_size, rows, cols);
+}
+
+Result<MatrixView> Mxfp4SliceOf(const TensorView& blocks, const TensorView& scales, int64_t index,
+                                std::string_view name) {
+  const std::vector<int64_t>& shape = blocks.shape;
+  if (blocks.dtype != DType::kU8 || scales.dtype != DType::kU8) {
+    return Unsupported("{}: dtypes {} and {}, expected U8", OneLine(name), NameOf(blocks.dtype),
+                       NameOf(scales.dtype));
+  }
+  if (shape.size() != 4 || shape[3] != kMxfp4BlockBytes ||
+      scales.shape != std::vector<int64_t>(shape.begin(), shape.begin() + 3)) {
+    return InvalidData(
+        "{}: blocks {} and scales {}, expected [experts,rows,blocks,16] and the same without 16",
+        OneLine(name), ShapeText(shape), ShapeText(scales.shape));
+  }
+  if (index < 0 || index >= shape[0]) {
+    return InvalidArgument("{}: slice {} of a tensor of {}", OneLine(name), index, shape[0]);
+  }
+  const int64_t num_blocks = shape[1] * shape[2];  // of one matrix
+  const int64_t cols = shape[2] * kMxBlockSize;
+  return MatrixView{DType::kU8,
+                    blocks.bytes.data() + index * num_blocks * kMxfp4BlockBytes,
+                    shape[1],
+                    cols,
+                    /*row_stride=*/cols,
+                    /*col_stride=*/1,
+                    scales.bytes.data() + index * num_blocks};
 }
 
 }  // namespace expertile

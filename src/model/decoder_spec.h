@@ -60,6 +60,7 @@ struct DecoderSpec {
   float norm_epsilon = 1e-6f;
   RopeSpec rope;
   bool query_key_norm = false;        // RMS norm over D of every query and key head, before RoPE
+  bool attention_sinks = false;       // a logit per head that joins the softmax's sum only
   float attention_scale = 1.0f;       // multiplies query-key products
   float embedding_scale = 1.0f;       // multiplies token embeddings
   float residual_scale = 1.0f;        // multiplies both branches of a layer before they are added

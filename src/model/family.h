@@ -20,6 +20,8 @@ struct Family {
   Result<DecoderWeights> (*bind_weights)(const DecoderSpec& spec, const CheckpointTensors& tensors);
 };
 
+extern const Family kGptOss;
+extern const Family kGraniteMoe;
 extern const Family kQwen3Moe;
 
 // The family that reads `model_type`; the error lists those there are.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "formats/mxfp4.h"
 
 namespace expertile {
 
@@ -28,18 +29,39 @@ Result<LinearView> BindLinear(const CheckpointTensors& tensors, const std::strin
   return linear;
 }
 
-Status BindEnds(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                const std::string& prefix, DecoderWeights& weights) {
+Result<DecoderWeights> BindDecoder(
+    const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& prefix,
+    Result<LayerWeights> (*bind_layer)(const DecoderSpec&, const CheckpointTensors&, int index)) {
+  DecoderWeights weights;
   const int64_t V = spec.vocab_size;
   const int64_t H = spec.hidden_size;
   EXPERTILE_ASSIGN(weights.embedding, BindMatrix(tensors, prefix + "embed_tokens.weight", V, H));
   EXPERTILE_ASSIGN(weights.final_norm, BindVector(tensors, prefix + "norm.weight", H));
   if (spec.tied_lm_head) {
     weights.lm_head = {weights.embedding, std::nullopt};
-    return {};
+  } else {
+    EXPERTILE_ASSIGN(weights.lm_head, BindLinear(tensors, "lm_head", V, H));
   }
-  EXPERTILE_ASSIGN(weights.lm_head, BindLinear(tensors, "lm_head", V, H));
-  return {};
+  for (int i = 0; i < static_cast<int>(spec.layers.size()); ++i) {
+    EXPERTILE_ASSIGN(LayerWeights layer, bind_layer(spec, tensors, i));
+    weights.layers.push_back(std::move(layer));
+  }
+  return weights;
+}
+
+Result<MatrixView> BindMxfp4(const CheckpointTensors& tensors, const std::string& name,
+                             const std::vector<int64_t>& shape, int64_t index) {
+  const int64_t num_blocks = (shape[2] + kMxBlockSize - 1) / kMxBlockSize;
+  EXPERTILE_ASSIGN(
+      const TensorView blocks,
+      tensors.Require(name + "_blocks", {shape[0], shape[1], num_blocks, kMxfp4BlockBytes}));
+  EXPERTILE_ASSIGN(const TensorView scales,
+                   tensors.Require(name + "_scales", {shape[0], shape[1], num_blocks}));
+  if (shape[2] % kMxBlockSize != 0) {
+    return InvalidData("{}_blocks: {} columns, expected a multiple of {}", name, shape[2],
+                       kMxBlockSize);
+  }
+  return Mxfp4SliceOf(blocks, scales, index, name);
 }
 
 Status BindAttention(const DecoderSpec& spec, const CheckpointTensors& tensors,
@@ -57,6 +79,9 @@ Status BindAttention(const DecoderSpec& spec, const CheckpointTensors& tensors,
     EXPERTILE_ASSIGN(layer.query_norm, BindVector(tensors, attention + "q_norm.weight", D));
     EXPERTILE_ASSIGN(layer.key_norm, BindVector(tensors, attention + "k_norm.weight", D));
   }
+  if (spec.attention_sinks) {
+    EXPERTILE_ASSIGN(layer.sinks, BindVector(tensors, attention + "sinks", spec.num_heads));
+  }
   EXPERTILE_ASSIGN(layer.mlp_norm,
                    BindVector(tensors, prefix + "post_attention_layernorm.weight", H));
   return {};
@@ -71,20 +96,15 @@ Result<ExpertView> BindGatedMlp(const CheckpointTensors& tensors, const std::str
   return mlp;
 }
 
-namespace {
-
-// The gate and up rows of a fused [2I, n] matrix.
-Status SplitGateUp(const MatrixView& fused, GateUpOrder order, int64_t intermediate,
-                   ExpertView& expert) {
+Result<GateUp> SplitGateUp(const MatrixView& fused, GateUpOrder order) {
+  const int64_t intermediate = fused.rows / 2;
   const bool interleaved = order == GateUpOrder::kInterleaved;
   const int64_t step = interleaved ? 2 : 1;
-  const int64_t first_up = interleaved ? 1 : intermediate;
-  EXPERTILE_ASSIGN(expert.gate.weight, fused.Rows(0, intermediate, step));
-  EXPERTILE_ASSIGN(expert.up.weight, fused.Rows(first_up, intermediate, step));
-  return {};
+  GateUp split;
+  EXPERTILE_ASSIGN(split.gate, fused.Rows(0, intermediate, step));
+  EXPERTILE_ASSIGN(split.up, fused.Rows(interleaved ? 1 : intermediate, intermediate, step));
+  return split;
 }
-
-}  // namespace
 
 Result<std::vector<ExpertView>> BindFusedExperts(const CheckpointTensors& tensors,
                                                  const FusedExperts& names, int64_t num_experts,
@@ -100,8 +120,11 @@ Result<std::vector<ExpertView>> BindFusedExperts(const CheckpointTensors& tensor
   for (int64_t e = 0; e < num_experts; ++e) {
     EXPERTILE_ASSIGN(const MatrixView gate_up_slice, SliceOf(gate_up, e, names.gate_up));
     EXPERTILE_ASSIGN(const MatrixView down_slice, SliceOf(down, e, names.down));
-    EXPERTILE_RETURN_IF_ERROR(SplitGateUp(by_output ? gate_up_slice : gate_up_slice.Transposed(),
-                                          names.order, intermediate, experts[e]));
+    EXPERTILE_ASSIGN(
+        const GateUp split,
+        SplitGateUp(by_output ? gate_up_slice : gate_up_slice.Transposed(), names.order));
+    experts[e].gate.weight = split.gate;
+    experts[e].up.weight = split.up;
     experts[e].down.weight = by_output ? down_slice : down_slice.Transposed();
   }
   return experts;

@@ -21,13 +21,18 @@ Result<MatrixView> BindMatrix(const CheckpointTensors& tensors, const std::strin
 Result<LinearView> BindLinear(const CheckpointTensors& tensors, const std::string& prefix,
                               int64_t out, int64_t in);
 
-// The embedding table, the final norm and the LM head: PREFIX.embed_tokens, PREFIX.norm and
-// lm_head. A checkpoint without lm_head ties it to the embedding.
-Status BindEnds(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                const std::string& prefix, DecoderWeights& weights);
+// A whole decoder: PREFIX embed_tokens, every layer by `bind_layer`, PREFIX norm, and lm_head
+// unless it is tied to the embedding.
+Result<DecoderWeights> BindDecoder(
+    const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& prefix,
+    Result<LayerWeights> (*bind_layer)(const DecoderSpec&, const CheckpointTensors&, int index));
+
+// Matrix `index` of the MXFP4 experts NAME_blocks and NAME_scales; `shape` is [E, out, in].
+Result<MatrixView> BindMxfp4(const CheckpointTensors& tensors, const std::string& name,
+                             const std::vector<int64_t>& shape, int64_t index);
 
 // A layer's two norms and its attention under the names that most families use:
-// PREFIX.input_layernorm, PREFIX.self_attn.q_proj …, q_norm and k_norm if the spec has them,
+// PREFIX.input_layernorm, PREFIX.self_attn.q_proj …, q_norm, k_norm and sinks if the spec has them,
 // PREFIX.post_attention_layernorm.
 Status BindAttention(const DecoderSpec& spec, const CheckpointTensors& tensors,
                      const std::string& prefix, LayerWeights& layer);
@@ -54,6 +59,13 @@ struct FusedExperts {
   ExpertOrientation orientation = ExpertOrientation::kOutputMajor;
   GateUpOrder order = GateUpOrder::kHalves;
 };
+
+// The gate and up rows of a fused [2I, n] matrix, or of a [2I,1] bias.
+struct GateUp {
+  MatrixView gate;
+  MatrixView up;
+};
+Result<GateUp> SplitGateUp(const MatrixView& fused, GateUpOrder order);
 
 Result<std::vector<ExpertView>> BindFusedExperts(const CheckpointTensors& tensors,
                                                  const FusedExperts& names, int64_t num_experts,

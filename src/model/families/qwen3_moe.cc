@@ -85,13 +85,7 @@ Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors&
 }
 
 Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
-  DecoderWeights weights;
-  EXPERTILE_RETURN_IF_ERROR(BindEnds(spec, tensors, "model.", weights));
-  for (int i = 0; i < static_cast<int>(spec.layers.size()); ++i) {
-    EXPERTILE_ASSIGN(LayerWeights layer, BindLayer(spec, tensors, i));
-    weights.layers.push_back(std::move(layer));
-  }
-  return weights;
+  return BindDecoder(spec, tensors, "model.", BindLayer);
 }
 
 }  // namespace
