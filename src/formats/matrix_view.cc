@@ -96,6 +96,14 @@ void MatrixView::ReadRow(int64_t r, std::span<float> out) const {
   ReadElements(dtype, data + r * row_stride * SizeOf(dtype), col_stride, out);
 }
 
+void MatrixView::CopyMxfp4Row(int64_t r, std::byte* codes, std::byte* row_scales) const {
+  EXPERTILE_DCHECK(is_mxfp4() && r >= 0 && r < rows);
+  const int64_t first = r * row_stride / kMxBlockSize;  // block
+  const auto num_blocks = static_cast<size_t>(cols / kMxBlockSize);
+  std::memcpy(codes, data + first * kMxfp4BlockBytes, num_blocks * kMxfp4BlockBytes);
+  std::memcpy(row_scales, scales + first, num_blocks);
+}
+
 MatrixView MatrixView::Transposed() const {
   EXPERTILE_DCHECK(!is_mxfp4());
   return {dtype, data, cols, rows, col_stride, row_stride, /*scales=*/nullptr};

@@ -28,6 +28,9 @@ struct MatrixView {
   // Row r as floats, exactly. r < rows, out.size() == cols.
   void ReadRow(int64_t r, std::span<float> out) const;
 
+  // Row r of MXFP4 as it lies: codes [cols/2], scales [cols/32].
+  void CopyMxfp4Row(int64_t r, std::byte* codes, std::byte* row_scales) const;
+
   MatrixView Transposed() const;  // [cols, rows]; not of MXFP4
   // Rows first, first + step, … : [count, cols]. With step 2 and first 0 or 1, the gate or the up
   // rows of interleaved experts. Refuses rows that are not there.

@@ -59,9 +59,8 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
                 std::move(exact_product), std::move(moe), std::move(mlp));
 }
 
-CpuOps::CpuOps(const Context& context, KvCache cache, BlockAttention attention,
-               cpu::Linear product, cpu::Linear exact_product, MoeBlock moe,
-               std::optional<MoeBlock> mlp)
+CpuOps::CpuOps(const Context& context, KvCache cache, BlockAttention attention, cpu::Linear product,
+               cpu::Linear exact_product, MoeBlock moe, std::optional<MoeBlock> mlp)
     : context_(context),
       buffers_(std::make_shared<BufferPool>()),
       cache_(std::move(cache)),

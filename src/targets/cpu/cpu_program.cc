@@ -50,30 +50,45 @@ class Packer {
                              first.gate.bias.has_value(),    spec_.moe.mlp};
     EXPERTILE_ASSIGN(PackedExperts experts, PackedExperts::Create(*context_.table, shape));
     context_.pool->ForEach(shape.num_experts, [&](int64_t e, int) {
-      const auto reader = [](const MatrixView& view) {
-        return [&view](int64_t row, float* values) {
-          view.ReadRow(row, {values, static_cast<size_t>(view.cols)});
-        };
-      };
-      const ExpertView& view = views[e];
-      const auto gate = reader(view.gate.weight);
-      const auto up = reader(view.up.weight);
-      const auto down = reader(view.down.weight);
-      const std::vector<float> gate_bias = FloatsOf(view.gate.bias);
-      const std::vector<float> up_bias = FloatsOf(view.up.bias);
-      const std::vector<float> down_bias = FloatsOf(view.down.bias);
-      experts.Pack(static_cast<int>(e), {gate, up, down, gate_bias, up_bias, down_bias});
+      PackExpert(static_cast<int>(e), views[e], experts);
     });
     return experts;
   }
 
  private:
+  static void PackExpert(int e, const ExpertView& view, PackedExperts& experts) {
+    if (view.gate.weight.is_mxfp4()) {
+      const auto reader = [](const MatrixView& matrix) {
+        return [&matrix](int64_t row, Mxfp4Row target) {
+          matrix.CopyMxfp4Row(row, target.codes, target.scales);
+        };
+      };
+      const auto gate = reader(view.gate.weight);
+      const auto up = reader(view.up.weight);
+      const auto down = reader(view.down.weight);
+      experts.PackMxfp4(e, {gate, up, down});
+    } else {
+      const auto reader = [](const MatrixView& matrix) {
+        return [&matrix](int64_t row, float* values) {
+          matrix.ReadRow(row, {values, static_cast<size_t>(matrix.cols)});
+        };
+      };
+      const auto gate = reader(view.gate.weight);
+      const auto up = reader(view.up.weight);
+      const auto down = reader(view.down.weight);
+      experts.Pack(e, {gate, up, down});
+    }
+    experts.PackBias(e,
+                     {FloatsOf(view.gate.bias), FloatsOf(view.up.bias), FloatsOf(view.down.bias)});
+  }
+
   static WeightFormat LosslessFormatOf(const MatrixView& view) {
+    if (view.is_mxfp4()) return WeightFormat::kMxfp4;
     return view.dtype == DType::kBF16 ? WeightFormat::kBFloat16 : WeightFormat::kFloat32;
   }
   WeightFormat FormatOf(const MatrixView& view) const {
-    if (context_.options.compute == DType::kBF16) return WeightFormat::kBFloat16;
-    return LosslessFormatOf(view);
+    const bool rounds = context_.options.compute == DType::kBF16 && !view.is_mxfp4();
+    return rounds ? WeightFormat::kBFloat16 : LosslessFormatOf(view);
   }
   Result<PackedMatrix> Pack(const LinearView& view, WeightFormat format) const {
     const std::vector<float> bias = FloatsOf(view.bias);

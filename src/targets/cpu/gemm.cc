@@ -51,26 +51,34 @@ void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const Packe
   }
 }
 
+// A slice as a tile kernel can read it: as it lies, or expanded into the scratch.
+Gemm::ReadySlice Gemm::Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
+                             int64_t num_tiles, PanelScratch& scratch) const {
+  auto* expanded = reinterpret_cast<std::byte*>(scratch.expanded());
+  if (matrix.format == WeightFormat::kMxfp4) {
+    kernels_.expand_mxfp4(slice, depth, expanded);
+    return {expanded, kernels_.float32[1] != nullptr};
+  }
+  if (matrix.format == WeightFormat::kBFloat16 && kernels_.expand_pays && num_tiles > 1) {
+    table_.expand_panel(slice, depth, scratch.expanded());
+    return {expanded, true};
+  }
+  return {slice, matrix.format == WeightFormat::kFloat32};
+}
+
 void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
                          int64_t k, int64_t depth, PanelScratch& scratch) const {
   const int64_t num_tiles = a.tiles.num_tiles();
-  const int64_t num_bytes = depth * matrix.bytes_per_k();
+  const int64_t num_bytes = matrix.SliceBytes(depth);
   const PrefetchPlan plan(slice + num_bytes, num_bytes, num_tiles,
                           CeilDiv(depth, kernels_.block_depth));
-  const bool expand =
-      matrix.format == WeightFormat::kBFloat16 && kernels_.expand_pays && num_tiles > 1;
-  const std::byte* b = slice;
-  if (expand) {
-    table_.expand_panel(slice, depth, scratch.expanded());
-    b = reinterpret_cast<const std::byte*>(scratch.expanded());
-  }
-  const auto& tile_kernels =
-      matrix.format == WeightFormat::kFloat32 || expand ? kernels_.float32 : kernels_.bfloat16;
+  const ReadySlice ready = Ready(matrix, slice, depth, num_tiles, scratch);
+  const auto& tile_kernels = ready.is_float32 ? kernels_.float32 : kernels_.bfloat16;
   for (int64_t tile = 0; tile < num_tiles; ++tile) {
     const int rows = a.tiles.Size(tile);
     const std::byte* a_slice = a.Tile(tile) + k * rows * a.activation_size;
     float* c = scratch.accumulators() + a.tiles.Begin(tile) * table_.panel_columns;
-    tile_kernels[rows](a_slice, b, depth, c, k == 0, plan.ForTile(tile));
+    tile_kernels[rows](a_slice, ready.data, depth, c, k == 0, plan.ForTile(tile));
   }
 }
 
@@ -82,7 +90,7 @@ void Gemm::Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t pane
   for (int64_t k = 0; k < matrix.padded_in(); k += slice_depth) {
     const int64_t depth = std::min(slice_depth, matrix.padded_in() - k);
     MultiplySlice(a, matrix, slice, k, depth, scratch);
-    slice += depth * matrix.bytes_per_k();
+    slice += matrix.SliceBytes(depth);
   }
 }
 

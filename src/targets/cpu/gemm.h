@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/aligned_buffer.h"
+#include "formats/mxfp4.h"
 #include "targets/cpu/kernel_table.h"
 
 namespace expertile::cpu {
@@ -58,8 +59,19 @@ struct PanelMatrix {
 
   int64_t padded_in() const { return in + in % 2; }
   int64_t num_panels() const { return CeilDiv(out, panel_columns); }
-  int64_t bytes_per_k() const { return panel_columns * (format == WeightFormat::kFloat32 ? 4 : 2); }
-  int64_t panel_bytes() const { return padded_in() * bytes_per_k(); }
+  // Of `depth` k-values of a panel: a multiple of 32 in kMxfp4.
+  int64_t SliceBytes(int64_t depth) const {
+    switch (format) {
+      case WeightFormat::kFloat32:
+        return depth * panel_columns * 4;
+      case WeightFormat::kBFloat16:
+        return depth * panel_columns * 2;
+      case WeightFormat::kMxfp4:
+        return depth / kMxBlockSize * (1 + kMxfp4BlockBytes) * panel_columns;
+    }
+    return 0;
+  }
+  int64_t panel_bytes() const { return SliceBytes(padded_in()); }
   const std::byte* Panel(int64_t n) const { return panels + n * panel_bytes(); }
   const float* PanelBias(int64_t n) const { return bias ? bias + n * panel_columns : nullptr; }
 };
@@ -122,6 +134,12 @@ class Gemm {
   // scratch.accumulators() = a x panel.
   void Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
                 PanelScratch& scratch) const;
+  struct ReadySlice {
+    const std::byte* data;
+    bool is_float32;  // else bfloat16 pairs
+  };
+  ReadySlice Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
+                   int64_t num_tiles, PanelScratch& scratch) const;
   void MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
                      int64_t k, int64_t depth, PanelScratch& scratch) const;
 

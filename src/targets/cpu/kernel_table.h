@@ -26,6 +26,7 @@ enum class ComputeType {
 enum class WeightFormat {
   kFloat32,   // panels [in][NR] float
   kBFloat16,  // panels [in/2][NR][2] bfloat16: pairs of k-values side by side
+  kMxfp4,  // panels [in/32] of NR E8M0 scales and [16][NR] pairs of E2M1 codes; in a multiple of 32
 };
 
 inline constexpr int kMaxTileRows = 16;        // upper bound of max_tile_rows over all tables
@@ -58,6 +59,9 @@ struct GemmKernels {
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
   std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
   bool expand_pays = false;  // for several tiles, expand a bfloat16 panel to float32 once
+  // Expands `depth` (a multiple of 32) k-values of an MXFP4 panel, exactly, to the kind of panel
+  // that `bfloat16` reads if there are no float32 kernels, else to a float32 panel.
+  void (*expand_mxfp4)(const std::byte* panel, int64_t depth, std::byte* out) = nullptr;
 };
 
 // Columns [begin, end) of a key block that a row sees; empty if begin >= end.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "formats/mxfp4.h"
 #include "targets/cpu/kernel_table.h"
 #include "targets/cpu/kernel_target.h"
 
@@ -17,6 +18,8 @@ namespace {
 //
 #include "targets/cpu/epilogues-inl.h"
 //
+#include "targets/cpu/mxfp4-inl.h"
+//
 #include "targets/cpu/softmax-inl.h"
 //
 #include "targets/cpu/roof_kernels-inl.h"
@@ -28,7 +31,8 @@ constexpr GemmKernels kFloat32Kernels = {4,
                                          GateToTile<false>,
                                          TilesByRows<Float32Kernel>(kRowCounts),
                                          TilesByRows<BFloat16Kernel>(kRowCounts),
-                                         true};
+                                         true,
+                                         ExpandMxfp4ToFloat32};
 // Activations rounded to bfloat16 but kept as floats: a product of two is exact in the FMA.
 constexpr GemmKernels kBFloat16Kernels = {4,
                                           kBlockDepth,
@@ -36,7 +40,8 @@ constexpr GemmKernels kBFloat16Kernels = {4,
                                           GateToTile<true>,
                                           TilesByRows<Float32Kernel>(kRowCounts),
                                           TilesByRows<BFloat16Kernel>(kRowCounts),
-                                          true};
+                                          true,
+                                          ExpandMxfp4ToFloat32};
 constexpr KernelTable kTable = {Isa::kAvx2,      "avx2",           kPanelColumns, kTileRows,
                                 kFloat32Kernels, kBFloat16Kernels, ExpandPanel,   Combine,
                                 StoreRows,       SoftmaxBlock,     PeakFloat32,   PeakFloat32,

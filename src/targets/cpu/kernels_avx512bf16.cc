@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "formats/mxfp4.h"
 #include "targets/cpu/kernel_table.h"
 #include "targets/cpu/kernel_target.h"
 
@@ -16,6 +17,8 @@ namespace {
 #include "targets/cpu/tile_kernels-inl.h"
 //
 #include "targets/cpu/epilogues-inl.h"
+//
+#include "targets/cpu/mxfp4-inl.h"
 //
 #include "targets/cpu/softmax-inl.h"
 //
@@ -30,14 +33,16 @@ constexpr GemmKernels kFloat32Kernels = {4,
                                          GateToTile<false>,
                                          TilesByRows<Float32Kernel>(kRowCounts),
                                          TilesByRows<BFloat16Kernel>(kRowCounts),
-                                         true};
+                                         true,
+                                         ExpandMxfp4ToFloat32};
 constexpr GemmKernels kBFloat16Kernels = {2,
                                           kPairBlockDepth,
                                           PackPairTile,
                                           GateToPairTile,
                                           {},
                                           TilesByRows<DotBFloat16Kernel>(kRowCounts),
-                                          false};
+                                          false,
+                                          ExpandMxfp4ToPairs};
 constexpr KernelTable kTable = {Isa::kAvx512Bf16, "avx512bf16",     kPanelColumns, kTileRows,
                                 kFloat32Kernels,  kBFloat16Kernels, ExpandPanel,   Combine,
                                 StoreRows,        SoftmaxBlock,     PeakFloat32,   PeakDotBFloat16,

@@ -40,7 +40,8 @@ struct Layer {
     PackedExperts experts = *PackedExperts::Create(table, packed_shape);
     for (int e = 0; e < shape.num_experts; ++e) {
       const auto i = static_cast<size_t>(e);
-      experts.Pack(e, {gate[i], up[i], down[i], gate_bias[i], up_bias[i], down_bias[i]});
+      experts.Pack(e, {gate[i], up[i], down[i]});
+      experts.PackBias(e, {gate_bias[i], up_bias[i], down_bias[i]});
     }
     return experts;
   }

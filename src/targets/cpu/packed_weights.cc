@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "base/check.h"
-#include "base/dtype.h"
 #include "base/error.h"
+#include "targets/cpu/panel_writer.h"
 
 namespace expertile::cpu {
 namespace {
@@ -15,50 +15,10 @@ namespace {
 constexpr int64_t kHugePage = 2 << 20;
 constexpr int64_t kMaxDimension = int64_t{1} << 28;
 
-// Reads up to panel_columns rows of [out, in] weights and lays them out k by k.
-class PanelWriter {
- public:
-  explicit PanelWriter(const PanelMatrix& matrix)
-      : columns_(matrix.panel_columns),
-        padded_in_(matrix.padded_in()),
-        format_(matrix.format),
-        rows_(static_cast<size_t>(columns_ * padded_in_), 0.0f) {}
-
-  // The row that becomes column `column` of the panel; Clear() leaves zeros.
-  float* Row(int column) { return rows_.data() + column * padded_in_; }
-  void Clear() { std::fill(rows_.begin(), rows_.end(), 0.0f); }
-
-  void Write(std::byte* panel) const {
-    constexpr int64_t kBlock = 16;  // one cache line of every row at a time
-    for (int64_t k = 0; k < padded_in_; k += kBlock) {
-      const int64_t end = std::min(k + kBlock, padded_in_);
-      for (int column = 0; column < columns_; ++column) WriteBlock(panel, column, k, end);
-    }
-  }
-
- private:
-  void WriteBlock(std::byte* panel, int column, int64_t begin, int64_t end) const {
-    const float* row = rows_.data() + column * padded_in_;
-    if (format_ == WeightFormat::kFloat32) {
-      float* target = reinterpret_cast<float*>(panel) + column;
-      for (int64_t k = begin; k < end; ++k) target[k * columns_] = row[k];
-    } else {
-      uint16_t* target = reinterpret_cast<uint16_t*>(panel) + 2 * column;
-      for (int64_t k = begin; k < end; ++k) {
-        target[k / 2 * 2 * columns_ + k % 2] = FloatToBFloat16(row[k]);
-      }
-    }
-  }
-
-  int columns_;
-  int64_t padded_in_;
-  WeightFormat format_;
-  std::vector<float> rows_;  // [panel_columns, padded_in]
-};
-
 // Panels of plain consecutive columns.
-void PackColumns(const PanelMatrix& matrix, std::byte* panels, RowReader weights) {
-  PanelWriter writer(matrix);
+template <typename Writer, typename Reader>
+void PackColumns(const PanelMatrix& matrix, std::byte* panels, Reader weights) {
+  Writer writer(matrix);
   for (int64_t panel = 0; panel < matrix.num_panels(); ++panel) {
     writer.Clear();
     for (int column = 0; column < matrix.panel_columns; ++column) {
@@ -70,9 +30,10 @@ void PackColumns(const PanelMatrix& matrix, std::byte* panels, RowReader weights
 }
 
 // Panels of half gate and half up columns.
+template <typename Writer, typename Reader>
 void PackGateUp(const PanelMatrix& matrix, std::byte* panels, int64_t intermediate_size,
-                RowReader gate, RowReader up) {
-  PanelWriter writer(matrix);
+                Reader gate, Reader up) {
+  Writer writer(matrix);
   const int half = matrix.panel_columns / 2;
   for (int64_t panel = 0; panel < matrix.num_panels(); ++panel) {
     writer.Clear();
@@ -122,7 +83,7 @@ Result<PackedMatrix> PackedMatrix::Create(const KernelTable& table, WeightFormat
   PackedMatrix packed;
   packed.view_ = {nullptr, nullptr, format, in, out, table.panel_columns};
   EXPERTILE_ASSIGN(packed.panels_, PanelStorage::Allocate(MatrixBytes(packed.view_)));
-  PackColumns(packed.view_, packed.panels_.data(), weights);
+  PackColumns<FloatPanelWriter>(packed.view_, packed.panels_.data(), weights);
   packed.view_.panels = packed.panels_.data();
   if (!bias.empty()) {
     EXPERTILE_DCHECK(static_cast<int64_t>(bias.size()) == out);
@@ -139,6 +100,11 @@ Result<PackedExperts> PackedExperts::Create(const KernelTable& table, const Expe
   if (shape.num_experts < 1 || !IsDimension(hidden) || !IsDimension(intermediate)) {
     return InvalidArgument("experts: E={} H={} I={}, expected 1 or more each", shape.num_experts,
                            hidden, intermediate);
+  }
+  if (shape.format == WeightFormat::kMxfp4 &&
+      (hidden % kMxBlockSize != 0 || intermediate % kMxBlockSize != 0)) {
+    return InvalidArgument("experts: H={} I={} in MXFP4, expected multiples of {}", hidden,
+                           intermediate, kMxBlockSize);
   }
   PackedExperts experts;
   experts.shape_ = shape;
@@ -185,22 +151,35 @@ PanelMatrix PackedExperts::Down(int expert) const {
   return matrix;
 }
 
-void PackedExperts::Pack(int expert, const ExpertWeights& weights) {
+template <typename Writer, typename Reader>
+void PackedExperts::PackMatrices(int expert, Reader gate, Reader up, Reader down) {
   const PanelMatrix gate_up = GateUp(expert);
-  const PanelMatrix down = Down(expert);
   std::byte* target = panels_.data() + expert * expert_bytes_;
-  PackGateUp(gate_up, target, shape_.intermediate_size, weights.gate, weights.up);
-  PackColumns(down, target + MatrixBytes(gate_up), weights.down);
+  PackGateUp<Writer>(gate_up, target, shape_.intermediate_size, gate, up);
+  PackColumns<Writer>(Down(expert), target + MatrixBytes(gate_up), down);
+}
+
+void PackedExperts::Pack(int expert, const ExpertWeights& weights) {
+  EXPERTILE_DCHECK(shape_.format != WeightFormat::kMxfp4);
+  PackMatrices<FloatPanelWriter>(expert, weights.gate, weights.up, weights.down);
+}
+
+void PackedExperts::PackMxfp4(int expert, const Mxfp4ExpertWeights& weights) {
+  EXPERTILE_DCHECK(shape_.format == WeightFormat::kMxfp4);
+  PackMatrices<Mxfp4PanelWriter>(expert, weights.gate, weights.up, weights.down);
+}
+
+void PackedExperts::PackBias(int expert, const ExpertBias& weights) {
   if (bias_.empty()) return;
+  const PanelMatrix gate_up = GateUp(expert);
   float* bias = bias_.data() + expert * expert_bias_size_;
   const int half = panel_columns_ / 2;
   for (int64_t i = 0; i < shape_.intermediate_size; ++i) {
     float* panel = bias + i / half * panel_columns_ + i % half;
-    panel[0] = weights.gate_bias[static_cast<size_t>(i)];
-    panel[half] = weights.up_bias[static_cast<size_t>(i)];
+    panel[0] = weights.gate[static_cast<size_t>(i)];
+    panel[half] = weights.up[static_cast<size_t>(i)];
   }
-  std::copy(weights.down_bias.begin(), weights.down_bias.end(),
-            bias + gate_up.num_panels() * panel_columns_);
+  std::copy(weights.down.begin(), weights.down.end(), bias + gate_up.num_panels() * panel_columns_);
 }
 
 }  // namespace expertile::cpu

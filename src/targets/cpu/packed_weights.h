@@ -11,6 +11,7 @@
 #include "base/worker_pool.h"
 #include "expertile/result.h"
 #include "targets/cpu/gemm.h"
+#include "targets/cpu/panel_writer.h"
 
 namespace expertile::cpu {
 
@@ -57,14 +58,24 @@ struct ExpertsShape {
   GatedMlpSpec mlp;
 };
 
-// One expert's weights as its checkpoint has them; biases are empty exactly when !has_bias.
+// Writes row `row` of an MXFP4 weight matrix [out, in] as codes [in/2] and scales [in/32].
+using Mxfp4RowReader = FunctionRef<void(int64_t row, Mxfp4Row target)>;
+
+// One expert's weights as its checkpoint has them.
 struct ExpertWeights {
-  RowReader gate;                         // [I, H]
-  RowReader up;                           // [I, H]
-  RowReader down;                         // [H, I]
-  std::span<const float> gate_bias = {};  // [I]
-  std::span<const float> up_bias = {};    // [I]
-  std::span<const float> down_bias = {};  // [H]
+  RowReader gate;  // [I, H]
+  RowReader up;    // [I, H]
+  RowReader down;  // [H, I]
+};
+struct Mxfp4ExpertWeights {
+  Mxfp4RowReader gate;  // [I, H]
+  Mxfp4RowReader up;    // [I, H]
+  Mxfp4RowReader down;  // [H, I]
+};
+struct ExpertBias {
+  std::span<const float> gate;  // [I]
+  std::span<const float> up;    // [I]
+  std::span<const float> down;  // [H]
 };
 
 // All experts of a layer. An expert's gate-up panels (half gate columns, half up columns) are
@@ -74,8 +85,11 @@ class PackedExperts {
   // Errors: sizes below 1 or too large, out of memory. Experts are zero until packed.
   static Result<PackedExperts> Create(const KernelTable& table, const ExpertsShape& shape);
 
-  // Different experts may be packed by different threads at once.
+  // Different experts may be packed by different threads at once; each by the one for the shape's
+  // format, and by PackBias if it has biases.
   void Pack(int expert, const ExpertWeights& weights);
+  void PackMxfp4(int expert, const Mxfp4ExpertWeights& weights);
+  void PackBias(int expert, const ExpertBias& bias);
 
   const ExpertsShape& shape() const { return shape_; }
   PanelMatrix GateUp(int expert) const;
@@ -83,6 +97,8 @@ class PackedExperts {
   int64_t bytes_per_expert() const { return expert_bytes_; }
 
  private:
+  template <typename Writer, typename Reader>
+  void PackMatrices(int expert, Reader gate, Reader up, Reader down);
   PanelMatrix GateUpShape() const;  // without addresses; out is 2 * I padded to whole panels
   PanelMatrix DownShape() const;
 

@@ -51,6 +51,27 @@ inline Vec RoundToBFloat16(Vec v) {
   return _mm256_castsi256_ps(_mm256_and_si256(_mm256_blendv_epi8(rounded, quiet, is_nan), mask));
 }
 
+// One byte per lane.
+inline __m256i LoadBytes(const std::byte* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+inline __m256i ShiftRight4(__m256i v) { return _mm256_srli_epi32(v, 4); }
+
+// The E2M1 element in the low four bits of each lane.
+inline Vec Mxfp4Value(__m256i codes) {
+  const Vec magnitudes = _mm256_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f);
+  const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(codes, _mm256_set1_epi32(8)), 28);
+  return _mm256_or_ps(_mm256_permutevar8x32_ps(magnitudes, codes), _mm256_castsi256_ps(sign));
+}
+
+// The upper halves of even and odd, pair by pair.
+inline void StorePairs(std::byte* p, Vec even, Vec odd) {
+  const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  const __m256i pairs = _mm256_or_si256(_mm256_srli_epi32(_mm256_castps_si256(even), 16),
+                                        _mm256_and_si256(_mm256_castps_si256(odd), mask));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), pairs);
+}
+
 // Sums of products of unsigned and signed bytes, four at a time, into 32-bit lanes.
 using IntVec = __m256i;
 inline constexpr int64_t kInt8OperationsPerDot = 2 * 32;

@@ -47,6 +47,25 @@ inline Vec RoundToBFloat16(Vec v) {
   return _mm512_castsi512_ps(_mm512_and_si512(_mm512_mask_mov_epi32(rounded, is_nan, quiet), mask));
 }
 
+// One byte per lane.
+inline __m512i LoadBytes(const std::byte* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline __m512i ShiftRight4(__m512i v) { return _mm512_srli_epi32(v, 4); }
+
+// The E2M1 element in the low four bits of each lane.
+inline Vec Mxfp4Value(__m512i codes) {
+  return _mm512_permutexvar_ps(codes, _mm512_loadu_ps(kMxfp4Values.data()));
+}
+
+// The upper halves of even and odd, pair by pair.
+inline void StorePairs(std::byte* p, Vec even, Vec odd) {
+  const __m512i mask = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  const __m512i pairs = _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even), 16),
+                                        _mm512_and_si512(_mm512_castps_si512(odd), mask));
+  _mm512_storeu_si512(p, pairs);
+}
+
 // Sums of products of unsigned and signed bytes, four at a time, into 32-bit lanes.
 using IntVec = __m512i;
 inline constexpr int64_t kInt8OperationsPerDot = 2 * 64;
