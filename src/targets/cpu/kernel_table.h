@@ -108,7 +108,7 @@ struct KernelTable {
   }
 };
 
-// The table of an instruction set that this machine supports; null where the build lacks it.
+// The table of `isa`; call its kernels only where SupportedIsas() has it.
 const KernelTable& KernelsFor(Isa isa);
 
 const KernelTable& KernelsAvx2();

@@ -12,17 +12,15 @@
 EXPERTILE_BEGIN_TARGET("avx2,fma")
 namespace expertile::cpu::avx2 {
 namespace {
+// Each builds on the ones before it.
+// clang-format off
 #include "targets/cpu/simd_avx2-inl.h"
-//
 #include "targets/cpu/tile_kernels-inl.h"
-//
 #include "targets/cpu/epilogues-inl.h"
-//
 #include "targets/cpu/mxfp4-inl.h"
-//
 #include "targets/cpu/softmax-inl.h"
-//
 #include "targets/cpu/roof_kernels-inl.h"
+// clang-format on
 
 constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
 constexpr GemmKernels kFloat32Kernels = {4,
