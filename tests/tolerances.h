@@ -16,6 +16,11 @@ inline constexpr double kFloat32MeanNll = 1e-5;
 // Two logits closer than this may swap places between float32 implementations.
 inline constexpr double kArgmaxGap = 1e-4;
 
+// Relative L2 of one MoE block in bfloat16 arithmetic against float32: two roundings of activations
+// (2^-9 each, random signs, so sums keep that relative size), and the gate's nonlinearity between
+// them.
+inline constexpr double kBFloat16MoeRelativeL2 = 5e-3;
+
 // Relative L2 of logits in bfloat16 arithmetic against float32. Every activation is rounded to 8
 // bits (2^-9 relative) as it enters a product; over four layers of attention and experts such
 // errors add up to about a percent.

@@ -28,11 +28,11 @@ template <typename O>
 concept Ops = std::movable<typename O::Tensor> &&
     requires(O ops, const Step& step, const RopeSpec& rope, const RouterSpec& router_spec,
              const GatedMlpSpec& mlp_spec, const AttentionArgs& attention, float scale,
-             std::span<const int32_t> rows, typename O::Tensor x, const typename O::Tensor& y,
-             const typename O::Linear& linear, const typename O::Vector& vector,
-             const typename O::Embedding& embedding, const typename O::Experts& experts,
-             const typename O::Routing& routing, const typename O::Rotation& rotation,
-             const typename O::Vector* sinks) {
+             std::span<const int32_t> rows, std::span<const float> values, int64_t width,
+             typename O::Tensor x, const typename O::Tensor& y, const typename O::Linear& linear,
+             const typename O::Vector& vector, const typename O::Embedding& embedding,
+             const typename O::Experts& experts, const typename O::Routing& routing,
+             const typename O::Rotation& rotation, const typename O::Vector* sinks) {
   {ops.Begin(step)};  // the step that all ops until the next Begin belong to
   { ops.Embed(embedding) } -> std::same_as<typename O::Tensor>;    // token_ids -> [T,H]
   { ops.RotationOf(rope) } -> std::same_as<typename O::Rotation>;  // positions -> cos, sin [T,D/2]
@@ -58,6 +58,8 @@ concept Ops = std::movable<typename O::Tensor> &&
   { ops.Moe(y, routing, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;
   { ops.GatedMlp(y, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;  // the one expert
   { ops.Rows(y, rows) } -> std::same_as<typename O::Tensor>;  // the named rows of y
+  // Values from the host, [values.size() / width, width].
+  { ops.FromHost(values, width) } -> std::same_as<typename O::Tensor>;
   // For traces: values on the host, valid until the tensor is used again.
   { ops.Values(y) } -> std::same_as<std::span<const float>>;
   { ops.Ids(routing) } -> std::same_as<std::span<const int32_t>>;

@@ -30,6 +30,16 @@ class DecoderSession : public TargetSession {
     }
   }
 
+  Status RunMlp(int layer, StepKind kind, std::span<const float> x, std::span<float> y) override {
+    Step step;
+    step.kind = kind;
+    ops_.Begin(step);
+    const auto input = ops_.FromHost(x, spec_.hidden_size);
+    const auto output = MlpBranch(ops_, spec_, layer, decoder_.layers[layer], input, nullptr);
+    std::ranges::copy(ops_.Values(output), y.begin());
+    return {};
+  }
+
   const NspStatistics& nsp_statistics() const override { return ops_.nsp_statistics(); }
 
  private:

@@ -40,6 +40,9 @@ class TargetSession {
   virtual ~TargetSession() = default;
   // Runs one step; `logits` [R,V] receives the rows that step.logit_rows names.
   virtual Status Run(const Step& step, std::span<float> logits) = 0;
+  // Runs layer `layer`'s MoE block, or dense MLP, alone: y [T,H] of x [T,H]. For tests against
+  // goldens.
+  virtual Status RunMlp(int layer, StepKind kind, std::span<const float> x, std::span<float> y) = 0;
   virtual const NspStatistics& nsp_statistics() const = 0;
 };
 

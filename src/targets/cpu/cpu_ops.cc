@@ -210,6 +210,12 @@ Tensor CpuOps::GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpS
   return y;
 }
 
+Tensor CpuOps::FromHost(std::span<const float> values, int64_t width) {
+  Tensor x = NewTensor(static_cast<int64_t>(values.size()) / width, width);
+  std::ranges::copy(values, x.data());
+  return x;
+}
+
 Tensor CpuOps::Rows(const Tensor& x, std::span<const int32_t> rows) {
   Tensor y = NewTensor(static_cast<int64_t>(rows.size()), x.width());
   ForRows(y.rows(), [&](int64_t row) { std::ranges::copy(x.Row(rows[row]), y.Row(row).begin()); });

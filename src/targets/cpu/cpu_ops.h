@@ -64,6 +64,7 @@ class CpuOps {
   Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
   Tensor Rows(const Tensor& x, std::span<const int32_t> rows);
 
+  Tensor FromHost(std::span<const float> values, int64_t width);
   std::span<const float> Values(const Tensor& x) const { return x.values(); }
   std::span<const int32_t> Ids(const Routing& routing) const { return routing.ids; }
   std::span<const float> Weights(const Routing& routing) const { return routing.weights; }

@@ -57,6 +57,9 @@ class ReferenceOps {
   Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec) const;
   Tensor Rows(const Tensor& x, std::span<const int32_t> rows) const;
 
+  Tensor FromHost(std::span<const float> values, int64_t width) const {
+    return {static_cast<int64_t>(values.size()) / width, width, {values.begin(), values.end()}};
+  }
   std::span<const float> Values(const Tensor& x) const { return x.values; }
   std::span<const int32_t> Ids(const Routing& routing) const { return routing.ids; }
   std::span<const float> Weights(const Routing& routing) const { return routing.weights; }

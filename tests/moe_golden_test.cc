@@ -1,0 +1,69 @@
+// Every MoE block fed with its golden input, on every target, blocking on and off, prefill and
+// decode.
+#include <gtest/gtest.h>
+
+#include "model/checkpoint.h"
+#include "targets/open_target.h"
+#include "tests/golden.h"
+#include "tests/tolerances.h"
+
+namespace expertile {
+namespace {
+
+struct MoeRun {
+  std::string model;
+  std::string target;
+  DType compute;
+  int num_nsp;
+  StepKind kind;
+};
+
+void PrintTo(const MoeRun& run, std::ostream* out) {
+  *out << run.model << " on " << run.target << " in " << LongNameOf(run.compute) << ", num_nsp "
+       << run.num_nsp << (run.kind == StepKind::kDecode ? ", decode" : "");
+}
+
+class MoeGoldenTest : public testing::TestWithParam<MoeRun> {};
+
+TEST_P(MoeGoldenTest, BlockOfEveryLayer) {
+  const MoeRun& run = GetParam();
+  const Golden golden(run.model);
+  const auto checkpoint = LoadCheckpoint(Golden::ModelPath(run.model)).value();
+  const TargetOptions options{.compute = run.compute,
+                              .blocking = {run.num_nsp, 4},
+                              .num_workers = 2,
+                              .batch_size = 1,
+                              .ctx_len = 64,
+                              .max_step_tokens = 64};
+  const auto program = OpenTarget(run.target, *checkpoint, options).value();
+  const auto session = program->NewSession().value();
+  const double bound = run.compute == DType::kF32 ? tolerances::kFloat32RelativeL2
+                                                  : tolerances::kBFloat16MoeRelativeL2;
+  for (size_t layer = 0; layer < checkpoint->spec.layers.size(); ++layer) {
+    const std::string name = "short.layer." + std::to_string(layer);
+    const auto x = golden.Values<float>(name + ".moe_in");
+    const auto expected = golden.Values<float>(name + ".moe_out");
+    std::vector<float> y(expected.size());
+    ASSERT_TRUE(session->RunMlp(static_cast<int>(layer), run.kind, x, y));
+    EXPECT_LE(RelativeL2(y, expected), bound) << name;
+  }
+}
+
+std::vector<MoeRun> AllRuns() {
+  std::vector<MoeRun> runs;
+  for (const char* model : {"tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe"}) {
+    for (const char* target : {"reference", "cpu"}) {
+      for (const int num_nsp : {0, 1, 7, 32}) {
+        runs.push_back({model, target, DType::kF32, num_nsp, StepKind::kPrefill});
+      }
+      runs.push_back({model, target, DType::kF32, 0, StepKind::kDecode});
+    }
+    runs.push_back({model, "cpu", DType::kBF16, 7, StepKind::kPrefill});
+  }
+  return runs;
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTargets, MoeGoldenTest, testing::ValuesIn(AllRuns()));
+
+}  // namespace
+}  // namespace expertile
