@@ -19,4 +19,4 @@ compiled() {
   done
 }
 changed | compiled | xargs --no-run-if-empty --max-procs="$(nproc)" --max-args=1 \
-  clang-tidy --quiet -p "$build" 2> >(grep --invert-match --extended-regexp 'warnings? generated' >&2)
+  clang-tidy --quiet -p "$build"
