@@ -19,4 +19,4 @@ compiled() {
   done
 }
 changed | compiled | xargs --no-run-if-empty --max-procs="$(nproc)" --max-args=1 \
-  clang-tidy --quiet -p "$build"
+  clang-tidy --quiet --extra-arg=-Wno-unknown-warning-option -p "$build"
