@@ -1,0 +1,67 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-check build demo test test-asan test-tsan check fuzz clean
+
+PYTHON := .venv/bin/python
+VENV_STAMP := .venv/requirements.stamp
+FUZZ_SECONDS ?= 30
+# Files that clang-tidy reads: those changed since this commit, or with TIDY_SINCE=all every source.
+TIDY_SINCE ?= HEAD~
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## Install the Debian packages that are missing
+	@tools/install_debian_packages.sh tools/debian-packages.txt
+
+setup-check: setup
+	@tools/install_debian_packages.sh tools/debian-packages-check.txt
+
+build: setup  ## Build build/release/expertile
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release --target expertile
+
+demo: setup  ## Set up, build, and prefill a prompt with blocking off and on
+	@tools/demo.sh
+
+$(VENV_STAMP): tests/requirements.txt
+	@python3 -m venv .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	@touch $@
+
+# The virtual environment needs python3-venv, which setup installs.
+$(VENV_STAMP): | setup
+
+test: $(VENV_STAMP)  ## Set up, build, and run all tests
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release
+	@ctest --preset release
+	@$(PYTHON) -m pytest --quiet tests/tools tests/e2e
+
+test-asan: $(VENV_STAMP)  ## The tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@cmake --preset asan >/dev/null
+	@cmake --build --preset asan
+	@ctest --preset asan
+	@$(PYTHON) -m pytest --quiet tests/e2e/test_bad_input.py --expertile build/asan/expertile
+
+test-tsan: setup  ## The threaded and end-to-end tests under ThreadSanitizer
+	@cmake --preset tsan >/dev/null
+	@cmake --build --preset tsan
+	@ctest --preset tsan --label-regex 'threads|e2e'
+
+check: setup-check  ## Style, layers, docs, sizes, clang-tidy (TIDY_SINCE=all: on every file)
+	@git ls-files '*.cc' '*.h' | xargs clang-format --dry-run -Werror
+	@python3 tools/check_layers.py
+	@python3 tools/check_docs.py
+	@python3 tools/check_sizes.py
+	@cmake --preset release >/dev/null
+	@tools/run_clang_tidy.sh build/release $(TIDY_SINCE)
+
+fuzz: setup-check  ## Run every fuzzer for FUZZ_SECONDS (30)
+	@cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz
+	@tools/run_fuzzers.sh build/fuzz $(FUZZ_SECONDS)
+
+clean:  ## Remove everything that was built
+	rm -rf build .venv
