@@ -165,7 +165,7 @@ CommandBody AddBenchCommand(CLI::App& app) {
     if (roof->parsed()) return BenchRoofCommand(flags->moe.num_workers, flags->json);
     if (!moe->parsed()) return BenchModelCommand(flags->model, flags->whole, flags->json);
     EXPERTILE_ASSIGN(flags->moe.shape, ParseMoeShape(flags->shape));
-    EXPERTILE_ASSIGN(flags->moe.num_nsp, ParseNumNsp(flags->num_nsp));
+    EXPERTILE_ASSIGN(flags->moe.num_nsp, ParseNumNsp("num-nsp", flags->num_nsp));
     return BenchMoeCommand(flags->moe, flags->json);
   };
 }

@@ -26,7 +26,8 @@ CommandBody AddBenchCommand(CLI::App& app);
 void AddCompileFlags(CLI::App& app, CompileOptions& options);
 
 // "none", "auto" or a number from 1; what the number may be at most depends on the model.
-Result<std::optional<int>> ParseNumNsp(const std::string& text);
+// `option` is its name in errors.
+Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text);
 
 // Declares the positional MODEL.
 void AddModelArgument(CLI::App& app, std::string& model);

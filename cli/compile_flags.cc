@@ -1,14 +1,14 @@
 #include "cli/command.h"
 
 namespace expertile::cli {
-Result<std::optional<int>> ParseNumNsp(const std::string& text) {
+Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text) {
   if (text == "none") return std::nullopt;
   if (text == "auto") return CompileOptions::kAutoNumNsp;
   int value = 0;
   if (!CLI::detail::lexical_cast(text, value) || value < 1) {
     return tl::unexpected(
         Error{ErrorCode::kInvalidArgument,
-              "num-nsp: " + text + ", expected none, auto, or 1 to the number of experts"});
+              option + ": " + text + ", expected none, auto, or 1 to the number of experts"});
   }
   return value;
 }
@@ -37,9 +37,8 @@ void AddCompileFlags(CLI::App& app, CompileOptions& options) {
   app.add_option_function<std::string>(
          "--moe-prefill-num-nsp",
          [&options](const std::string& text) {
-           const auto num_nsp = ParseNumNsp(text);
-           if (!num_nsp)
-             throw CLI::ValidationError("--moe-prefill-num-nsp", num_nsp.error().message);
+           const auto num_nsp = ParseNumNsp("moe_prefill_num_nsp", text);
+           if (!num_nsp) throw CLI::ValidationError(num_nsp.error().message);
            options.moe_prefill_num_nsp = *num_nsp;
          },
          "Expert groups that prefill in parallel: none | auto | 1 to E [none]")

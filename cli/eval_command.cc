@@ -41,7 +41,7 @@ Status Eval(const Flags& flags) {
   EXPERTILE_ASSIGN(const Model model, Model::Load(flags.model));
   EXPERTILE_ASSIGN(const TextTokenizer tokenizer, TextTokenizer::Load(flags.model));
   EXPERTILE_ASSIGN(const std::vector<int32_t> ids, tokenizer.Encode(text));
-  EXPERTILE_ASSIGN(const Program program, model.Compile(flags.options));
+  EXPERTILE_ASSIGN(const Program program, CompileWithProgress(model, flags.options));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
   Progress progress("evaluating");
   EXPERTILE_ASSIGN(

@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/progress.h"
 #include "expertile/model.h"
 #include "expertile/moe_trace.h"
 #include "expertile/tensors.h"
@@ -78,7 +79,7 @@ Status Forward(const Flags& flags) {
   EXPERTILE_ASSIGN(const std::string text, ReadFile(flags.input_ids));
   EXPERTILE_ASSIGN(const std::vector<int32_t> ids, ParseIds(text, flags.input_ids));
   EXPERTILE_ASSIGN(const Model model, Model::Load(flags.model));
-  EXPERTILE_ASSIGN(const Program program, model.Compile(flags.options));
+  EXPERTILE_ASSIGN(const Program program, CompileWithProgress(model, flags.options));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
   MoeDump dump;
   const Extension prompt{0, ids};

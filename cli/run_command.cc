@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/progress.h"
 #include "expertile/generation.h"
 #include "expertile/tokenizer.h"
 
@@ -110,7 +111,7 @@ Status Run(const Flags& flags, bool has_prompt, bool has_file) {
   EXPERTILE_RETURN_IF_ERROR(CheckSampling(flags.generation.sampling));
   EXPERTILE_ASSIGN(Model model, Model::Load(flags.model));
   EXPERTILE_ASSIGN(TextTokenizer tokenizer, TextTokenizer::Load(flags.model));
-  EXPERTILE_ASSIGN(const Program program, model.Compile(flags.options));
+  EXPERTILE_ASSIGN(const Program program, CompileWithProgress(model, flags.options));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
   Runner runner{flags, std::move(model), std::move(tokenizer), std::move(session)};
   std::string prompt;

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 
 #include "expertile/model.h"
+#include "expertile/progress.h"
 #include "expertile/result.h"
 
 namespace expertile {
@@ -17,9 +17,6 @@ struct Evaluation {
   double mean_nll = 0.0;      // nats per scored token; NaN when none was scored
   double tokens_per_second = 0.0;
 };
-
-// Receives (done, total) tokens.
-using OnProgress = std::function<void(int64_t done, int64_t total)>;
 
 // Scores `token_ids` on sequence 0 of `session`, in windows of ctx_len tokens that do not overlap.
 // Every token but a window's first is scored by log-softmax in float64 of the logits at the token

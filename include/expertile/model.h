@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "expertile/options.h"
+#include "expertile/progress.h"
 #include "expertile/result.h"
 
 namespace expertile {
@@ -119,7 +120,9 @@ class Model {
   const std::filesystem::path& folder() const;
   // Prepares the weights for options.target. Compiling again, with other options, is independent of
   // this call.
-  Result<Program> Compile(const CompileOptions& options) const;
+  // `on_progress` (may be empty) is told how many layers are packed.
+  Result<Program> Compile(const CompileOptions& options,
+                          const OnProgress& on_progress = nullptr) const;
   Result<NspPlacement> PlacementOn(int num_nsp) const;
 
  private:

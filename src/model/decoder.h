@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "expertile/progress.h"
 #include "model/decoder_spec.h"
 #include "model/decoder_weights.h"
 
@@ -69,8 +70,10 @@ Result<DecoderLayer<O>> PrepareLayer(const LayerWeights& weights, const std::str
   return layer;
 }
 
+// `on_layer` (may be empty) is told (layers done, layers) after each.
 template <typename O, typename Packer>
-Result<Decoder<O>> Prepare(const DecoderWeights& weights, Packer& packer) {
+Result<Decoder<O>> Prepare(const DecoderWeights& weights, Packer& packer,
+                           const OnProgress& on_layer) {
   Decoder<O> decoder;
   EXPERTILE_ASSIGN(decoder.embedding, packer.PackEmbedding("embedding", weights.embedding));
   decoder.layers.reserve(weights.layers.size());
@@ -78,6 +81,8 @@ Result<Decoder<O>> Prepare(const DecoderWeights& weights, Packer& packer) {
     const std::string name = "layers." + std::to_string(i) + ".";
     EXPERTILE_ASSIGN(auto layer, (PrepareLayer<O>(weights.layers[i], name, packer)));
     decoder.layers.push_back(std::move(layer));
+    if (on_layer)
+      on_layer(static_cast<int64_t>(i) + 1, static_cast<int64_t>(weights.layers.size()));
   }
   EXPERTILE_ASSIGN(decoder.final_norm, packer.PackVector("final_norm", weights.final_norm));
   EXPERTILE_ASSIGN(decoder.lm_head, packer.PackLinear("lm_head", weights.lm_head));

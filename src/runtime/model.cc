@@ -3,6 +3,8 @@
 #include "expertile/model.h"
 
 #include <algorithm>
+#include <new>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -16,6 +18,17 @@ namespace expertile {
 namespace {
 
 constexpr int64_t kDefaultCtxLen = 4096;
+
+// What `work` returns, or kOutOfMemory if it throws std::bad_alloc; `what` names what there was no
+// memory for.
+template <typename Work>
+auto CatchOutOfMemory(std::string_view what, Work work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return Fail(ErrorCode::kOutOfMemory, "no memory for {}", what);
+  }
+}
 
 // Replaces every "default" and "auto" of checked options by the value that it stands for.
 Result<CompileOptions> Resolve(CompileOptions options, const DecoderSpec& spec) {
@@ -60,7 +73,8 @@ Result<NspPlacement> PlacementOf(int num_experts, int num_nsp) {
 Model::Model(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
 Result<Model> Model::Load(const std::filesystem::path& folder) {
-  EXPERTILE_ASSIGN(auto checkpoint, LoadCheckpoint(folder));
+  EXPERTILE_ASSIGN(auto checkpoint,
+                   CatchOutOfMemory("the checkpoint", [&] { return LoadCheckpoint(folder); }));
   auto description = Describe(*checkpoint);
   return Model(std::make_shared<const State>(State{std::move(checkpoint), std::move(description)}));
 }
@@ -72,11 +86,14 @@ Result<NspPlacement> Model::PlacementOn(int num_nsp) const {
   return PlacementOf(state_->checkpoint->spec.moe.num_experts, num_nsp);
 }
 
-Result<Program> Model::Compile(const CompileOptions& options) const {
+Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress) const {
   EXPERTILE_RETURN_IF_ERROR(CheckOptions(options));
   EXPERTILE_ASSIGN(CompileOptions resolved, Resolve(options, state_->checkpoint->spec));
-  EXPERTILE_ASSIGN(auto target,
-                   OpenTarget(resolved.target, *state_->checkpoint, TargetOptionsOf(resolved)));
+  TargetOptions target_options = TargetOptionsOf(resolved);
+  target_options.on_layer = on_progress;
+  EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the weights", [&] {
+                     return OpenTarget(resolved.target, *state_->checkpoint, target_options);
+                   }));
   return Program(std::make_shared<const Program::State>(
       Program::State{state_->checkpoint, std::move(resolved), std::move(target)}));
 }
@@ -94,7 +111,8 @@ std::optional<NspPlacement> Program::placement() const {
 }
 
 Result<Session> Program::NewSession() const {
-  EXPERTILE_ASSIGN(auto target, state_->target->NewSession());
+  EXPERTILE_ASSIGN(auto target,
+                   CatchOutOfMemory("a session", [&] { return state_->target->NewSession(); }));
   return Session(std::make_unique<Session::State>(Session::State{
       state_, std::move(target), std::vector<int64_t>(state_->options.batch_size, 0)}));
 }

@@ -8,8 +8,15 @@
 namespace expertile {
 namespace {
 
-Status CheckAtLeastOne(std::string_view name, int64_t value) {
-  if (value < 1) return InvalidArgument("{}: {}, expected 1 or more", name, value);
+// Far above any use, and small enough that products of options stay inside int64.
+constexpr int64_t kMaxSize = int64_t{1} << 30;
+constexpr int64_t kMaxBatchSize = int64_t{1} << 20;
+constexpr int64_t kMaxCores = 1024;
+
+Status CheckRange(std::string_view name, int64_t value, int64_t min, int64_t max) {
+  if (value < min || value > max) {
+    return InvalidArgument("{}: {}, expected {} to {}", name, value, min, max);
+  }
   return {};
 }
 
@@ -54,14 +61,14 @@ Status CheckOptions(const CompileOptions& options) {
   if (options.dtype == "bfloat16" && options.target == "reference") {
     return InvalidArgument("dtype: bfloat16, the target reference computes in float32 only");
   }
-  EXPERTILE_RETURN_IF_ERROR(CheckAtLeastOne("batch_size", options.batch_size));
-  EXPERTILE_RETURN_IF_ERROR(CheckAtLeastOne("prefill_seq_len", options.prefill_seq_len));
-  EXPERTILE_RETURN_IF_ERROR(
-      CheckAtLeastOne("moe_prefill_packed_chunk_size", options.moe_prefill_packed_chunk_size));
-  if (options.ctx_len) EXPERTILE_RETURN_IF_ERROR(CheckAtLeastOne("ctx_len", *options.ctx_len));
-  if (options.num_cores < 0) {
-    return InvalidArgument("num_cores: {}, expected 1 or more, or 0 for all", options.num_cores);
+  EXPERTILE_RETURN_IF_ERROR(CheckRange("batch_size", options.batch_size, 1, kMaxBatchSize));
+  EXPERTILE_RETURN_IF_ERROR(CheckRange("prefill_seq_len", options.prefill_seq_len, 1, kMaxSize));
+  EXPERTILE_RETURN_IF_ERROR(CheckRange("moe_prefill_packed_chunk_size",
+                                       options.moe_prefill_packed_chunk_size, 1, kMaxSize));
+  if (options.ctx_len) {
+    EXPERTILE_RETURN_IF_ERROR(CheckRange("ctx_len", *options.ctx_len, 1, kMaxSize));
   }
+  EXPERTILE_RETURN_IF_ERROR(CheckRange("num_cores", options.num_cores, 0, kMaxCores));
   return RefuseUnhonoured(options);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "expertile/progress.h"
 #include "expertile/result.h"
 #include "model/step.h"
 
@@ -26,6 +27,7 @@ struct TargetOptions {
   int64_t batch_size = 1;       // sequences of a session
   int64_t ctx_len = 0;          // positions of a sequence
   int64_t max_step_tokens = 1;  // rows of a step
+  OnProgress on_layer = {};     // told how many layers are prepared; may be empty
 };
 
 // What the NSPs did in the prefill steps of a session, summed over its MoE layers; empty when

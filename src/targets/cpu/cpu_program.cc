@@ -111,7 +111,7 @@ Result<std::unique_ptr<TargetProgram>> OpenCpu(const Checkpoint& checkpoint,
   CpuOps::Context context{options, std::make_shared<WorkerPool>(options.num_workers),
                           &KernelsFor(isa)};
   Packer packer(checkpoint.spec, context);
-  EXPERTILE_ASSIGN(auto decoder, Prepare<CpuOps>(checkpoint.weights, packer));
+  EXPERTILE_ASSIGN(auto decoder, Prepare<CpuOps>(checkpoint.weights, packer, options.on_layer));
   return std::make_unique<DecoderProgram<CpuOps>>(checkpoint.spec, std::move(decoder),
                                                   std::move(context));
 }

@@ -1,13 +1,21 @@
 #include "targets/cpu/kv_cache.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
+#include "base/tensor.h"
 
 namespace expertile::cpu {
 
 Result<KvCache> KvCache::Create(const KvShape& shape) {
   KvCache cache(shape);
+  const int64_t value_block_size = cache.value_block_size();  // the larger of the two kinds
+  if (!CheckedByteSize(DType::kF32, std::array{shape.num_sequences, int64_t{shape.num_kv_heads},
+                                               cache.num_blocks(), value_block_size})) {
+    return InvalidArgument("KV cache: {} sequences of ctx_len {} are too many", shape.num_sequences,
+                           shape.ctx_len);
+  }
   const int64_t num_blocks = shape.num_sequences * shape.num_kv_heads * cache.num_blocks();
   for (int layer = 0; layer < shape.num_layers; ++layer) {
     cache.keys_.emplace_back(num_blocks * cache.key_block_size());

@@ -3,6 +3,7 @@
 // business.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "base/aligned_buffer.h"
 #include "base/dtype.h"
 #include "base/error.h"
+#include "base/tensor.h"
 
 namespace expertile {
 
@@ -28,6 +30,11 @@ class KvCache {
  public:
   static Result<KvCache> Create(const KvShape& shape) {
     KvCache cache(shape);
+    if (!CheckedByteSize(DType::kF32, std::array{shape.num_sequences, int64_t{shape.num_kv_heads},
+                                                 shape.ctx_len, shape.head_dim})) {
+      return InvalidArgument("KV cache: {} sequences of ctx_len {} are too many",
+                             shape.num_sequences, shape.ctx_len);
+    }
     for (int i = 0; i < 2 * shape.num_layers; ++i) {
       cache.planes_.emplace_back(cache.plane_size());
       if (cache.planes_.back().size() != cache.plane_size()) {

@@ -59,7 +59,8 @@ Result<std::unique_ptr<TargetProgram>> OpenReference(const Checkpoint& checkpoin
     return InvalidArgument("dtype: bfloat16, the target reference computes in float32 only");
   }
   Expander expander;
-  EXPERTILE_ASSIGN(auto decoder, Prepare<ReferenceOps>(checkpoint.weights, expander));
+  EXPERTILE_ASSIGN(auto decoder,
+                   Prepare<ReferenceOps>(checkpoint.weights, expander, options.on_layer));
   std::optional<Placement> placement;
   if (options.blocking.num_nsp > 0) {
     EXPERTILE_ASSIGN(placement,
