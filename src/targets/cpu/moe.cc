@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "dispatch/placement.h"
 
 namespace expertile::cpu {
 namespace {
@@ -30,16 +31,8 @@ Range EvenShare(int64_t num_panels, int64_t piece, int64_t num_pieces) {
 struct MoeBlock::Pass {
   const RoutedTokens& tokens;
   const PackedExperts& experts;
-  int64_t packed_chunk_size;
   WorkerPool& pool;
   const GatedMlpSpec& mlp;
-};
-
-// Rows [begin, begin + count) of one expert.
-struct MoeBlock::Piece {
-  int expert;
-  int64_t begin;
-  int64_t count;
 };
 
 Result<MoeBlock> MoeBlock::Create(const KernelTable& table, ComputeType type, const Limits& limits,
@@ -92,12 +85,25 @@ Status MoeBlock::Check(const RoutedTokens& tokens, const PackedExperts& experts,
 Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
                      const MoeBlocking& blocking, WorkerPool& pool, float* out, MoeStats* stats) {
   EXPERTILE_RETURN_IF_ERROR(Check(tokens, experts, blocking, pool));
-  rows_.Assign(tokens.ids, tokens.experts_per_token, experts.shape().num_experts);
+  BuildMatchedIndex({tokens.num_tokens, tokens.experts_per_token, tokens.ids},
+                    experts.shape().num_experts, matched_);
+  tokens_.resize(matched_.assignments.size());
+  for (size_t row = 0; row < tokens_.size(); ++row) {
+    tokens_[row] = matched_.assignments[row] / tokens.experts_per_token;
+  }
   if (stats != nullptr) stats->nsp.clear();
-  const Pass pass = {tokens, experts, blocking.packed_chunk_size, pool, experts.shape().mlp};
-  if (tokens.num_tokens <= kMaxGatheredTokens) {
+  const Pass pass = {tokens, experts, pool, experts.shape().mlp};
+  const bool is_gathered = tokens.num_tokens <= kMaxGatheredTokens;
+  const bool is_blocked = blocking.num_nsp > 0 && !is_gathered;
+  // Without blocking everything lies on one NSP: its chunks are the experts in order.
+  EXPERTILE_ASSIGN(const Placement placement,
+                   Placement::Create(experts.shape().num_experts, std::max(1, blocking.num_nsp)));
+  EXPERTILE_ASSIGN(const Placement one_nsp, Placement::Create(experts.shape().num_experts, 1));
+  BuildChunkPlan(matched_, is_blocked ? placement : one_nsp,
+                 is_gathered ? kMaxGatheredTokens : blocking.packed_chunk_size, plan_);
+  if (is_gathered) {
     RunGathered(pass);
-  } else if (blocking.num_nsp > 0) {
+  } else if (is_blocked) {
     RunBlocked(pass, blocking.num_nsp, stats);
   } else {
     RunExpertAfterExpert(pass);
@@ -116,8 +122,8 @@ Status MoeBlock::RunDense(const float* x, int64_t num_tokens, const PackedExpert
 
 void MoeBlock::RunBlocked(const Pass& pass, int num_nsp, MoeStats* stats) {
   std::vector<NspStats> nsp(static_cast<size_t>(num_nsp));
-  for (int e = 0; e < rows_.num_experts(); ++e) {
-    nsp[static_cast<size_t>(e % num_nsp)].num_rows += rows_.Count(e);
+  for (const Chunk& chunk : plan_.chunks) {
+    nsp[static_cast<size_t>(chunk.nsp)].num_rows += chunk.end - chunk.begin;
   }
   std::vector<int> order(nsp.size());
   std::iota(order.begin(), order.end(), 0);
@@ -126,84 +132,80 @@ void MoeBlock::RunBlocked(const Pass& pass, int num_nsp, MoeStats* stats) {
   });
   pass.pool.ForEach(num_nsp, [&](int64_t i, int worker) {
     const auto start = std::chrono::steady_clock::now();
-    const int n = order[static_cast<size_t>(i)];
-    RunNsp(pass, n, num_nsp, worker);
-    nsp[static_cast<size_t>(n)].busy_seconds = SecondsSince(start);
+    const auto n = static_cast<size_t>(order[static_cast<size_t>(i)]);
+    for (int32_t c = plan_.nsp_offsets[n]; c < plan_.nsp_offsets[n + 1]; ++c) {
+      RunChunk(pass, plan_.chunks[static_cast<size_t>(c)], worker);
+    }
+    nsp[n].busy_seconds = SecondsSince(start);
   });
   if (stats != nullptr) stats->nsp = std::move(nsp);
 }
 
-void MoeBlock::RunNsp(const Pass& pass, int nsp, int num_nsp, int worker) {
+void MoeBlock::RunChunk(const Pass& pass, const Chunk& chunk, int worker) {
   WorkerScratch& scratch = workers_[static_cast<size_t>(worker)];
-  const int64_t hidden = limits_.hidden_size;
-  for (int e = nsp; e < rows_.num_experts(); e += num_nsp) {
-    const PanelMatrix gate_up = pass.experts.GateUp(e);
-    const PanelMatrix down = pass.experts.Down(e);
-    const int64_t end = rows_.Begin(e) + rows_.Count(e);
-    for (int64_t begin = rows_.Begin(e); begin < end; begin += pass.packed_chunk_size) {
-      const int64_t count = std::min(pass.packed_chunk_size, end - begin);
-      const PackedRows x = gemm_.View(scratch.packed.data(), count, hidden);
-      const PackedRows activated = gemm_.View(scratch.activated.data(), count, down.in);
-      gemm_.Pack(pass.tokens.x, hidden, rows_.tokens() + begin, x, {0, x.tiles.num_tiles()});
-      gemm_.Gate(x, gate_up, {0, gate_up.num_panels()}, pass.mlp, activated, scratch.panels);
-      gemm_.Store(activated, down, {0, down.num_panels()},
-                  {expert_out_.data(), hidden, rows_.assignments() + begin}, scratch.panels);
-    }
-  }
+  const PanelMatrix gate_up = pass.experts.GateUp(chunk.expert);
+  const PanelMatrix down = pass.experts.Down(chunk.expert);
+  const int64_t count = chunk.end - chunk.begin;
+  const PackedRows x = gemm_.View(scratch.packed.data(), count, gate_up.in);
+  const PackedRows activated = gemm_.View(scratch.activated.data(), count, down.in);
+  Gather(pass, chunk, x, {0, x.tiles.num_tiles()});
+  gemm_.Gate(x, gate_up, {0, gate_up.num_panels()}, pass.mlp, activated, scratch.panels);
+  gemm_.Store(activated, down, {0, down.num_panels()}, Scatter(chunk), scratch.panels);
+}
+
+void MoeBlock::Gather(const Pass& pass, const Chunk& chunk, const PackedRows& packed,
+                      Range tiles) const {
+  gemm_.Pack(pass.tokens.x, limits_.hidden_size, tokens_.data() + chunk.begin, packed, tiles);
+}
+
+RowSink MoeBlock::Scatter(const Chunk& chunk) {
+  return {expert_out_.data(), limits_.hidden_size, matched_.assignments.data() + chunk.begin};
 }
 
 void MoeBlock::RunExpertAfterExpert(const Pass& pass) {
   WorkerScratch& shared = workers_[0];
-  const int64_t hidden = limits_.hidden_size;
   const int num_shares = pass.pool.size();
-  for (int e = 0; e < rows_.num_experts(); ++e) {
-    const PanelMatrix gate_up = pass.experts.GateUp(e);
-    const PanelMatrix down = pass.experts.Down(e);
-    const int64_t end = rows_.Begin(e) + rows_.Count(e);
-    for (int64_t begin = rows_.Begin(e); begin < end; begin += pass.packed_chunk_size) {
-      const int64_t count = std::min(pass.packed_chunk_size, end - begin);
-      const PackedRows x = gemm_.View(shared.packed.data(), count, hidden);
-      const PackedRows activated = gemm_.View(shared.activated.data(), count, down.in);
-      pass.pool.ForEach(x.tiles.num_tiles(), [&](int64_t tile, int) {
-        gemm_.Pack(pass.tokens.x, hidden, rows_.tokens() + begin, x, {tile, tile + 1});
-      });
-      pass.pool.ForEach(num_shares, [&](int64_t share, int worker) {
-        gemm_.Gate(x, gate_up, EvenShare(gate_up.num_panels(), share, num_shares), pass.mlp,
-                   activated, workers_[static_cast<size_t>(worker)].panels);
-      });
-      pass.pool.ForEach(num_shares, [&](int64_t share, int worker) {
-        gemm_.Store(activated, down, EvenShare(down.num_panels(), share, num_shares),
-                    {expert_out_.data(), hidden, rows_.assignments() + begin},
-                    workers_[static_cast<size_t>(worker)].panels);
-      });
-    }
+  for (const Chunk& chunk : plan_.chunks) {
+    const PanelMatrix gate_up = pass.experts.GateUp(chunk.expert);
+    const PanelMatrix down = pass.experts.Down(chunk.expert);
+    const int64_t count = chunk.end - chunk.begin;
+    const PackedRows x = gemm_.View(shared.packed.data(), count, gate_up.in);
+    const PackedRows activated = gemm_.View(shared.activated.data(), count, down.in);
+    pass.pool.ForEach(x.tiles.num_tiles(), [&](int64_t tile, int) {
+      Gather(pass, chunk, x, {tile, tile + 1});
+    });
+    pass.pool.ForEach(num_shares, [&](int64_t share, int worker) {
+      gemm_.Gate(x, gate_up, EvenShare(gate_up.num_panels(), share, num_shares), pass.mlp,
+                 activated, workers_[static_cast<size_t>(worker)].panels);
+    });
+    pass.pool.ForEach(num_shares, [&](int64_t share, int worker) {
+      gemm_.Store(activated, down, EvenShare(down.num_panels(), share, num_shares), Scatter(chunk),
+                  workers_[static_cast<size_t>(worker)].panels);
+    });
   }
 }
 
 void MoeBlock::RunGathered(const Pass& pass) {
-  std::vector<Piece> chosen;
-  for (int e = 0; e < rows_.num_experts(); ++e) {
-    if (rows_.Count(e) > 0) chosen.push_back({e, rows_.Begin(e), rows_.Count(e)});
-  }
+  const std::vector<Chunk>& chosen = plan_.chunks;  // one for each expert that was chosen
   const int64_t hidden = limits_.hidden_size;
   const int64_t intermediate = pass.experts.shape().intermediate_size;
-  const auto packed = [&](const Piece& piece) {
+  const auto packed = [&](const Chunk& piece) {
     std::byte* data = workers_[0].packed.data() + gemm_.PackedBytes(piece.begin, hidden);
-    return gemm_.View(data, piece.count, hidden);
+    return gemm_.View(data, piece.end - piece.begin, hidden);
   };
-  const auto activated = [&](const Piece& piece) {
+  const auto activated = [&](const Chunk& piece) {
     std::byte* data = workers_[0].activated.data() + gemm_.PackedBytes(piece.begin, intermediate);
-    return gemm_.View(data, piece.count, intermediate);
+    return gemm_.View(data, piece.end - piece.begin, intermediate);
   };
-  for (const Piece& piece : chosen) {
+  for (const Chunk& piece : chosen) {
     const PackedRows x = packed(piece);
-    gemm_.Pack(pass.tokens.x, hidden, rows_.tokens() + piece.begin, x, {0, x.tiles.num_tiles()});
+    Gather(pass, piece, x, {0, x.tiles.num_tiles()});
   }
   const auto num_chosen = static_cast<int64_t>(chosen.size());
   const int64_t gate_shares =
       num_chosen == 0 ? 0 : CeilDiv(pass.experts.GateUp(0).num_panels(), kPanelsPerPiece);
   pass.pool.ForEach(num_chosen * gate_shares, [&](int64_t i, int worker) {
-    const Piece& piece = chosen[static_cast<size_t>(i / gate_shares)];
+    const Chunk& piece = chosen[static_cast<size_t>(i / gate_shares)];
     const PanelMatrix gate_up = pass.experts.GateUp(piece.expert);
     gemm_.Gate(packed(piece), gate_up,
                EvenShare(gate_up.num_panels(), i % gate_shares, gate_shares), pass.mlp,
@@ -212,11 +214,10 @@ void MoeBlock::RunGathered(const Pass& pass) {
   const int64_t down_shares =
       num_chosen == 0 ? 0 : CeilDiv(pass.experts.Down(0).num_panels(), kPanelsPerPiece);
   pass.pool.ForEach(num_chosen * down_shares, [&](int64_t i, int worker) {
-    const Piece& piece = chosen[static_cast<size_t>(i / down_shares)];
+    const Chunk& piece = chosen[static_cast<size_t>(i / down_shares)];
     const PanelMatrix down = pass.experts.Down(piece.expert);
     gemm_.Store(activated(piece), down, EvenShare(down.num_panels(), i % down_shares, down_shares),
-                {expert_out_.data(), hidden, rows_.assignments() + piece.begin},
-                workers_[static_cast<size_t>(worker)].panels);
+                Scatter(piece), workers_[static_cast<size_t>(worker)].panels);
   });
 }
 

@@ -8,8 +8,9 @@
 
 #include "base/aligned_buffer.h"
 #include "base/worker_pool.h"
+#include "dispatch/chunk_plan.h"
+#include "dispatch/matched_index.h"
 #include "expertile/result.h"
-#include "targets/cpu/expert_rows.h"
 #include "targets/cpu/gemm.h"
 #include "targets/cpu/packed_weights.h"
 #include "targets/target.h"
@@ -66,7 +67,6 @@ class MoeBlock {
     AlignedBuffer<std::byte> activated;  // [P, I] between gate-up and down
     PanelScratch panels;
   };
-  struct Piece;
   struct Pass;
 
   MoeBlock(const KernelTable& table, ComputeType type, const Limits& limits)
@@ -75,14 +75,19 @@ class MoeBlock {
   Status Check(const RoutedTokens& tokens, const PackedExperts& experts,
                const MoeBlocking& blocking, const WorkerPool& pool) const;
   void RunBlocked(const Pass& pass, int num_nsp, MoeStats* stats);
-  void RunNsp(const Pass& pass, int nsp, int num_nsp, int worker);
+  // A chunk from gather to scatter on one worker.
+  void RunChunk(const Pass& pass, const Chunk& chunk, int worker);
+  void Gather(const Pass& pass, const Chunk& chunk, const PackedRows& packed, Range tiles) const;
+  RowSink Scatter(const Chunk& chunk);  // each row to its assignment in expert_out_
   void RunExpertAfterExpert(const Pass& pass);
   void RunGathered(const Pass& pass);
   void Combine(const Pass& pass, float* out) const;
 
   Gemm gemm_;
   Limits limits_;
-  ExpertRows rows_;
+  MatchedIndex matched_;
+  std::vector<int32_t> tokens_;  // [routed rows], the token of each of matched_.assignments
+  ChunkPlan plan_;
   std::vector<int32_t> dense_ids_;    // [T] zeros
   std::vector<float> dense_weights_;  // [T] ones: y * 1 is exact
   std::vector<WorkerScratch> workers_;
