@@ -299,9 +299,13 @@ Result<Value> Slice(Environment& environment, const Value& object, const Value& 
     EXPERTILE_ASSIGN(const SliceBounds bounds, ResolveSlice(start, stop, step, size));
     List items;
     ForEachIndex(bounds, size, [&](size_t i) { items.push_back(sequence.items[i]); });
-    const bool is_tuple = sequence.kind == SequenceKind::kTuple;
-    return Value::MakeSequence(is_tuple ? SequenceKind::kTuple : SequenceKind::kList,
-                               std::move(items));
+    if (sequence.kind == SequenceKind::kRange) {
+      const auto& range = sequence.range;
+      return Value::MakeRange(range.start + bounds.start * range.step,
+                              range.start + bounds.stop * range.step, range.step * bounds.step,
+                              std::move(items));
+    }
+    return Value::MakeSequence(sequence.kind, std::move(items));
   }
   return Missing(object, Value(std::string_view("slice")));
 }

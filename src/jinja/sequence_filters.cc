@@ -19,14 +19,17 @@ Value MakeGenerator(List items) {
   return Value::MakeSequence(SequenceKind::kGenerator, std::move(items));
 }
 
-// item.a.b.0 for the attribute "a.b.0"; the item itself for none.
-Result<Value> GetPath(Environment& environment, Value item, const Value& attribute) {
+// item.a.b.0 for the attribute "a.b.0"; the item itself for none. `fallback`, unless none, replaces
+// what is undefined on the way.
+Result<Value> GetPath(Environment& environment, Value item, const Value& attribute,
+                      const Value& fallback = Value()) {
   if (attribute.is_none()) return item;
   if (!attribute.is_string()) return GetItem(environment, item, attribute);
   for (const std::string_view part : Split(attribute.string(), ".", -1, false)) {
     const bool is_index = !part.empty() && part.find_first_not_of("0123456789") == part.npos;
     const auto index = is_index ? ParseInt(part, 10) : std::nullopt;
     EXPERTILE_ASSIGN(item, GetItem(environment, item, index ? Value(*index) : Value(part)));
+    if (item.is_undefined() && !fallback.is_none()) item = fallback;
   }
   return item;
 }
@@ -264,8 +267,8 @@ Result<Value> MapAttribute(Environment& environment, const List& items,
                    Parameters::Bind("map", {"attribute", "default"}, 1, arguments));
   List mapped;
   for (const Value& item : items) {
-    EXPERTILE_ASSIGN(Value value, GetPath(environment, item, bound[0]));
-    mapped.push_back(value.is_undefined() && bound.HasValue(1) ? bound[1] : std::move(value));
+    EXPERTILE_ASSIGN(Value value, GetPath(environment, item, bound[0], bound.Get(1, Value())));
+    mapped.push_back(std::move(value));
   }
   return MakeGenerator(std::move(mapped));
 }
