@@ -1,0 +1,29 @@
+// From a conversation to the prompt's text, with the variables and conventions of transformers'
+// apply_chat_template. Not tokenization, and not the template language (template.h).
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "expertile/result.h"
+#include "jinja/template.h"
+
+namespace expertile::jinja {
+
+struct ChatInput {
+  nlohmann::ordered_json messages;   // an array of objects
+  nlohmann::ordered_json tools;      // an array of JSON schemas, or null
+  nlohmann::ordered_json documents;  // an array of objects, or null
+  bool add_generation_prompt = false;
+  // bos_token, eos_token, enable_thinking, ...: an object, or null. Overrides nothing of the above.
+  nlohmann::ordered_json extra;
+};
+
+// The template sees messages, tools, documents, add_generation_prompt and the members of `extra`. A
+// message's reasoning, given as reasoning_content, thinking or reasoning, is seen as
+// reasoning_content and as thinking. What the template refuses by raise_exception is
+// kInvalidArgument.
+Result<std::string> RenderChat(const Template& chat_template, const ChatInput& input,
+                               const RenderOptions& options = {});
+
+}  // namespace expertile::jinja
