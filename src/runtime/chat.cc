@@ -58,12 +58,14 @@ Result<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& folder) {
 }
 
 Result<std::string> ChatTemplate::Render(std::span<const ChatMessage> messages) const {
-  Json list = Json::array();
+  jinja::ChatInput input;
+  input.messages = Json::array();
   for (const ChatMessage& message : messages) {
-    list.push_back({{"role", message.role}, {"content", message.content}});
+    input.messages.push_back({{"role", message.role}, {"content", message.content}});
   }
-  return jinja::RenderChat(state_->program, list, nullptr, /*add_generation_prompt=*/true,
-                           state_->variables);
+  input.add_generation_prompt = true;
+  input.extra = state_->variables;
+  return jinja::RenderChat(state_->program, input);
 }
 
 }  // namespace expertile

@@ -159,7 +159,7 @@ TEST_P(MoeRun, OneAnswer) {
     const Tokens tokens = RandomTokens(layer, 80);
     const PackedExperts experts = layer.Pack(table(), WeightFormat::kBFloat16);
     const std::vector<float> expected = RunMoe(table(), type, experts, tokens, {0, 256}, 1);
-    for (const int num_nsp : {0, 1, 2, 3, 7, 16}) {
+    for (const int num_nsp : {0, 1, 2, 3, 6, 7}) {
       for (const int64_t chunk : {1, 3, 16, 256}) {
         for (const int num_workers : {1, 3}) {
           EXPECT_EQ(RunMoe(table(), type, experts, tokens, {num_nsp, chunk}, num_workers), expected)
