@@ -17,7 +17,7 @@
 namespace expertile::jinja {
 
 struct RenderLimits {
-  int64_t max_steps = 20'000'000;             // nodes evaluated, elements compared, text scanned
+  int64_t max_steps = 5'000'000;              // nodes evaluated, elements compared, text scanned
   size_t max_output_size = size_t{64} << 20;  // bytes of the output and of any one string
   size_t max_memory = size_t{1} << 30;        // bytes of values made during one rendering, together
   int max_depth = 400;                        // nested evaluations, macro calls included

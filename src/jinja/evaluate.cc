@@ -196,13 +196,13 @@ Status Interpreter::SpreadArguments(const CallArguments& given, Arguments* argum
   if (given.spread_dict) {
     EXPERTILE_ASSIGN(const Value value, Evaluate(*given.spread_dict));
     if (!value.is_dict()) return InvalidData("** needs a dict, not '{}'", value.type_name());
-    for (const auto& [key, element] : value.dict().entries()) {
-      if (!key.is_string()) return InvalidData("** needs strings as keys");
-      const bool repeated =
-          std::any_of(given.keyword.begin(), given.keyword.end(),
-                      [&](const auto& entry) { return entry.first == key.string(); });
-      if (repeated) return InvalidData("the argument '{}' is given twice", key.string());
-      arguments->keyword.emplace_back(key.string(), element);
+    for (const auto& entry : value.dict().entries()) {
+      if (!entry.first.is_string()) return InvalidData("** needs strings as keys");
+      const std::string& name = entry.first.string();
+      const bool repeated = std::any_of(given.keyword.begin(), given.keyword.end(),
+                                        [&](const auto& other) { return other.first == name; });
+      if (repeated) return InvalidData("the argument '{}' is given twice", name);
+      arguments->keyword.emplace_back(name, entry.second);
     }
   }
   return {};
