@@ -15,7 +15,9 @@
 
 namespace expertile::jinja {
 
-// One level of variables. Reading looks outward; setting changes the innermost level only.
+// One level of variables. Reading looks outward; setting changes the innermost level only. One
+// difference from Jinja: a name that the template sets on its top level, and reads only in loops or
+// macros that run before, is seen there as the caller gave it (Jinja has it undefined).
 struct Scope {
   std::shared_ptr<Scope> parent;
   std::map<std::string, Value, std::less<>> names;
