@@ -56,7 +56,7 @@ Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
   if (json) {
     const Json object{{"shape", options.shape.name},
                       {"tokens", options.tokens},
-                      {"num_nsp", NspJson(options.num_nsp)},
+                      {"num_nsp", NspJson(result.num_nsp)},
                       {"packed_chunk_size", options.packed_chunk_size},
                       {"dtype", options.dtype},
                       {"isa", result.isa},
@@ -74,7 +74,7 @@ Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
   Row("shape", fmt::format("{}: E={} K={} H={} I={}", shape.name, shape.num_experts,
                            shape.experts_per_token, shape.hidden_size, shape.intermediate_size));
   Row("tokens", fmt::format("{}", options.tokens));
-  Row("blocking", fmt::format("num_nsp {}, packed_chunk_size {}", NspText(options.num_nsp),
+  Row("blocking", fmt::format("num_nsp {}, packed_chunk_size {}", NspText(result.num_nsp),
                               options.packed_chunk_size));
   Row("arithmetic",
       fmt::format("{} on {}, {} workers", options.dtype, result.isa, result.roof.workers));
@@ -97,7 +97,7 @@ Status BenchModelCommand(const std::string& folder, const ModelBenchOptions& opt
     const Json object{{"model", folder},
                       {"layers", model.description().num_layers},
                       {"tokens", options.tokens},
-                      {"num_nsp", NspJson(options.compile.moe_prefill_num_nsp)},
+                      {"num_nsp", NspJson(result.num_nsp)},
                       {"dtype", options.compile.dtype},
                       {"isa", result.isa},
                       {"prefill_seconds_median", result.prefill_seconds_median},
@@ -149,7 +149,7 @@ CommandBody AddBenchCommand(CLI::App& app) {
                   "qwen3-30b-a3b | gpt-oss-20b | gpt-oss-120b | granite-3b-a800m | E,K,H,I")
       ->capture_default_str();
   moe->add_option("--tokens", flags->moe.tokens, "T")->capture_default_str();
-  moe->add_option("--num-nsp", flags->num_nsp, "none | 1 to E")->capture_default_str();
+  moe->add_option("--num-nsp", flags->num_nsp, "none | auto | 1 to E")->capture_default_str();
   moe->add_option("--packed-chunk-size", flags->moe.packed_chunk_size, "P")->capture_default_str();
   moe->add_option("--dtype", flags->moe.dtype, "float32 | bfloat16")->capture_default_str();
   moe->add_option("--skew", flags->moe.skew, "Zipf exponent of expert popularity")

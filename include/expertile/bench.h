@@ -39,7 +39,7 @@ Result<MoeShape> ParseMoeShape(const std::string& text);
 struct MoeBenchOptions {
   MoeShape shape;
   int64_t tokens = 512;             // T
-  std::optional<int> num_nsp;       // none = blocking off
+  std::optional<int> num_nsp;       // none = blocking off; or kAutoNumNsp
   int64_t packed_chunk_size = 256;  // P
   std::string dtype = "float32";
   double skew = 0.0;    // Zipf exponent of expert popularity; 0 = uniform
@@ -49,6 +49,7 @@ struct MoeBenchOptions {
 
 struct MoeBenchResult {
   std::string isa;
+  std::optional<int> num_nsp;   // as run: kAutoNumNsp resolved
   double seconds_median = 0.0;  // routing given logits to combined output
   double tflops = 0.0;          // useful: 2 T K 3 H I
   double bytes = 0.0;           // of the weights that the routing touches
@@ -71,6 +72,7 @@ struct ModelBenchOptions {
 
 struct ModelBenchResult {
   std::string isa;
+  std::optional<int> num_nsp;  // as run: kAutoNumNsp resolved
   double prefill_seconds_median = 0.0;
   double prefill_tokens_per_second = 0.0;
   double prefill_tflops =

@@ -59,6 +59,7 @@ struct DecoderSpec {
   int64_t max_positions = 0;
   float norm_epsilon = 1e-6f;
   RopeSpec rope;
+  bool attention_bias = false;        // of the query, key, value and output projections
   bool query_key_norm = false;        // RMS norm over D of every query and key head, before RoPE
   bool attention_sinks = false;       // a logit per head that joins the softmax's sum only
   float attention_scale = 1.0f;       // multiplies query-key products

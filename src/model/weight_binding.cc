@@ -20,10 +20,10 @@ Result<MatrixView> BindMatrix(const CheckpointTensors& tensors, const std::strin
 }
 
 Result<LinearView> BindLinear(const CheckpointTensors& tensors, const std::string& prefix,
-                              int64_t out, int64_t in) {
+                              int64_t out, int64_t in, bool has_bias) {
   LinearView linear;
   EXPERTILE_ASSIGN(linear.weight, BindMatrix(tensors, prefix + ".weight", out, in));
-  if (tensors.Find(prefix + ".bias") != nullptr) {
+  if (has_bias) {
     EXPERTILE_ASSIGN(linear.bias, BindVector(tensors, prefix + ".bias", out));
   }
   return linear;
@@ -40,7 +40,7 @@ Result<DecoderWeights> BindDecoder(
   if (spec.tied_lm_head) {
     weights.lm_head = {weights.embedding, std::nullopt};
   } else {
-    EXPERTILE_ASSIGN(weights.lm_head, BindLinear(tensors, "lm_head", V, H));
+    EXPERTILE_ASSIGN(weights.lm_head, BindLinear(tensors, "lm_head", V, H, /*has_bias=*/false));
   }
   for (int i = 0; i < static_cast<int>(spec.layers.size()); ++i) {
     EXPERTILE_ASSIGN(LayerWeights layer, bind_layer(spec, tensors, i));
@@ -70,11 +70,14 @@ Status BindAttention(const DecoderSpec& spec, const CheckpointTensors& tensors,
   const int64_t D = spec.head_dim;
   const std::string attention = prefix + "self_attn.";
   EXPERTILE_ASSIGN(layer.attention_norm, BindVector(tensors, prefix + "input_layernorm.weight", H));
-  EXPERTILE_ASSIGN(layer.query, BindLinear(tensors, attention + "q_proj", spec.num_heads * D, H));
-  EXPERTILE_ASSIGN(layer.key, BindLinear(tensors, attention + "k_proj", spec.num_kv_heads * D, H));
-  EXPERTILE_ASSIGN(layer.value,
-                   BindLinear(tensors, attention + "v_proj", spec.num_kv_heads * D, H));
-  EXPERTILE_ASSIGN(layer.output, BindLinear(tensors, attention + "o_proj", H, spec.num_heads * D));
+  EXPERTILE_ASSIGN(layer.query, BindLinear(tensors, attention + "q_proj", spec.num_heads * D, H,
+                                           spec.attention_bias));
+  EXPERTILE_ASSIGN(layer.key, BindLinear(tensors, attention + "k_proj", spec.num_kv_heads * D, H,
+                                         spec.attention_bias));
+  EXPERTILE_ASSIGN(layer.value, BindLinear(tensors, attention + "v_proj", spec.num_kv_heads * D, H,
+                                           spec.attention_bias));
+  EXPERTILE_ASSIGN(layer.output, BindLinear(tensors, attention + "o_proj", H, spec.num_heads * D,
+                                            spec.attention_bias));
   if (spec.query_key_norm) {
     EXPERTILE_ASSIGN(layer.query_norm, BindVector(tensors, attention + "q_norm.weight", D));
     EXPERTILE_ASSIGN(layer.key_norm, BindVector(tensors, attention + "k_norm.weight", D));
@@ -90,9 +93,12 @@ Status BindAttention(const DecoderSpec& spec, const CheckpointTensors& tensors,
 Result<ExpertView> BindGatedMlp(const CheckpointTensors& tensors, const std::string& prefix,
                                 int64_t intermediate, int64_t hidden) {
   ExpertView mlp;
-  EXPERTILE_ASSIGN(mlp.gate, BindLinear(tensors, prefix + ".gate_proj", intermediate, hidden));
-  EXPERTILE_ASSIGN(mlp.up, BindLinear(tensors, prefix + ".up_proj", intermediate, hidden));
-  EXPERTILE_ASSIGN(mlp.down, BindLinear(tensors, prefix + ".down_proj", hidden, intermediate));
+  EXPERTILE_ASSIGN(mlp.gate, BindLinear(tensors, prefix + ".gate_proj", intermediate, hidden,
+                                        /*has_bias=*/false));
+  EXPERTILE_ASSIGN(
+      mlp.up, BindLinear(tensors, prefix + ".up_proj", intermediate, hidden, /*has_bias=*/false));
+  EXPERTILE_ASSIGN(mlp.down, BindLinear(tensors, prefix + ".down_proj", hidden, intermediate,
+                                        /*has_bias=*/false));
   return mlp;
 }
 

@@ -17,9 +17,9 @@ Result<MatrixView> BindVector(const CheckpointTensors& tensors, const std::strin
 Result<MatrixView> BindMatrix(const CheckpointTensors& tensors, const std::string& name,
                               int64_t rows, int64_t cols);
 
-// PREFIX.weight [out,in] and, if the checkpoint has it, PREFIX.bias [out].
+// PREFIX.weight [out,in] and, if it has one, PREFIX.bias [out].
 Result<LinearView> BindLinear(const CheckpointTensors& tensors, const std::string& prefix,
-                              int64_t out, int64_t in);
+                              int64_t out, int64_t in, bool has_bias);
 
 // A whole decoder: PREFIX embed_tokens, every layer by `bind_layer`, PREFIX norm, and lm_head
 // unless it is tied to the embedding.

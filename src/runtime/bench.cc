@@ -51,7 +51,8 @@ Status CheckMoeOptions(const MoeBenchOptions& options) {
   EXPERTILE_RETURN_IF_ERROR(at_least_one("packed-chunk-size", options.packed_chunk_size));
   EXPERTILE_RETURN_IF_ERROR(at_least_one("runs", options.num_runs));
   const int E = options.shape.num_experts;
-  if (options.num_nsp && (*options.num_nsp < 1 || *options.num_nsp > E)) {
+  if (options.num_nsp && *options.num_nsp != CompileOptions::kAutoNumNsp &&
+      (*options.num_nsp < 1 || *options.num_nsp > E)) {
     return InvalidArgument("num-nsp: {}, expected 1 to {} (the number of experts)",
                            *options.num_nsp, E);
   }
@@ -103,6 +104,7 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   const cpu::KernelTable& table = cpu::KernelsFor(isa);
   WorkerPool pool(options.num_workers > 0 ? options.num_workers : NumUsableProcessors());
   const bool bfloat16 = options.dtype == "bfloat16";
+  MoeBenchResult result;
   cpu::MoeBenchOptions bench;
   bench.num_experts = options.shape.num_experts;
   bench.experts_per_token = options.shape.experts_per_token;
@@ -111,11 +113,12 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   bench.weights = bfloat16 ? cpu::WeightFormat::kBFloat16 : cpu::WeightFormat::kFloat32;
   bench.compute = bfloat16 ? cpu::ComputeType::kBFloat16 : cpu::ComputeType::kFloat32;
   bench.num_tokens = options.tokens;
-  bench.blocking = {options.num_nsp.value_or(0), options.packed_chunk_size};
+  const bool is_auto = options.num_nsp == CompileOptions::kAutoNumNsp;
+  result.num_nsp = is_auto ? std::min(pool.size(), bench.num_experts) : options.num_nsp;
+  bench.blocking = {result.num_nsp.value_or(0), options.packed_chunk_size};
   bench.skew = options.skew;
   bench.num_repeats = options.num_runs;
   EXPERTILE_ASSIGN(const cpu::MoeBenchResult measured, cpu::BenchMoe(table, bench, pool));
-  MoeBenchResult result;
   result.isa = table.name;
   result.seconds_median = measured.seconds_median;
   result.tflops = measured.useful_flops / measured.seconds_median * 1e-12;
@@ -187,6 +190,7 @@ Result<ModelBenchResult> BenchModel(const Model& model, const ModelBenchOptions&
   }
   ModelBenchResult result;
   result.isa = program.isa();
+  result.num_nsp = program.options().moe_prefill_num_nsp;
   result.prefill_seconds_median = MedianOf(times.prefill);
   result.prefill_tokens_per_second =
       static_cast<double>(options.tokens) / result.prefill_seconds_median;

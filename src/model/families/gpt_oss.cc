@@ -40,6 +40,7 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
   EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 150000.0));
+  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", true));
   spec.attention_sinks = true;
   spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
   EXPERTILE_RETURN_IF_ERROR(
@@ -107,7 +108,7 @@ Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors&
   LayerWeights layer;
   EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, name, layer));
   EXPERTILE_ASSIGN(layer.router, BindLinear(tensors, name + "mlp.router", spec.moe.num_experts,
-                                            spec.hidden_size));
+                                            spec.hidden_size, /*has_bias=*/true));
   EXPERTILE_ASSIGN(layer.experts, BindExpertWeights(spec, tensors, experts));
   EXPERTILE_RETURN_IF_ERROR(BindExpertBiases(spec, tensors, experts, layer.experts));
   return layer;

@@ -20,6 +20,7 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   EXPERTILE_RETURN_IF_ERROR(
       ReadMoeShape(config, {"num_local_experts", "num_experts"}, "intermediate_size", spec));
   spec.moe.router.score = RouterScore::kTopKThenSoftmax;
+  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", false));
   EXPERTILE_ASSIGN(const double embedding, config.GetFloat("embedding_multiplier", 1.0));
   EXPERTILE_ASSIGN(const double residual, config.GetFloat("residual_multiplier", 1.0));
   EXPERTILE_ASSIGN(const double attention, config.GetFloat("attention_multiplier", 1.0));

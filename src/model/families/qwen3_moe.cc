@@ -34,6 +34,7 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
   EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 10000.0));
+  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", false));
   spec.query_key_norm = true;
   spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
   EXPERTILE_RETURN_IF_ERROR(
@@ -78,8 +79,8 @@ Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors&
     layer.experts.push_back(std::move(mlp));
     return layer;
   }
-  EXPERTILE_ASSIGN(layer.router,
-                   BindLinear(tensors, name + "mlp.gate", spec.moe.num_experts, spec.hidden_size));
+  EXPERTILE_ASSIGN(layer.router, BindLinear(tensors, name + "mlp.gate", spec.moe.num_experts,
+                                            spec.hidden_size, /*has_bias=*/false));
   EXPERTILE_ASSIGN(layer.experts, BindExperts(spec, tensors, name + "mlp"));
   return layer;
 }
