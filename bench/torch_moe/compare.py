@@ -60,10 +60,10 @@ def time_torch(experts, config, implementation, batch, repeats):
 
 
 def time_ours(arguments, num_tokens, num_nsp):
-    command = [arguments.bench, "--shape", ",".join(map(str, arguments.shape))]
-    command += ["--tokens", str(num_tokens), "--dtype", arguments.dtype]
-    command += ["--num-workers", str(arguments.threads), "--num-nsp", str(num_nsp)]
-    command += ["--repeats", str(arguments.repeats)]
+    command = [arguments.expertile, "bench", "moe", "--json"]
+    command += ["--shape", ",".join(map(str, arguments.shape)), "--tokens", str(num_tokens)]
+    command += ["--dtype", arguments.dtype, "--num-cores", str(arguments.threads)]
+    command += ["--num-nsp", str(num_nsp), "--runs", str(arguments.repeats)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -72,27 +72,27 @@ def compare(arguments, num_tokens, experts, config, dtype):
     names += [f"transformers {name}" for name in arguments.implementations]
     seconds = {name: [] for name in names}
     roofs = []
+    least = []  # seconds that the roof allows
     batch = make_batch(arguments.shape, num_tokens, dtype)
     for _ in range(arguments.rounds):
-        for name, num_nsp in zip(names, (arguments.num_nsp, 0)):
+        for name, num_nsp in zip(names, (arguments.num_nsp, "none")):
             result = time_ours(arguments, num_tokens, num_nsp)
             seconds[name].append(result["seconds_median"])
             roofs.append((result["roof_tflops"], result["roof_gbs"]))
+            least.append(result["fraction_of_roof"] * result["seconds_median"])
         for name in list(arguments.implementations):
             times = time_torch(experts, config, name, batch, arguments.repeats)
             if times:
                 seconds[f"transformers {name}"].append(statistics.median(times))
-    report(arguments, num_tokens, seconds, roofs, result)
+    report(arguments, num_tokens, seconds, roofs, statistics.median(least), result["isa"])
 
 
-def report(arguments, num_tokens, seconds, roofs, result):
+def report(arguments, num_tokens, seconds, roofs, least, isa):
     _, experts_per_token, hidden_size, intermediate_size = arguments.shape
     operations = 6 * num_tokens * experts_per_token * hidden_size * intermediate_size
     roof = statistics.median(r[0] for r in roofs)
     bandwidth = statistics.median(r[1] for r in roofs)
-    weight_gb = result["weight_gbs"] * result["seconds_median"]
-    least = max(operations * 1e-12 / roof, weight_gb / bandwidth)
-    print(f"T={num_tokens} {arguments.dtype} isa={result['isa']} threads={arguments.threads}: "
+    print(f"T={num_tokens} {arguments.dtype} isa={isa} threads={arguments.threads}: "
           f"roof {roof:.3f} TFLOP/s, {bandwidth:.1f} GB/s, least {least * 1e3:.0f} ms")
     base = statistics.median(seconds["transformers eager"] or [float("nan")])
     for name, values in seconds.items():
@@ -105,7 +105,7 @@ def report(arguments, num_tokens, seconds, roofs, result):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bench", required=True)
+    parser.add_argument("--expertile", required=True, help="the binary to measure")
     parser.add_argument("--shape", default="128,8,2048,768", help="E,K,H,I")
     parser.add_argument("--tokens", default="512,2048")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
