@@ -25,7 +25,7 @@ class Parameters {
   // Given, and not none.
   bool HasValue(size_t i) const { return Has(i) && !values_[i]->is_none(); }
   const Value& operator[](size_t i) const { return *values_[i]; }
-  Value Get(size_t i, Value fallback) const { return Has(i) ? *values_[i] : fallback; }
+  Value Get(size_t i, const Value& fallback) const { return Has(i) ? *values_[i] : fallback; }
   bool Truth(size_t i, bool fallback) const { return Has(i) ? values_[i]->Truth() : fallback; }
   // Errors when the argument is of another type.
   Result<int64_t> Integer(size_t i, int64_t fallback) const;
