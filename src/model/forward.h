@@ -25,7 +25,7 @@ typename O::Tensor AttentionBranch(O& ops, const DecoderSpec& spec, int index,
   query = ops.Rotate(std::move(query), rotation);
   key = ops.Rotate(std::move(key), rotation);
   const AttentionArgs args{index, spec.layers[index].attention_window, spec.attention_scale};
-  const auto mixed = ops.Attention(args, std::move(query), std::move(key), std::move(value),
+  const auto mixed = ops.Attention(args, query, key, value,
                                    layer.sinks ? &*layer.sinks : nullptr);  // [T, heads D]
   return ops.Multiply(mixed, layer.output);
 }

@@ -50,9 +50,7 @@ concept Ops = std::movable<typename O::Tensor> &&
   // Writes keys and values to the cache at the step's positions, then softmax(q k^T scale) v over
   // the keys that each query sees; sinks (one per head, or null) join the softmax's sum and nothing
   // else. -> [T, num_heads D]
-  {
-    ops.Attention(attention, std::move(x), std::move(x), std::move(x), sinks)
-    } -> std::same_as<typename O::Tensor>;
+  { ops.Attention(attention, y, y, y, sinks) } -> std::same_as<typename O::Tensor>;
   { ops.Route(y, linear, router_spec) } -> std::same_as<typename O::Routing>;
   // sum over k of weight[t,k] * expert[id[t,k]](x[t]), in the order of the top-k list. -> [T,H]
   { ops.Moe(y, routing, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;

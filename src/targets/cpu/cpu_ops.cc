@@ -158,8 +158,8 @@ Tensor CpuOps::Rotate(Tensor x, const Rotation& rotation) {
   return x;
 }
 
-Tensor CpuOps::Attention(const AttentionArgs& args, Tensor query, Tensor key, Tensor value,
-                         const Vector* sinks) {
+Tensor CpuOps::Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
+                         const Tensor& value, const Vector* sinks) {
   const KvShape& shape = cache_.shape();
   const int64_t D = shape.head_dim;
   context_.pool->ForEach(shape.num_kv_heads, [&](int64_t head, int) {

@@ -114,8 +114,8 @@ void AttendHead(std::span<const float> query, const float* keys, const float* va
 
 }  // namespace
 
-Tensor ReferenceOps::Attention(const AttentionArgs& args, Tensor query, Tensor key, Tensor value,
-                               const Vector* sinks) {
+Tensor ReferenceOps::Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
+                               const Tensor& value, const Vector* sinks) {
   const auto head_dim = static_cast<int64_t>(cache_.shape().head_dim);
   const int num_kv_heads = cache_.shape().num_kv_heads;
   const int64_t num_heads = query.width / head_dim;

@@ -49,8 +49,8 @@ class ReferenceOps {
   Tensor RmsNorm(const Tensor& x, const Vector& weight, float epsilon) const;
   Tensor Multiply(const Tensor& x, const Linear& linear) const;
   Tensor Rotate(Tensor x, const Rotation& rotation) const;
-  Tensor Attention(const AttentionArgs& args, Tensor query, Tensor key, Tensor value,
-                   const Vector* sinks);
+  Tensor Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
+                   const Tensor& value, const Vector* sinks);
   Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec) const;
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
