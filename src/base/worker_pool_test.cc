@@ -29,10 +29,12 @@ TEST(WorkerPool, EveryPieceIsTakenOnce) {
 TEST(WorkerPool, ResultsOfOneTaskAreSeenByTheNext) {
   WorkerPool pool(4);
   std::vector<int64_t> values(64, 0);
-  for (int round = 0; round < 100; ++round) {
-    pool.ForEach(64, [&](int64_t piece, int) { values[piece] += values[(piece + 0) % 64] + 1; });
+  std::vector<int64_t> updated(64, 0);
+  for (int round = 0; round < 100; ++round) {  // each round reads what other workers wrote
+    pool.ForEach(64, [&](int64_t piece, int) { updated[piece] = values[(piece + 7) % 64] + 1; });
+    values.swap(updated);
   }
-  for (const int64_t value : values) EXPECT_EQ(value, values[0]);
+  EXPECT_EQ(values, std::vector<int64_t>(64, 100));
 }
 
 TEST(WorkerPool, IdlePoolWakesFromSleep) {
