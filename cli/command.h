@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "expertile/options.h"
 #include "expertile/result.h"
@@ -28,6 +29,9 @@ void AddCompileFlags(CLI::App& app, CompileOptions& options);
 // "none", "auto" or a number from 1; what the number may be at most depends on the model.
 // `option` is its name in errors.
 Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text);
+
+// Declares --image, which may be given several times.
+void AddImageOption(CLI::App& app, std::vector<std::string>& files);
 
 // Declares the positional MODEL.
 void AddModelArgument(CLI::App& app, std::string& model);

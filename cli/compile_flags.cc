@@ -18,6 +18,12 @@ void AddModelArgument(CLI::App& app, std::string& model) {
       ->required();
 }
 
+void AddImageOption(CLI::App& app, std::vector<std::string>& files) {
+  app.add_option("--image", files,
+                 "PNG or JPEG file to look at; again for each further one, in their order")
+      ->allow_extra_args(false);
+}
+
 void AddCompileFlags(CLI::App& app, CompileOptions& options) {
   const auto add = [&](const char* name, auto& value, const char* about) {
     return app.add_option(name, value, about)->group("Compile options");

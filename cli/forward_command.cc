@@ -18,8 +18,10 @@ struct Flags {
   std::string model;
   std::string input_ids;
   std::string output;
+  std::vector<std::string> images;
   bool last_only = false;
   bool dump_moe = false;
+  bool dump_vision = false;
   CompileOptions options;
 };
 
@@ -65,6 +67,22 @@ class MoeDump : public MoeTrace {
   std::map<int, Layer> layers_;
 };
 
+// What the vision tower got and gave for image `index`; `grid` is (t, h, w).
+void AppendImage(size_t index, const EncodedImage& image, const std::vector<int32_t>& grid,
+                 std::vector<OutputTensor>& tensors) {
+  const std::string name = "image." + std::to_string(index) + ".";
+  const auto add = [&](const std::string& part, const std::vector<float>& values, int64_t rows) {
+    tensors.push_back(
+        TensorOf(name + part, values, {rows, static_cast<int64_t>(values.size()) / rows}));
+  };
+  tensors.push_back(TensorOf(name + "grid_thw", grid, {3}));
+  add("pixel_values", image.pixel_values, image.grid_t * image.grid_h * image.grid_w);
+  add("vision_embeds", image.embeddings, image.num_tokens);
+  for (size_t i = 0; i < image.deepstack.size(); ++i) {
+    add("deepstack." + std::to_string(i), image.deepstack[i], image.num_tokens);
+  }
+}
+
 // argmax of every row of V; ties to the lower id.
 std::vector<int32_t> ArgmaxRows(std::span<const float> logits, int64_t V) {
   std::vector<int32_t> argmax;
@@ -77,12 +95,14 @@ std::vector<int32_t> ArgmaxRows(std::span<const float> logits, int64_t V) {
 
 Status Forward(const Flags& flags) {
   EXPERTILE_ASSIGN(const std::string text, ReadFile(flags.input_ids));
-  EXPERTILE_ASSIGN(const std::vector<int32_t> ids, ParseIds(text, flags.input_ids));
+  EXPERTILE_ASSIGN(std::vector<int32_t> ids, ParseIds(text, flags.input_ids));
   EXPERTILE_ASSIGN(const Model model, Model::Load(flags.model));
   EXPERTILE_ASSIGN(const Program program, CompileWithProgress(model, flags.options));
+  EXPERTILE_ASSIGN(const std::vector<EncodedImage> images, EncodeImages(program, flags.images));
+  EXPERTILE_ASSIGN(ids, program.PlaceImages(ids, images));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
   MoeDump dump;
-  const Extension prompt{0, ids};
+  const Extension prompt{0, ids, images};
   EXPERTILE_ASSIGN(
       const std::vector<float> logits,
       session.Prefill({&prompt, 1}, LogitsWanted::kAll, flags.dump_moe ? &dump : nullptr));
@@ -97,6 +117,14 @@ Status Forward(const Flags& flags) {
   }
   tensors.push_back(TensorOf("argmax", argmax, {T}));
   if (flags.dump_moe) dump.AppendTo(tensors, T);
+  std::vector<std::vector<int32_t>> grids;
+  if (flags.dump_vision) {
+    for (const EncodedImage& image : images) {
+      grids.push_back({static_cast<int32_t>(image.grid_t), static_cast<int32_t>(image.grid_h),
+                       static_cast<int32_t>(image.grid_w)});
+    }
+    for (size_t i = 0; i < images.size(); ++i) AppendImage(i, images[i], grids[i], tensors);
+  }
   return WriteTensors(flags.output, tensors);
 }
 
@@ -112,6 +140,9 @@ CommandBody AddForwardCommand(CLI::App& app) {
   app.add_flag("--last-only", flags->last_only, "Write only the last token's logits, [1,V]");
   app.add_flag("--dump-moe", flags->dump_moe,
                "Add layer.<i>.moe_in, moe_out [T,H], topk_ids, topk_weights [T,K]");
+  AddImageOption(app, flags->images);
+  app.add_flag("--dump-vision", flags->dump_vision,
+               "Add image.<i>.grid_thw, pixel_values, vision_embeds [M,H] and deepstack.<j> [M,H]");
   AddCompileFlags(app, flags->options);
   return [flags] { return Forward(*flags); };
 }

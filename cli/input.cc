@@ -29,6 +29,16 @@ bool PrintNow(std::string_view text) {
          std::fflush(stdout) == 0;
 }
 
+Result<std::vector<EncodedImage>> EncodeImages(const Program& program,
+                                               const std::vector<std::string>& files) {
+  std::vector<EncodedImage> images;
+  for (const std::string& file : files) {
+    EXPERTILE_ASSIGN(EncodedImage image, program.EncodeImage(file));
+    images.push_back(std::move(image));
+  }
+  return images;
+}
+
 Result<std::vector<int32_t>> ParseIds(const std::string& text, const std::string& source) {
   const bool is_list = text.find('[') != std::string::npos;
   const std::string list = is_list ? text : "[" + text + "]";

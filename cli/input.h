@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "expertile/model.h"
 #include "expertile/result.h"
 
 namespace expertile::cli {
@@ -16,6 +17,10 @@ Result<std::string> ReadFile(const std::string& path);
 
 // Writes `text` to standard output at once. False when nobody reads it any more.
 bool PrintNow(std::string_view text);
+
+// Every file through the program's vision tower.
+Result<std::vector<EncodedImage>> EncodeImages(const Program& program,
+                                               const std::vector<std::string>& files);
 
 // A JSON list of integers, its brackets optional; `source` names the input in errors.
 Result<std::vector<int32_t>> ParseIds(const std::string& text, const std::string& source);

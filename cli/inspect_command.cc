@@ -12,6 +12,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+Json ToJson(const VisionDescription& v) {
+  return {{"num_blocks", v.num_blocks},
+          {"hidden_size", v.hidden_size},
+          {"num_heads", v.num_heads},
+          {"image_token_id", v.image_token_id},
+          {"num_parameters", v.num_parameters}};
+}
+
 Json ToJson(const ModelDescription& m) {
   return {{"model_type", m.model_type},
           {"num_layers", m.num_layers},
@@ -25,6 +33,7 @@ Json ToJson(const ModelDescription& m) {
           {"num_experts", m.num_experts},
           {"experts_per_token", m.experts_per_token},
           {"moe_intermediate_size", m.moe_intermediate_size},
+          {"vision", m.vision ? ToJson(*m.vision) : Json(nullptr)},
           {"num_parameters", m.num_parameters},
           {"num_active_parameters", m.num_active_parameters},
           {"checkpoint_bytes", m.checkpoint_bytes},
@@ -49,6 +58,11 @@ void PrintDescription(const ModelDescription& m) {
                              m.moe_intermediate_size));
   row("attention",
       fmt::format("{} heads, {} key-value heads, D = {}", m.num_heads, m.num_kv_heads, m.head_dim));
+  if (m.vision) {
+    row("vision",
+        fmt::format("{} blocks, {} heads, V = {}, {:.3f} M parameters", m.vision->num_blocks,
+                    m.vision->num_heads, m.vision->hidden_size, m.vision->num_parameters * 1e-6));
+  }
   row("vocabulary", fmt::format("{}", m.vocab_size));
   row("positions", fmt::format("{}", m.max_positions));
   row("parameters", fmt::format("{:.3f} M, {:.3f} M active per token", m.num_parameters * 1e-6,

@@ -21,6 +21,7 @@ struct Flags {
   std::string prompt;
   std::string prompt_file;
   std::string system;
+  std::vector<std::string> images;
   bool chat = false;
   bool ignore_eos = false;
   bool no_statistics = false;
@@ -32,8 +33,10 @@ struct Flags {
 struct Runner {
   const Flags& flags;
   Model model;
+  Program program;
   TextTokenizer tokenizer;
   Session session;
+  std::vector<EncodedImage> images;
 };
 
 void PrintStatistics(const GenerationStatistics& s) {
@@ -49,8 +52,8 @@ void PrintStatistics(const GenerationStatistics& s) {
 
 // Continues `prompt`, printing text as it comes; returns the whole of it.
 Result<std::string> Continue(Runner& runner, const std::string& prompt, bool add_special_tokens) {
-  EXPERTILE_ASSIGN(const std::vector<int32_t> ids,
-                   runner.tokenizer.Encode(prompt, add_special_tokens));
+  EXPERTILE_ASSIGN(std::vector<int32_t> ids, runner.tokenizer.Encode(prompt, add_special_tokens));
+  EXPERTILE_ASSIGN(ids, runner.program.PlaceImages(ids, runner.images));
   if (ids.empty()) {
     return tl::unexpected(Error{ErrorCode::kInvalidArgument, "prompt: no tokens"});
   }
@@ -71,8 +74,9 @@ Result<std::string> Continue(Runner& runner, const std::string& prompt, bool add
   runner.session.Clear(0);
   GenerationOptions generation = runner.flags.generation;
   if (!runner.flags.ignore_eos) generation.end_token_ids = runner.model.description().end_token_ids;
+  const Prompt placed{ids, runner.images};
   EXPERTILE_ASSIGN(const Generated generated,
-                   Generate(runner.session, std::span(&ids, 1), generation, on_token));
+                   Generate(runner.session, std::span(&placed, 1), generation, on_token));
   if (!failure) return tl::unexpected(failure.error());
   if (is_read) emit(stream.Flush());
   if (is_read) PrintNow("\n");
@@ -84,14 +88,16 @@ Result<std::string> Continue(Runner& runner, const std::string& prompt, bool add
 Status Chat(Runner& runner, const ChatTemplate& chat_template, std::vector<ChatMessage> messages) {
   const bool is_terminal = isatty(0) == 1;
   std::string line;
+  bool is_first = true;  // the turn that shows the images
   while (true) {
     if (is_terminal) PrintNow("> ");
     if (!std::getline(std::cin, line)) break;
     if (line.empty()) continue;
-    messages.push_back({"user", line});
+    messages.push_back({"user", line, is_first ? static_cast<int>(runner.images.size()) : 0});
+    is_first = false;
     EXPERTILE_ASSIGN(const std::string prompt, chat_template.Render(messages));
     EXPERTILE_ASSIGN(std::string answer, Continue(runner, prompt, false));
-    messages.push_back({"assistant", std::move(answer)});
+    messages.push_back({"assistant", std::move(answer), 0});
   }
   if (is_terminal) PrintNow("\n");
   return {};
@@ -111,9 +117,15 @@ Status Run(const Flags& flags, bool has_prompt, bool has_file) {
   EXPERTILE_RETURN_IF_ERROR(CheckSampling(flags.generation.sampling));
   EXPERTILE_ASSIGN(Model model, Model::Load(flags.model));
   EXPERTILE_ASSIGN(TextTokenizer tokenizer, TextTokenizer::Load(flags.model));
-  EXPERTILE_ASSIGN(const Program program, CompileWithProgress(model, flags.options));
+  EXPERTILE_ASSIGN(Program program, CompileWithProgress(model, flags.options));
+  EXPERTILE_ASSIGN(std::vector<EncodedImage> images, EncodeImages(program, flags.images));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
-  Runner runner{flags, std::move(model), std::move(tokenizer), std::move(session)};
+  Runner runner{flags,
+                std::move(model),
+                std::move(program),
+                std::move(tokenizer),
+                std::move(session),
+                std::move(images)};
   std::string prompt;
   if (has_prompt || has_file) {
     EXPERTILE_ASSIGN(prompt, PromptOf(flags, has_prompt));
@@ -124,9 +136,9 @@ Status Run(const Flags& flags, bool has_prompt, bool has_file) {
   }
   EXPERTILE_ASSIGN(const ChatTemplate chat_template, ChatTemplate::Load(flags.model));
   std::vector<ChatMessage> messages;
-  if (!flags.system.empty()) messages.push_back({"system", flags.system});
+  if (!flags.system.empty()) messages.push_back({"system", flags.system, 0});
   if (!has_prompt && !has_file) return Chat(runner, chat_template, std::move(messages));
-  messages.push_back({"user", prompt});
+  messages.push_back({"user", prompt, static_cast<int>(runner.images.size())});
   EXPERTILE_ASSIGN(prompt, chat_template.Render(messages));
   EXPERTILE_ASSIGN(prompt, Continue(runner, prompt, false));
   return {};
@@ -144,6 +156,7 @@ CommandBody AddRunCommand(CLI::App& app) {
   app.add_flag("--chat", flags->chat,
                "Apply the chat template; without a prompt, a turn per line of standard input");
   app.add_option("--system", flags->system, "System message of a chat");
+  AddImageOption(app, flags->images);
   app.add_option("--max-new-tokens,-n", flags->generation.max_new_tokens, "Tokens to make at most")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);

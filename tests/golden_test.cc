@@ -27,18 +27,26 @@ void PrintTo(const GoldenRun& run, std::ostream* out) {
 
 class GoldenTest : public testing::TestWithParam<GoldenRun> {
  protected:
-  Session NewSession() {
+  Program Compile() const {
     CompileOptions options;
     options.target = GetParam().target;
     options.moe_prefill_num_nsp = GetParam().num_nsp;
-    return model_.Compile(options).value().NewSession().value();
+    return model_.Compile(options).value();
   }
-  std::vector<int32_t> InputIds(const std::string& name) {
+  Session NewSession() const { return program_.NewSession().value(); }
+  std::vector<int32_t> InputIds(const std::string& name) const {
     return golden_.Values<int32_t>(name + ".input_ids");
+  }
+  // The picture of case "image_3" is images/3.png of the checkpoint; text cases have none.
+  std::vector<EncodedImage> Images(const std::string& name) const {
+    if (!golden_.Has(name + ".image_grid_thw")) return {};
+    const std::string file = name.substr(name.find('_') + 1) + ".png";
+    return {program_.EncodeImage(model_.folder() / "images" / file).value()};
   }
 
   Golden golden_{GetParam().model};
   Model model_ = Model::Load(Golden::ModelPath(GetParam().model)).value();
+  Program program_ = Compile();
 };
 
 TEST_P(GoldenTest, LogitsAndArgmax) {
@@ -46,7 +54,8 @@ TEST_P(GoldenTest, LogitsAndArgmax) {
   for (const auto& [name, expected] : golden_.cases().items()) {
     if (!golden_.Has(name + ".input_ids")) continue;
     const std::vector<int32_t> ids = InputIds(name);
-    const Extension prompt{0, ids};
+    const std::vector<EncodedImage> images = Images(name);
+    const Extension prompt{0, ids, images};
     Session session = NewSession();
     const std::vector<float> logits = session.Prefill({&prompt, 1}, LogitsWanted::kAll).value();
     EXPECT_LE(RelativeL2(std::span(logits).last(V), golden_.Values<float>(name + ".logits_last")),
@@ -79,14 +88,18 @@ TEST_P(GoldenTest, MeanNll) {
 TEST_P(GoldenTest, GreedyText) {
   const TextTokenizer tokenizer = TextTokenizer::Load(model_.folder()).value();
   for (const auto& [name, expected] : golden_.cases().items()) {
-    if (!expected.is_object() || !expected.contains("text")) continue;
-    const std::vector<std::vector<int32_t>> prompts = {InputIds(name)};
-    EXPECT_EQ(tokenizer.Encode(expected["text"].get<std::string>()).value(), prompts[0]);
+    if (!expected.is_object()) continue;
+    const std::vector<int32_t> ids = InputIds(name);
+    if (expected.contains("text")) {
+      EXPECT_EQ(tokenizer.Encode(expected["text"].get<std::string>()).value(), ids);
+    }
+    const std::vector<EncodedImage> images = Images(name);
+    const Prompt prompt{ids, images};
     Session session = NewSession();
     const auto greedy = expected["greedy"].get<std::vector<int32_t>>();
     GenerationOptions options;
     options.max_new_tokens = static_cast<int64_t>(greedy.size());
-    const Generated generated = Generate(session, prompts, options).value();
+    const Generated generated = Generate(session, {&prompt, 1}, options).value();
     EXPECT_EQ(generated.token_ids[0], greedy) << name;
     EXPECT_EQ(tokenizer.Decode(generated.token_ids[0]).value(),
               expected["greedy_text"].get<std::string>());
@@ -105,7 +118,8 @@ TEST_P(GoldenTest, TokenizerCases) {
 
 std::vector<GoldenRun> AllRuns() {
   std::vector<GoldenRun> runs;
-  for (const char* model : {"tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe"}) {
+  for (const char* model :
+       {"tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe", "tiny-qwen3_vl_moe"}) {
     for (const char* target : {"reference", "cpu"}) {
       runs.push_back({model, target, std::nullopt});
       runs.push_back({model, target, 5});

@@ -51,6 +51,12 @@ class OneAnswerTest : public testing::TestWithParam<Subject> {
     return ids;
   }
 
+  static std::vector<expertile::Prompt> PromptsOf(std::span<const std::vector<int32_t>> ids) {
+    std::vector<expertile::Prompt> prompts;
+    for (const auto& prompt : ids) prompts.push_back({prompt});
+    return prompts;
+  }
+
   std::string LogitsHash(const CompileOptions& options, const std::vector<int32_t>& ids) const {
     Session session = model_.Compile(options).value().NewSession().value();
     const Extension prompt{0, ids};
@@ -120,13 +126,13 @@ TEST_P(OneAnswerTest, WhateverTheBatchNeighbours) {
   std::vector<std::vector<int32_t>> alone;
   for (const auto& prompt : prompts) {
     Session session = model_.Compile(options).value().NewSession().value();
-    alone.push_back(Generate(session, std::span(&prompt, 1), generation).value().token_ids[0]);
+    alone.push_back(Generate(session, PromptsOf({&prompt, 1}), generation).value().token_ids[0]);
   }
   options.batch_size = 3;
   options.prefill_seq_len = 16;
   options.moe_prefill_num_nsp = 7;
   Session session = model_.Compile(options).value().NewSession().value();
-  EXPECT_EQ(Generate(session, prompts, generation).value().token_ids, alone);
+  EXPECT_EQ(Generate(session, PromptsOf(prompts), generation).value().token_ids, alone);
 }
 
 TEST_P(OneAnswerTest, WhateverWasInTheSequenceBefore) {
@@ -145,7 +151,8 @@ TEST_P(OneAnswerTest, WhateverWasInTheSequenceBefore) {
 
 std::vector<Subject> AllSubjects() {
   std::vector<Subject> subjects;
-  for (const char* model : {"tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe"}) {
+  for (const char* model :
+       {"tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe", "tiny-qwen3_vl_moe"}) {
     subjects.push_back({model, "reference", "float32"});
     subjects.push_back({model, "cpu", "float32"});
     subjects.push_back({model, "cpu", "bfloat16"});

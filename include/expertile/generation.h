@@ -43,9 +43,15 @@ using OnToken = std::function<bool(size_t prompt, int32_t token_id)>;
 
 Status CheckSampling(const SamplingOptions& sampling);
 
+// What to continue: a prompt, and the images of its image tokens.
+struct Prompt {
+  std::span<const int32_t> token_ids;
+  std::span<const EncodedImage> images = {};
+};
+
 // Continues each prompt (at most batch_size of them, none empty) on sequences 0, 1, … of `session`,
 // which must be empty.
-Result<Generated> Generate(Session& session, std::span<const std::vector<int32_t>> prompts,
+Result<Generated> Generate(Session& session, std::span<const Prompt> prompts,
                            const GenerationOptions& options, const OnToken& on_token = nullptr);
 
 }  // namespace expertile

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "expertile/image.h"
 #include "expertile/options.h"
 #include "expertile/progress.h"
 #include "expertile/result.h"
@@ -18,6 +19,15 @@ namespace expertile {
 
 class Tokenizer;
 class MoeTrace;
+
+// A vision tower.
+struct VisionDescription {
+  int num_blocks = 0;
+  int64_t hidden_size = 0;
+  int num_heads = 0;
+  int64_t image_token_id = 0;
+  int64_t num_parameters = 0;
+};
 
 // What a checkpoint is, in the letters of the documentation.
 struct ModelDescription {
@@ -30,14 +40,15 @@ struct ModelDescription {
   int num_kv_heads = 0;
   int64_t head_dim = 0;  // D
   int64_t max_positions = 0;
-  int num_experts = 0;                // E
-  int experts_per_token = 0;          // K
-  int64_t moe_intermediate_size = 0;  // I
-  int64_t num_parameters = 0;
-  int64_t num_active_parameters = 0;   // read for one token: K of E experts
-  int64_t checkpoint_bytes = 0;        // of tensors on disk
-  std::string checkpoint_dtype;        // of most of them: "bfloat16"
-  std::vector<int32_t> end_token_ids;  // generation ends at any of them
+  int num_experts = 0;                      // E
+  int experts_per_token = 0;                // K
+  int64_t moe_intermediate_size = 0;        // I
+  std::optional<VisionDescription> vision;  // none in a model of text alone
+  int64_t num_parameters = 0;               // the vision tower's included
+  int64_t num_active_parameters = 0;        // read for one token: K of E experts
+  int64_t checkpoint_bytes = 0;             // of tensors on disk
+  std::string checkpoint_dtype;             // of most of them: "bfloat16"
+  std::vector<int32_t> end_token_ids;       // generation ends at any of them
 };
 
 // Which experts lie on an NSP: expert e on NSP e mod N, in slot e div N.
@@ -57,6 +68,8 @@ struct NspLoad {
 struct Extension {
   int64_t sequence = 0;                // 0 <= sequence < batch_size
   std::span<const int32_t> token_ids;  // not empty; 0 <= id < vocab_size
+  // Of the image tokens among token_ids, in order: whole images, as PlaceImages() places them.
+  std::span<const EncodedImage> images = {};
 };
 
 enum class LogitsWanted { kLast, kAll };
@@ -97,6 +110,14 @@ class Session {
 class Program {
  public:
   Result<Session> NewSession() const;
+  // A PNG or JPEG file through the model's preprocessor and vision tower. Errors: a model without
+  // images, a program compiled with skip_vision, a file that is no image or too large.
+  Result<EncodedImage> EncodeImage(const std::filesystem::path& file) const;
+  // The prompt with as many image tokens for each image as it has rows: a chat template writes one
+  // per image. A prompt without any gets the images in front, each between the model's start and
+  // end tokens.
+  Result<std::vector<int32_t>> PlaceImages(std::span<const int32_t> token_ids,
+                                           std::span<const EncodedImage> images) const;
   const CompileOptions& options() const;  // as resolved: ctx_len, num_cores and num_nsp hold values
   std::string isa() const;                // the instruction set of its kernels
   std::optional<NspPlacement> placement() const;  // none when blocking is off

@@ -53,6 +53,7 @@ class TextStream {
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant", …
   std::string content;
+  int num_images = 0;  // in front of the text, for templates of models that take images
 };
 
 // A checkpoint's chat_template.jinja (or tokenizer_config.json's chat_template).

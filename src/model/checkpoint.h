@@ -5,21 +5,35 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "expertile/result.h"
 #include "formats/checkpoint_tensors.h"
+#include "image/vision_preprocessor.h"
 #include "model/decoder_spec.h"
 #include "model/decoder_weights.h"
+#include "model/vision_spec.h"
+#include "model/vision_weights.h"
 
 namespace expertile {
+
+// What a model needs to see images.
+struct CheckpointVision {
+  VisionSpec spec;
+  VisionWeights weights;
+  // preprocessor_config.json, or processor_config.json; none if the folder has neither, and then
+  // the model reads text only.
+  std::optional<VisionPreprocessorConfig> preprocessor;
+};
 
 struct Checkpoint {
   std::filesystem::path folder;
   CheckpointTensors tensors;  // keeps the files mapped that `weights` points into
   DecoderSpec spec;
   DecoderWeights weights;
-  std::vector<int32_t> end_token_ids;  // generation_config.json's, else config.json's
+  std::vector<int32_t> end_token_ids;      // generation_config.json's, else config.json's
+  std::optional<CheckpointVision> vision;  // none in a model of text alone
 };
 
 // Reads config.json, generation_config.json (if there) and the tensors' headers of `folder`.

@@ -1,6 +1,8 @@
 #include "model/config_fields.h"
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 
@@ -42,6 +44,19 @@ Status ReadMoeShape(const JsonObject& config, std::initializer_list<std::string_
                    config.GetInt("num_experts_per_tok", kRequired, {1, spec.moe.num_experts}));
   EXPERTILE_ASSIGN(spec.moe.intermediate_size,
                    config.GetInt(intermediate_name, kRequired, {1, kMaxDimension}));
+  return {};
+}
+
+Status ReadSparseLayers(const JsonObject& config, DecoderSpec& spec) {
+  EXPERTILE_ASSIGN(const int64_t num_layers,
+                   config.GetInt("num_hidden_layers", kRequired, {1, kMaxLayers}));
+  EXPERTILE_ASSIGN(const std::vector<int64_t> mlp_only, config.GetIntList("mlp_only_layers"));
+  EXPERTILE_ASSIGN(const int64_t sparse_step,
+                   config.GetInt("decoder_sparse_step", 1, {1, kMaxLayers}));
+  for (int64_t i = 0; i < num_layers; ++i) {
+    const bool is_dense = std::ranges::find(mlp_only, i) != mlp_only.end();
+    spec.layers.push_back({.is_moe = !is_dense && (i + 1) % sparse_step == 0});
+  }
   return {};
 }
 

@@ -25,6 +25,10 @@ Status ReadDecoderShape(const JsonObject& config, DecoderSpec& spec);
 Status ReadMoeShape(const JsonObject& config, std::initializer_list<std::string_view> expert_names,
                     std::string_view intermediate_name, DecoderSpec& spec);
 
+// num_hidden_layers layers, of which every decoder_sparse_step-th has experts unless
+// mlp_only_layers names it.
+Status ReadSparseLayers(const JsonObject& config, DecoderSpec& spec);
+
 // Refuses a hidden_act other than `expected`.
 Status RequireActivation(const JsonObject& config, std::string_view expected);
 

@@ -9,10 +9,15 @@
 namespace expertile {
 
 // Rotary position embedding, rotate-half convention: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin)
-// over the two halves of a head. The angle of pair j at position p is p * inv_freq[j].
+// over the two halves of a head. A row has a position on each of A axes; the angle of pair j is
+// its position on axis axes[j], times inv_freq[j].
 struct RopeSpec {
   std::vector<float> inv_freq;  // [D/2], any scaling (linear, YaRN) already applied
   float table_scale = 1.0f;     // multiplies both cos and sin (YaRN's attention factor)
+  int num_axes = 1;             // A: 1 in text, 3 in MRoPE (time, height, width), 2 in images
+  std::vector<int32_t> axes;    // [D/2], 0 <= axis < A; empty when A is 1
+
+  int AxisOf(int64_t pair) const { return axes.empty() ? 0 : axes[pair]; }
 };
 
 enum class RouterScore {

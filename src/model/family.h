@@ -10,6 +10,8 @@
 #include "formats/json.h"
 #include "model/decoder_spec.h"
 #include "model/decoder_weights.h"
+#include "model/vision_spec.h"
+#include "model/vision_weights.h"
 
 namespace expertile {
 
@@ -18,11 +20,16 @@ struct Family {
   Result<DecoderSpec> (*read_config)(const JsonObject& config);
   // Finds every weight of `spec`; refuses one that is missing or has another shape.
   Result<DecoderWeights> (*bind_weights)(const DecoderSpec& spec, const CheckpointTensors& tensors);
+  // The same of a vision tower; null in a family of text alone.
+  Result<VisionSpec> (*read_vision)(const JsonObject& config) = nullptr;
+  Result<VisionWeights> (*bind_vision)(const VisionSpec& spec,
+                                       const CheckpointTensors& tensors) = nullptr;
 };
 
 extern const Family kGptOss;
 extern const Family kGraniteMoe;
 extern const Family kQwen3Moe;
+extern const Family kQwen3VlMoe;
 
 // The family that reads `model_type`; the error lists those there are.
 Result<const Family*> FamilyOf(std::string_view model_type);

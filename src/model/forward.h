@@ -51,7 +51,12 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& de
                            const Step& step) {
   ops.Begin(step);
   auto hidden = ops.Scale(ops.Embed(decoder.embedding), spec.embedding_scale);  // [T,H]
-  const auto rotation = ops.RotationOf(spec.rope);
+  const ImageRows& images = step.images;
+  if (!images.rows.empty()) {
+    hidden = ops.ReplaceRows(std::move(hidden), images.rows,
+                             ops.FromHost(images.embeddings, spec.hidden_size));
+  }
+  const auto rotation = ops.RotationOf(spec.rope, step.rope_positions);
   for (int i = 0; i < static_cast<int>(decoder.layers.size()); ++i) {
     const DecoderLayer<O>& layer = decoder.layers[i];
     const auto attention_in = ops.RmsNorm(hidden, layer.attention_norm, spec.norm_epsilon);
@@ -61,6 +66,10 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& de
     const auto mlp_in = ops.RmsNorm(hidden, layer.mlp_norm, spec.norm_epsilon);
     hidden = ops.AddScaled(std::move(hidden), MlpBranch(ops, spec, i, layer, mlp_in, step.trace),
                            spec.residual_scale);
+    if (!images.rows.empty() && i < static_cast<int>(images.deepstack.size())) {
+      hidden = ops.AddToRows(std::move(hidden), images.rows,
+                             ops.FromHost(images.deepstack[i], spec.hidden_size));
+    }
   }
   const auto last = ops.RmsNorm(ops.Rows(hidden, step.logit_rows), decoder.final_norm,
                                 spec.norm_epsilon);  // [R,H]

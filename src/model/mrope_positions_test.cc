@@ -27,7 +27,7 @@ TEST(ComputeMropePositions, EqualsTransformers) {
   }
 }
 
-constexpr ImagePromptSpec kSpec{7, 2};
+constexpr ImagePromptSpec kSpec{.image_token_id = 7, .merge_size = 2};
 
 TEST(ComputeMropePositions, TextAloneCountsUp) {
   const std::vector<int32_t> ids{5, 6, 8};

@@ -1,6 +1,6 @@
-// The Ops concept: what a target must be able to do for the one forward pass (model/forward.h) to
-// run on it. Not an implementation: those are targets/*. The reference target's is the definition
-// where words fall short.
+// What a target must be able to do for the forward passes (model/forward.h, model/vision_forward.h)
+// to run on it, as concepts. Not an implementation: those are targets/*. The reference target's is
+// the definition where words fall short.
 #pragma once
 
 #include <concepts>
@@ -19,34 +19,55 @@ struct AttentionArgs {
   float scale;     // multiplies query-key products
 };
 
-// Types: Tensor is an activation [T, width] that can be moved; Linear, Vector, Embedding and
-// Experts are weights as the target prepared them; Routing is a routing table with weights;
-// Rotation holds the cos and sin rows of a step. An op cannot fail: whatever it needs is allocated
-// and checked when the program and the session are made. Arguments taken by value are consumed: a
+enum class GeluKind {
+  kTanh,  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+  kErf,   // x/2 (1 + erf(x / sqrt(2)))
+};
+
+// Ops on rows that are independent of each other. Types: Tensor is an activation [T, width] that
+// can be moved; Linear, Vector and Embedding are weights as the target prepared them; Rotation
+// holds the cos and sin rows of a step. An op cannot fail: whatever it needs is allocated and
+// checked when the program and the session are made. Arguments taken by value are consumed: a
 // target may work in place.
 template <typename O>
-concept Ops = std::movable<typename O::Tensor> &&
-    requires(O ops, const Step& step, const RopeSpec& rope, const RouterSpec& router_spec,
-             const GatedMlpSpec& mlp_spec, const AttentionArgs& attention, float scale,
-             std::span<const int32_t> rows, std::span<const float> values, int64_t width,
-             typename O::Tensor x, const typename O::Tensor& y, const typename O::Linear& linear,
-             const typename O::Vector& vector, const typename O::Embedding& embedding,
-             const typename O::Experts& experts, const typename O::Routing& routing,
-             const typename O::Rotation& rotation, const typename O::Vector* sinks) {
-  {ops.Begin(step)};  // the step that all ops until the next Begin belong to
-  { ops.Embed(embedding) } -> std::same_as<typename O::Tensor>;    // token_ids -> [T,H]
-  { ops.RotationOf(rope) } -> std::same_as<typename O::Rotation>;  // positions -> cos, sin [T,D/2]
+concept RowOps = std::movable<typename O::Tensor> &&
+    requires(O ops, const RopeSpec& rope, float scale, std::span<const int32_t> indices,
+             std::span<const float> values, int64_t width, typename O::Tensor x,
+             const typename O::Tensor& y, const typename O::Linear& linear,
+             const typename O::Vector& vector, const typename O::Rotation& rotation) {
+  // positions [A,T] -> cos, sin [T, D/2]
+  { ops.RotationOf(rope, indices) } -> std::same_as<typename O::Rotation>;
   { ops.Scale(std::move(x), scale) } -> std::same_as<typename O::Tensor>;
   // x + y * scale, element by element.
   { ops.AddScaled(std::move(x), y, scale) } -> std::same_as<typename O::Tensor>;
+  // [T,in] -> [T,out], bias included.
+  { ops.Multiply(y, linear) } -> std::same_as<typename O::Tensor>;
+  // Rotates every head of D elements.
+  { ops.Rotate(std::move(x), rotation) } -> std::same_as<typename O::Tensor>;
+  { ops.Rows(y, indices) } -> std::same_as<typename O::Tensor>;  // the named rows of y
+  // Values from the host, [values.size() / width, width].
+  { ops.FromHost(values, width) } -> std::same_as<typename O::Tensor>;
+  // Values on the host, valid until the tensor is used again.
+  { ops.Values(y) } -> std::same_as<std::span<const float>>;
+};
+
+// The ops of a decoder. Experts are weights; Routing is a routing table with weights.
+template <typename O>
+concept Ops = RowOps<O> &&
+    requires(O ops, const Step& step, const RouterSpec& router_spec, const GatedMlpSpec& mlp_spec,
+             const AttentionArgs& attention, float scale, std::span<const int32_t> rows,
+             typename O::Tensor x, const typename O::Tensor& y, const typename O::Linear& linear,
+             const typename O::Vector& vector, const typename O::Embedding& embedding,
+             const typename O::Experts& experts, const typename O::Routing& routing,
+             const typename O::Vector* sinks) {
+  {ops.Begin(step)};  // the step that all ops until the next Begin belong to
+  { ops.Embed(embedding) } -> std::same_as<typename O::Tensor>;  // token_ids -> [T,H]
+  // x with the named rows replaced by, or increased by, the rows of y in order.
+  { ops.ReplaceRows(std::move(x), rows, y) } -> std::same_as<typename O::Tensor>;
+  { ops.AddToRows(std::move(x), rows, y) } -> std::same_as<typename O::Tensor>;
   // Every group of vector.size() elements of a row: x * rsqrt(mean(x^2) + eps) * vector. With the
   // vector [H] that is a row's norm, with [D] every head's.
   { ops.RmsNorm(y, vector, scale) } -> std::same_as<typename O::Tensor>;
-  {
-    ops.Multiply(y, linear)
-    } -> std::same_as<typename O::Tensor>;  // [T,in] -> [T,out], bias included
-  // Rotates every head of D elements.
-  { ops.Rotate(std::move(x), rotation) } -> std::same_as<typename O::Tensor>;
   // Writes keys and values to the cache at the step's positions, then softmax(q k^T scale) v over
   // the keys that each query sees; sinks (one per head, or null) join the softmax's sum and nothing
   // else. -> [T, num_heads D]
@@ -55,13 +76,28 @@ concept Ops = std::movable<typename O::Tensor> &&
   // sum over k of weight[t,k] * expert[id[t,k]](x[t]), in the order of the top-k list. -> [T,H]
   { ops.Moe(y, routing, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;
   { ops.GatedMlp(y, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;  // the one expert
-  { ops.Rows(y, rows) } -> std::same_as<typename O::Tensor>;  // the named rows of y
-  // Values from the host, [values.size() / width, width].
-  { ops.FromHost(values, width) } -> std::same_as<typename O::Tensor>;
-  // For traces: values on the host, valid until the tensor is used again.
-  { ops.Values(y) } -> std::same_as<std::span<const float>>;
+  // For traces: on the host, valid until the routing is used again.
   { ops.Ids(routing) } -> std::same_as<std::span<const int32_t>>;
   { ops.Weights(routing) } -> std::same_as<std::span<const float>>;
+};
+
+// The ops of a vision tower.
+template <typename O>
+concept VisionOps = RowOps<O> &&
+    requires(O ops, float scale, int num_heads, int64_t count, GeluKind kind,
+             std::span<const int32_t> indices, std::span<const float> weights, typename O::Tensor x,
+             const typename O::Tensor& y, const typename O::Vector& vector,
+             const typename O::Embedding& embedding) {
+  // sum over j of weights[t,j] * table[indices[t,j]]; indices and weights [T,n]. -> [T,width]
+  { ops.WeightedRows(embedding, indices, weights, count) } -> std::same_as<typename O::Tensor>;
+  // (x - mean) * rsqrt(variance + eps) * vector + vector over a row; the population's variance.
+  { ops.LayerNorm(y, vector, vector, scale) } -> std::same_as<typename O::Tensor>;
+  { ops.Gelu(std::move(x), kind) } -> std::same_as<typename O::Tensor>;
+  // softmax(q k^T scale) v within each segment of `count` rows that follow each other: every query
+  // sees every key of its segment. -> [T, num_heads D]
+  { ops.SegmentAttention(y, y, y, num_heads, scale, count) } -> std::same_as<typename O::Tensor>;
+  // [T, width] -> [T / count, count * width]: `count` rows become one.
+  { ops.JoinRows(y, count) } -> std::same_as<typename O::Tensor>;
 };
 
 }  // namespace expertile

@@ -1,11 +1,15 @@
 #include "model/rope_config.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
+#include "model/mrope_positions.h"
 
 namespace expertile {
 namespace {
@@ -42,10 +46,14 @@ struct YarnParameters {
   double attention_factor;
 };
 
-Result<YarnParameters> ReadYarn(const JsonObject& scaling, double max_positions) {
+// original_max_position_embeddings beside the scaling object has priority over the one inside.
+Result<YarnParameters> ReadYarn(const JsonObject& config, const JsonObject& scaling) {
+  constexpr const char* kOriginal = "original_max_position_embeddings";
   YarnParameters yarn{};
-  EXPERTILE_ASSIGN(yarn.original_positions,
-                   scaling.GetFloat("original_max_position_embeddings", max_positions, kPositive));
+  EXPERTILE_ASSIGN(const double max_positions,
+                   config.GetFloat("max_position_embeddings", kRequired, kPositive));
+  EXPERTILE_ASSIGN(const double inside, scaling.GetFloat(kOriginal, max_positions, kPositive));
+  EXPERTILE_ASSIGN(yarn.original_positions, config.GetFloat(kOriginal, inside, kPositive));
   EXPERTILE_ASSIGN(yarn.factor,
                    scaling.GetFloat("factor", max_positions / yarn.original_positions, kPositive));
   EXPERTILE_ASSIGN(yarn.beta_fast, scaling.GetFloat("beta_fast", 32.0, kPositive));
@@ -86,24 +94,40 @@ void ApplyYarn(const YarnParameters& yarn, double theta, int64_t head_dim, RopeS
   rope.table_scale = static_cast<float>(yarn.attention_factor);
 }
 
+// The object that says how frequencies are scaled: rope_scaling, if it says anything, before
+// rope_parameters. Without one its fields are sought, and not found, in the configuration itself.
+Result<JsonObject> ScalingOf(const JsonObject& config) {
+  JsonObject scaling = config;
+  for (const char* name : {"rope_parameters", "rope_scaling"}) {
+    if (!config.Has(name)) continue;
+    EXPERTILE_ASSIGN(JsonObject given, config.GetObject(name));
+    if (!given.Keys().empty()) scaling = std::move(given);
+  }
+  for (const char* layer_type : {"full_attention", "sliding_attention"}) {
+    if (scaling.Has(layer_type)) {
+      return Unsupported("config.json: rope_parameters.{}: expected one RoPE for all layers",
+                         layer_type);
+    }
+  }
+  EXPERTILE_ASSIGN(const double top_partial, config.GetFloat("partial_rotary_factor", 1.0));
+  EXPERTILE_ASSIGN(const double partial, scaling.GetFloat("partial_rotary_factor", top_partial));
+  if (partial != 1.0) {
+    return Unsupported("config.json: partial_rotary_factor: {}, expected 1", partial);
+  }
+  return scaling;
+}
+
 }  // namespace
 
 Result<RopeSpec> ReadRope(const JsonObject& config, int64_t head_dim, double default_theta) {
-  JsonObject scaling =
-      config;  // without a scaling object its fields are sought, and not found, at the top
-  for (const char* name : {"rope_scaling", "rope_parameters"}) {
-    if (!config.Has(name)) continue;
-    EXPERTILE_ASSIGN(scaling, config.GetObject(name));
-  }
+  EXPERTILE_ASSIGN(const JsonObject scaling, ScalingOf(config));
   EXPERTILE_ASSIGN(const double top_theta, config.GetFloat("rope_theta", default_theta, kTheta));
   EXPERTILE_ASSIGN(const double theta, scaling.GetFloat("rope_theta", top_theta, kTheta));
   EXPERTILE_ASSIGN(const std::string old_type, scaling.GetString("type", "default"));
   EXPERTILE_ASSIGN(const std::string type, scaling.GetString("rope_type", old_type));
   RopeSpec rope;
   if (type == "yarn") {
-    EXPERTILE_ASSIGN(const double max_positions,
-                     config.GetFloat("max_position_embeddings", kRequired, kPositive));
-    EXPERTILE_ASSIGN(const YarnParameters yarn, ReadYarn(scaling, max_positions));
+    EXPERTILE_ASSIGN(const YarnParameters yarn, ReadYarn(config, scaling));
     ApplyYarn(yarn, theta, head_dim, rope);
     return rope;
   }
@@ -118,6 +142,24 @@ Result<RopeSpec> ReadRope(const JsonObject& config, int64_t head_dim, double def
   for (const float wavelength : Wavelengths(theta, head_dim)) {
     rope.inv_freq.push_back(1.0f / wavelength / factor);
   }
+  return rope;
+}
+
+Result<RopeSpec> ReadMrope(const JsonObject& config, int64_t head_dim, double default_theta) {
+  EXPERTILE_ASSIGN(RopeSpec rope, ReadRope(config, head_dim, default_theta));
+  std::array<int64_t, kMropeAxes> sections = {24, 20, 20};
+  EXPERTILE_ASSIGN(const JsonObject scaling, ScalingOf(config));
+  if (scaling.Has("mrope_section")) {
+    EXPERTILE_ASSIGN(const std::vector<int64_t> given,
+                     scaling.GetIntList("mrope_section", {0, head_dim}));
+    if (given.size() != sections.size()) {
+      return InvalidData("config.json: mrope_section: {} entries, expected {}", given.size(),
+                         sections.size());
+    }
+    std::ranges::copy(given, sections.begin());
+  }
+  rope.num_axes = kMropeAxes;
+  rope.axes = InterleavedMropeAxes(sections, static_cast<int64_t>(rope.inv_freq.size()));
   return rope;
 }
 

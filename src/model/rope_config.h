@@ -13,4 +13,8 @@ namespace expertile {
 // 2309.00071, section 3).
 Result<RopeSpec> ReadRope(const JsonObject& config, int64_t head_dim, double default_theta);
 
+// The same with the interleaved axes (time, height, width) of mrope_section, [24,20,20] where it is
+// absent.
+Result<RopeSpec> ReadMrope(const JsonObject& config, int64_t head_dim, double default_theta);
+
 }  // namespace expertile

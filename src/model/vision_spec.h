@@ -6,7 +6,17 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/decoder_spec.h"
+
 namespace expertile {
+
+// How images stand in a prompt.
+struct ImagePromptSpec {
+  int32_t image_token_id = 0;  // the placeholder of one merged token
+  int32_t start_token_id = 0;  // before the first of an image
+  int32_t end_token_id = 0;    // after the last
+  int64_t merge_size = 0;      // M: M x M patches become one token
+};
 
 struct VisionSpec {
   int64_t patch_values = 0;       // 3 * temporal_patch_size * patch_size^2: a row of pixel_values
@@ -15,24 +25,17 @@ struct VisionSpec {
   int64_t output_size = 0;        // H of the decoder
   int num_blocks = 0;
   int num_heads = 0;           // divides V; V / num_heads is a multiple of 4
-  int64_t merge_size = 0;      // M: M x M patches become one token
   int64_t grid_side = 0;       // the learned position table is [grid_side^2, V]
   float norm_epsilon = 1e-6f;  // of every layer norm
-  // [V / num_heads / 4]; the angles of a patch are its row times these, then its column times
-  // these.
-  std::vector<float> inv_freq;
-  // Blocks whose outputs become deepstack features, ascending; feature i is added after decoder
-  // layer i.
+  RopeSpec rope;  // of axes row and column: D/4 pairs turn by the first, D/4 by the other
+  // Blocks whose outputs become deepstack features, by the mergers in order. The features come in
+  // the order of the blocks; feature i is added after decoder layer i.
   std::vector<int> deepstack_blocks;
+  ImagePromptSpec prompt;
 
   int64_t head_dim() const { return hidden_size / num_heads; }
-  int64_t merged_size() const { return hidden_size * merge_size * merge_size; }
-};
-
-// How images stand in a prompt.
-struct ImagePromptSpec {
-  int32_t image_token_id = 0;  // the placeholder of one merged token
-  int64_t merge_size = 0;      // M, as in VisionSpec
+  int64_t patches_per_token() const { return prompt.merge_size * prompt.merge_size; }
+  int64_t merged_size() const { return hidden_size * patches_per_token(); }
 };
 
 }  // namespace expertile

@@ -31,7 +31,8 @@ Result<LinearView> BindLinear(const CheckpointTensors& tensors, const std::strin
 
 Result<DecoderWeights> BindDecoder(
     const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& prefix,
-    Result<LayerWeights> (*bind_layer)(const DecoderSpec&, const CheckpointTensors&, int index)) {
+    Result<LayerWeights> (*bind_layer)(const DecoderSpec&, const CheckpointTensors&,
+                                       const std::string& prefix, int index)) {
   DecoderWeights weights;
   const int64_t V = spec.vocab_size;
   const int64_t H = spec.hidden_size;
@@ -43,7 +44,8 @@ Result<DecoderWeights> BindDecoder(
     EXPERTILE_ASSIGN(weights.lm_head, BindLinear(tensors, "lm_head", V, H, /*has_bias=*/false));
   }
   for (int i = 0; i < static_cast<int>(spec.layers.size()); ++i) {
-    EXPERTILE_ASSIGN(LayerWeights layer, bind_layer(spec, tensors, i));
+    const std::string layer_prefix = prefix + "layers." + std::to_string(i) + ".";
+    EXPERTILE_ASSIGN(LayerWeights layer, bind_layer(spec, tensors, layer_prefix, i));
     weights.layers.push_back(std::move(layer));
   }
   return weights;

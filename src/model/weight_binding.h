@@ -21,11 +21,13 @@ Result<MatrixView> BindMatrix(const CheckpointTensors& tensors, const std::strin
 Result<LinearView> BindLinear(const CheckpointTensors& tensors, const std::string& prefix,
                               int64_t out, int64_t in, bool has_bias);
 
-// A whole decoder: PREFIX embed_tokens, every layer by `bind_layer`, PREFIX norm, and lm_head
-// unless it is tied to the embedding.
+// A whole decoder: PREFIX embed_tokens, every layer by `bind_layer`, which gets the layer's own
+// prefix
+// ("PREFIX layers.3."), PREFIX norm, and lm_head unless it is tied to the embedding.
 Result<DecoderWeights> BindDecoder(
     const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& prefix,
-    Result<LayerWeights> (*bind_layer)(const DecoderSpec&, const CheckpointTensors&, int index));
+    Result<LayerWeights> (*bind_layer)(const DecoderSpec&, const CheckpointTensors&,
+                                       const std::string& prefix, int index));
 
 // Matrix `index` of the MXFP4 experts NAME_blocks and NAME_scales; `shape` is [E, out, in].
 Result<MatrixView> BindMxfp4(const CheckpointTensors& tensors, const std::string& name,

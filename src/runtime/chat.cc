@@ -23,6 +23,15 @@ Result<std::string> SpecialToken(const JsonObject& config, const char* name) {
   return token.GetString("content");
 }
 
+// Text alone is a string; with images it is a list of parts.
+Json ContentOf(const ChatMessage& message) {
+  if (message.num_images == 0) return message.content;
+  Json parts = Json::array();
+  for (int i = 0; i < message.num_images; ++i) parts.push_back({{"type", "image"}});
+  parts.push_back({{"type", "text"}, {"text", message.content}});
+  return parts;
+}
+
 }  // namespace
 
 struct ChatTemplate::State {
@@ -61,7 +70,7 @@ Result<std::string> ChatTemplate::Render(std::span<const ChatMessage> messages) 
   jinja::ChatInput input;
   input.messages = Json::array();
   for (const ChatMessage& message : messages) {
-    input.messages.push_back({{"role", message.role}, {"content", message.content}});
+    input.messages.push_back({{"role", message.role}, {"content", ContentOf(message)}});
   }
   input.add_generation_prompt = true;
   input.extra = state_->variables;

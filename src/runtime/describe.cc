@@ -44,6 +44,32 @@ void CountParameters(const Checkpoint& checkpoint, ModelDescription& description
   description.num_active_parameters = active;
 }
 
+int64_t CountOf(const LayerNormView& norm) { return norm.weight.cols + norm.bias.cols; }
+
+int64_t CountOf(const VisionMergerWeights& merger) {
+  return CountOf(merger.norm) + CountOf(merger.up) + CountOf(merger.down);
+}
+
+int64_t CountOf(const VisionWeights& weights) {
+  int64_t total = CountOf(weights.patch_embedding) + CountOf(weights.merger) +
+                  weights.position_embedding.rows * weights.position_embedding.cols;
+  for (const VisionBlockWeights& block : weights.blocks) {
+    total += CountOf(block.attention_norm) + CountOf(block.query) + CountOf(block.key) +
+             CountOf(block.value) + CountOf(block.output) + CountOf(block.mlp_norm) +
+             CountOf(block.up) + CountOf(block.down);
+  }
+  for (const VisionMergerWeights& merger : weights.deepstack) total += CountOf(merger);
+  return total;
+}
+
+void DescribeVision(const CheckpointVision& vision, ModelDescription& description) {
+  const VisionSpec& spec = vision.spec;
+  const int64_t num_parameters = CountOf(vision.weights);
+  description.vision = {spec.num_blocks, spec.hidden_size, spec.num_heads,
+                        spec.prompt.image_token_id, num_parameters};
+  description.num_parameters += num_parameters;
+}
+
 void CountBytes(const CheckpointTensors& tensors, ModelDescription& description) {
   std::map<DType, int64_t> bytes;
   for (const std::string& name : tensors.names()) {
@@ -76,6 +102,7 @@ ModelDescription Describe(const Checkpoint& checkpoint) {
   description.moe_intermediate_size = spec.moe.intermediate_size;
   description.end_token_ids = checkpoint.end_token_ids;
   CountParameters(checkpoint, description);
+  if (checkpoint.vision) DescribeVision(*checkpoint.vision, description);
   CountBytes(checkpoint.tensors, description);
   return description;
 }

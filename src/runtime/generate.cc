@@ -12,10 +12,10 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Status CheckPrompts(const Session& session, std::span<const std::vector<int32_t>> prompts) {
+Status CheckPrompts(const Session& session, std::span<const Prompt> prompts) {
   if (prompts.empty()) return InvalidArgument("prompts: none");
   for (size_t i = 0; i < prompts.size(); ++i) {
-    if (prompts[i].empty()) return InvalidArgument("prompt {}: no tokens", i);
+    if (prompts[i].token_ids.empty()) return InvalidArgument("prompt {}: no tokens", i);
   }
   if (static_cast<int64_t>(prompts.size()) > session.batch_size()) {
     return InvalidArgument("prompts: {}, batch_size is {}", prompts.size(), session.batch_size());
@@ -25,7 +25,7 @@ Status CheckPrompts(const Session& session, std::span<const std::vector<int32_t>
 
 }  // namespace
 
-Result<Generated> Generate(Session& session, std::span<const std::vector<int32_t>> prompts,
+Result<Generated> Generate(Session& session, std::span<const Prompt> prompts,
                            const GenerationOptions& options, const OnToken& on_token) {
   EXPERTILE_RETURN_IF_ERROR(CheckSampling(options.sampling));
   EXPERTILE_RETURN_IF_ERROR(CheckPrompts(session, prompts));
@@ -35,9 +35,9 @@ Result<Generated> Generate(Session& session, std::span<const std::vector<int32_t
   std::vector<Extension> extensions;
   std::vector<Sampler> samplers;
   for (size_t i = 0; i < prompts.size(); ++i) {
-    extensions.push_back({static_cast<int64_t>(i), prompts[i]});
+    extensions.push_back({static_cast<int64_t>(i), prompts[i].token_ids, prompts[i].images});
     samplers.emplace_back(options.sampling, i);
-    statistics.prompt_tokens += static_cast<int64_t>(prompts[i].size());
+    statistics.prompt_tokens += static_cast<int64_t>(prompts[i].token_ids.size());
   }
   auto start = std::chrono::steady_clock::now();
   EXPERTILE_ASSIGN(std::vector<float> logits, session.Prefill(extensions));
@@ -58,7 +58,7 @@ Result<Generated> Generate(Session& session, std::span<const std::vector<int32_t
       if (on_token && !on_token(prompt, id)) continue;
       const bool wants_more = static_cast<int64_t>(tokens.size()) < options.max_new_tokens;
       if (wants_more && session.length(extensions[i].sequence) < session.ctx_len()) {
-        alive.push_back({extensions[i].sequence, std::span(tokens).last(1)});
+        alive.push_back({extensions[i].sequence, std::span(tokens).last(1), {}});
       }
     }
     if (alive.empty()) break;

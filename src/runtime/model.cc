@@ -31,7 +31,11 @@ auto CatchOutOfMemory(std::string_view what, Work work) -> decltype(work()) {
 }
 
 // Replaces every "default" and "auto" of checked options by the value that it stands for.
-Result<CompileOptions> Resolve(CompileOptions options, const DecoderSpec& spec) {
+Result<CompileOptions> Resolve(CompileOptions options, const Checkpoint& checkpoint) {
+  const DecoderSpec& spec = checkpoint.spec;
+  if (options.skip_vision && !checkpoint.vision) {
+    return InvalidArgument("skip_vision: the model {} has no vision part", spec.model_type);
+  }
   if (!options.ctx_len) options.ctx_len = std::min(kDefaultCtxLen, spec.max_positions);
   if (*options.ctx_len > spec.max_positions) {
     return InvalidArgument("ctx_len: {}, the model has {} positions", *options.ctx_len,
@@ -55,7 +59,8 @@ TargetOptions TargetOptionsOf(const CompileOptions& options) {
       .num_workers = options.num_cores,
       .batch_size = options.batch_size,
       .ctx_len = *options.ctx_len,
-      .max_step_tokens = options.batch_size * std::min(options.prefill_seq_len, *options.ctx_len)};
+      .max_step_tokens = options.batch_size * std::min(options.prefill_seq_len, *options.ctx_len),
+      .skip_vision = options.skip_vision};
 }
 
 Result<NspPlacement> PlacementOf(int num_experts, int num_nsp) {
@@ -88,7 +93,7 @@ Result<NspPlacement> Model::PlacementOn(int num_nsp) const {
 
 Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress) const {
   EXPERTILE_RETURN_IF_ERROR(CheckOptions(options));
-  EXPERTILE_ASSIGN(CompileOptions resolved, Resolve(options, state_->checkpoint->spec));
+  EXPERTILE_ASSIGN(CompileOptions resolved, Resolve(options, *state_->checkpoint));
   TargetOptions target_options = TargetOptionsOf(resolved);
   target_options.on_layer = on_progress;
   EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the weights", [&] {
@@ -113,8 +118,9 @@ std::optional<NspPlacement> Program::placement() const {
 Result<Session> Program::NewSession() const {
   EXPERTILE_ASSIGN(auto target,
                    CatchOutOfMemory("a session", [&] { return state_->target->NewSession(); }));
-  return Session(std::make_unique<Session::State>(Session::State{
-      state_, std::move(target), std::vector<int64_t>(state_->options.batch_size, 0)}));
+  return Session(std::make_unique<Session::State>(
+      Session::State{state_, std::move(target), std::vector<int64_t>(state_->options.batch_size, 0),
+                     std::vector<int32_t>(state_->options.batch_size, 0)}));
 }
 
 }  // namespace expertile

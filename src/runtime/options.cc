@@ -32,7 +32,6 @@ Status RefuseUnhonoured(const CompileOptions& options) {
       {"prefill_only", options.prefill_only.has_value()},
       {"enable_chunking", options.enable_chunking},
       {"retain_full_kv", options.retain_full_kv},
-      {"skip_vision", options.skip_vision},
       {"skip_lang", options.skip_lang},
       {"height", options.height.has_value()},
       {"width", options.width.has_value()},

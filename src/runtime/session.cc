@@ -4,42 +4,10 @@
 
 #include "base/error.h"
 #include "runtime/session_state.h"
+#include "runtime/step_rows.h"
 
 namespace expertile {
 namespace {
-
-// The rows of one step, and where each row's logits go.
-struct StepRows {
-  std::vector<int32_t> token_ids;     // [T]
-  std::vector<int32_t> sequences;     // [T]
-  std::vector<int32_t> positions;     // [T]
-  std::vector<int32_t> logit_rows;    // [R]
-  std::vector<int64_t> destinations;  // [R], rows of the caller's logits
-};
-
-// The next at most `limit` tokens of every extension after the first `done`. Those of extension i
-// go to the logits' row first_row[i] and on, or, if only the last is wanted, to row i.
-StepRows RowsOf(std::span<const Extension> extensions, std::span<const int64_t> first_positions,
-                int64_t done, int64_t limit, LogitsWanted wanted) {
-  StepRows rows;
-  int64_t first_row = 0;
-  for (size_t i = 0; i < extensions.size(); ++i) {
-    const auto count = static_cast<int64_t>(extensions[i].token_ids.size());
-    for (int64_t j = done; j < std::min(done + limit, count); ++j) {
-      const auto row = static_cast<int32_t>(rows.token_ids.size());
-      rows.token_ids.push_back(extensions[i].token_ids[j]);
-      rows.sequences.push_back(static_cast<int32_t>(extensions[i].sequence));
-      rows.positions.push_back(static_cast<int32_t>(first_positions[i] + j));
-      if (wanted == LogitsWanted::kAll || j == count - 1) {
-        rows.logit_rows.push_back(row);
-        rows.destinations.push_back(wanted == LogitsWanted::kAll ? first_row + j
-                                                                 : static_cast<int64_t>(i));
-      }
-    }
-    first_row += count;
-  }
-  return rows;
-}
 
 Status CheckExtensions(std::span<const Extension> extensions, std::span<const int64_t> lengths,
                        int64_t ctx_len, int64_t vocab_size) {
@@ -75,28 +43,38 @@ Result<std::vector<float>> Session::State::Extend(std::span<const Extension> ext
   EXPERTILE_RETURN_IF_ERROR(CheckExtensions(extensions, lengths, *program->options.ctx_len, V));
   int64_t longest = 0;
   int64_t total = 0;
-  std::vector<int64_t> first_positions;
+  std::vector<PlacedExtension> placed;
   for (const Extension& extension : extensions) {
-    const auto count = static_cast<int64_t>(extension.token_ids.size());
-    longest = std::max(longest, count);
-    total += count;
-    first_positions.push_back(lengths[extension.sequence]);
+    const int64_t sequence = extension.sequence;
+    EXPERTILE_ASSIGN(auto next, PlaceExtension(extension, lengths[sequence], rope_deltas[sequence],
+                                               *program->checkpoint));
+    longest = std::max(longest, next.size());
+    total += next.size();
+    placed.push_back(std::move(next));
   }
   const int64_t num_rows =
       wanted == LogitsWanted::kAll ? total : static_cast<int64_t>(extensions.size());
   std::vector<float> logits(num_rows * V);
   std::vector<float> step_logits;
   for (int64_t done = 0; done < longest; done += step_limit) {
-    const StepRows rows = RowsOf(extensions, first_positions, done, step_limit, wanted);
+    StepRows rows = RowsOf(placed, done, step_limit, wanted);
     step_logits.resize(rows.logit_rows.size() * V);
-    const Step step{kind, rows.token_ids, rows.sequences, rows.positions, rows.logit_rows, trace};
+    const Step step{.kind = kind,
+                    .token_ids = rows.token_ids,
+                    .sequences = rows.sequences,
+                    .positions = rows.positions,
+                    .rope_positions = rows.rope_positions,
+                    .logit_rows = rows.logit_rows,
+                    .images = {rows.image_rows, rows.image_embeddings, std::move(rows.deepstack)},
+                    .trace = trace};
     EXPERTILE_RETURN_IF_ERROR(target->Run(step, step_logits));
     for (size_t r = 0; r < rows.destinations.size(); ++r) {
       std::copy_n(step_logits.begin() + r * V, V, logits.begin() + rows.destinations[r] * V);
     }
   }
-  for (const Extension& extension : extensions) {
-    lengths[extension.sequence] += static_cast<int64_t>(extension.token_ids.size());
+  for (const PlacedExtension& extension : placed) {
+    lengths[extension.sequence] += extension.size();
+    rope_deltas[extension.sequence] = extension.rope_delta;
   }
   return logits;
 }
@@ -129,7 +107,10 @@ int64_t Session::prefill_seq_len() const { return state_->program->options.prefi
 
 int64_t Session::length(int64_t sequence) const { return state_->lengths[sequence]; }
 
-void Session::Clear(int64_t sequence) { state_->lengths[sequence] = 0; }
+void Session::Clear(int64_t sequence) {
+  state_->lengths[sequence] = 0;
+  state_->rope_deltas[sequence] = 0;
+}
 
 NspLoad Session::nsp_load() const {
   const NspStatistics& statistics = state_->target->nsp_statistics();

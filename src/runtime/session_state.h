@@ -26,6 +26,8 @@ struct Session::State {
   std::shared_ptr<const Program::State> program;
   std::unique_ptr<TargetSession> target;
   std::vector<int64_t> lengths;  // [batch_size], tokens in the cache
+  std::vector<int32_t>
+      rope_deltas;  // [batch_size], RoPE's position of the next token, less its index
 
   // Runs the extensions in steps of at most `step_limit` tokens of each.
   Result<std::vector<float>> Extend(std::span<const Extension> extensions, StepKind kind,

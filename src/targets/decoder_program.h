@@ -5,10 +5,14 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
+#include "model/checkpoint.h"
 #include "model/forward.h"
+#include "model/vision_forward.h"
 #include "targets/target.h"
 
 namespace expertile {
@@ -48,22 +52,62 @@ class DecoderSession : public TargetSession {
   O ops_;
 };
 
+// A prepared vision tower. O::Vision is the target's VisionOps.
+template <typename O>
+struct PreparedVision {
+  VisionSpec spec;
+  VisionTower<typename O::Vision> tower;
+};
+
 template <Ops O>
 class DecoderProgram : public TargetProgram {
  public:
-  DecoderProgram(DecoderSpec spec, Decoder<O> decoder, typename O::Context context)
-      : spec_(std::move(spec)), decoder_(std::move(decoder)), context_(std::move(context)) {}
+  DecoderProgram(DecoderSpec spec, Decoder<O> decoder, std::optional<PreparedVision<O>> vision,
+                 typename O::Context context)
+      : spec_(std::move(spec)),
+        decoder_(std::move(decoder)),
+        vision_(std::move(vision)),
+        context_(std::move(context)) {}
 
   Result<std::unique_ptr<TargetSession>> NewSession() const override {
     EXPERTILE_ASSIGN(O ops, O::Create(spec_, context_));
     return std::make_unique<DecoderSession<O>>(spec_, decoder_, std::move(ops));
+  }
+  Result<ImageFeatures> EncodeImage(const ImageGrid& grid,
+                                    std::span<const float> patches) const override {
+    if (!vision_) return Unsupported("images: the program has no vision part");
+    const VisionSpec& spec = vision_->spec;
+    EXPERTILE_ASSIGN(const VisionPositions positions,
+                     ComputeVisionPositions({&grid, 1}, spec.prompt.merge_size, spec.grid_side));
+    EXPERTILE_ASSIGN(auto ops, O::Vision::Create(spec, context_, grid.num_patches()));
+    const auto rows = VisionForward(ops, spec, vision_->tower, grid, positions, patches);
+    const auto copy = [&](const auto& tensor) {
+      const std::span<const float> values = ops.Values(tensor);
+      return std::vector<float>(values.begin(), values.end());
+    };
+    ImageFeatures features{copy(rows.embeddings), {}};
+    for (const auto& feature : rows.deepstack) features.deepstack.push_back(copy(feature));
+    return features;
   }
   std::string_view isa() const override { return O::IsaOf(context_); }
 
  private:
   DecoderSpec spec_;
   Decoder<O> decoder_;
+  std::optional<PreparedVision<O>> vision_;
   typename O::Context context_;  // options, workers, kernels: what the sessions share
 };
+
+// The tower of a checkpoint that has one and of options that want it.
+template <Ops O, typename Packer>
+Result<std::optional<PreparedVision<O>>> PrepareVisionOf(const Checkpoint& checkpoint,
+                                                         const TargetOptions& options,
+                                                         Packer& packer) {
+  if (!checkpoint.vision || options.skip_vision) return std::nullopt;
+  PreparedVision<O> vision{checkpoint.vision->spec, {}};
+  EXPERTILE_ASSIGN(vision.tower,
+                   (PrepareVision<typename O::Vision>(checkpoint.vision->weights, packer)));
+  return vision;
+}
 
 }  // namespace expertile

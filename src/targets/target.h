@@ -11,6 +11,7 @@
 #include "base/dtype.h"
 #include "expertile/progress.h"
 #include "expertile/result.h"
+#include "image/image_grid.h"
 #include "model/step.h"
 
 namespace expertile {
@@ -27,6 +28,7 @@ struct TargetOptions {
   int64_t batch_size = 1;       // sequences of a session
   int64_t ctx_len = 0;          // positions of a sequence
   int64_t max_step_tokens = 1;  // rows of a step
+  bool skip_vision = false;     // leave a model's vision tower out
   OnProgress on_layer = {};     // told how many layers are prepared; may be empty
 };
 
@@ -48,10 +50,20 @@ class TargetSession {
   virtual const NspStatistics& nsp_statistics() const = 0;
 };
 
+// An image as rows of the decoder.
+struct ImageFeatures {
+  std::vector<float> embeddings;              // [M,H], M = merged patches
+  std::vector<std::vector<float>> deepstack;  // [features] of [M,H]
+};
+
 class TargetProgram {
  public:
   virtual ~TargetProgram() = default;
   virtual Result<std::unique_ptr<TargetSession>> NewSession() const = 0;
+  // Runs the vision tower on one image: patches [grid.num_patches(), patch_values]. Errors:
+  // kUnsupported for a program without one.
+  virtual Result<ImageFeatures> EncodeImage(const ImageGrid& grid,
+                                            std::span<const float> patches) const = 0;
   virtual std::string_view isa() const = 0;  // the instruction set that its kernels use
 };
 

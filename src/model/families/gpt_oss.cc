@@ -102,8 +102,7 @@ Status BindExpertBiases(const DecoderSpec& spec, const CheckpointTensors& tensor
 }
 
 Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               int index) {
-  const std::string name = "model.layers." + std::to_string(index) + ".";
+                               const std::string& name, int) {
   const std::string experts = name + "mlp.experts.";
   LayerWeights layer;
   EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, name, layer));

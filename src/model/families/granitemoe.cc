@@ -44,8 +44,7 @@ std::string FirstPresent(const CheckpointTensors& tensors, const std::string& pu
 }
 
 Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               int index) {
-  const std::string name = "model.layers." + std::to_string(index) + ".";
+                               const std::string& name, int) {
   const std::string moe = name + "block_sparse_moe.";
   LayerWeights layer;
   EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, name, layer));

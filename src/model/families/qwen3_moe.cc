@@ -1,6 +1,5 @@
 // Qwen3-MoE: RMS-normed query and key heads, softmax-then-top-k routing, SiLU experts, dense layers
 // where the configuration says so. Source: transformers' modeling_qwen3_moe.py.
-#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -14,18 +13,11 @@
 namespace expertile {
 namespace {
 
-Status ReadLayers(const JsonObject& config, int64_t num_layers, DecoderSpec& spec) {
-  EXPERTILE_ASSIGN(const std::vector<int64_t> mlp_only, config.GetIntList("mlp_only_layers"));
-  EXPERTILE_ASSIGN(const int64_t sparse_step,
-                   config.GetInt("decoder_sparse_step", 1, {1, kMaxLayers}));
+Status ReadWindows(const JsonObject& config, DecoderSpec& spec) {
   EXPERTILE_ASSIGN(const bool windowed, config.GetBool("use_sliding_window", false));
   EXPERTILE_ASSIGN(const int64_t window, config.GetInt("sliding_window", 4096, {1, kMaxDimension}));
-  for (int64_t i = 0; i < num_layers; ++i) {
-    LayerSpec layer;
-    layer.attention_window = windowed ? window : 0;
-    layer.is_moe = (i + 1) % sparse_step == 0 && std::ranges::find(mlp_only, i) == mlp_only.end();
-    spec.layers.push_back(layer);
-  }
+  if (!windowed) return {};
+  for (LayerSpec& layer : spec.layers) layer.attention_window = window;
   return {};
 }
 
@@ -43,9 +35,8 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   EXPERTILE_ASSIGN(spec.moe.router.normalize, config.GetBool("norm_topk_prob", false));
   EXPERTILE_ASSIGN(spec.mlp_intermediate_size,
                    config.GetInt("intermediate_size", 6144, {1, kMaxDimension}));
-  EXPERTILE_ASSIGN(const int64_t num_layers,
-                   config.GetInt("num_hidden_layers", kRequired, {1, kMaxLayers}));
-  EXPERTILE_RETURN_IF_ERROR(ReadLayers(config, num_layers, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadWindows(config, spec));
   return spec;
 }
 
@@ -69,8 +60,7 @@ Result<std::vector<ExpertView>> BindExperts(const DecoderSpec& spec,
 }
 
 Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               int index) {
-  const std::string name = "model.layers." + std::to_string(index) + ".";
+                               const std::string& name, int index) {
   LayerWeights layer;
   EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, name, layer));
   if (!spec.layers[index].is_moe) {

@@ -10,9 +10,6 @@
 namespace expertile::cpu {
 namespace {
 
-// Rows of one piece of an element-wise op: enough work to be worth taking.
-constexpr int64_t kRowsPerPiece = 16;
-
 // sum x^2 in float64, four interleaved sums.
 double SquareSum(std::span<const float> x) {
   double sums[4] = {0.0, 0.0, 0.0, 0.0};
@@ -28,8 +25,7 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
   const TargetOptions& options = context.options;
   const KernelTable& table = *context.table;
   const int num_workers = context.pool->size();
-  const ComputeType type =
-      options.compute == DType::kBF16 ? ComputeType::kBFloat16 : ComputeType::kFloat32;
+  const ComputeType type = ComputeTypeOf(options);
   const int64_t H = spec.hidden_size;
   const int64_t max_rows = options.max_step_tokens;
   const int64_t max_in = std::max(H, spec.num_heads * spec.head_dim);
@@ -39,8 +35,7 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
                        options.ctx_len, spec.head_dim, table.panel_columns}));
   EXPERTILE_ASSIGN(BlockAttention attention,
                    BlockAttention::Create(table, spec.head_dim, num_workers));
-  EXPERTILE_ASSIGN(cpu::Linear product,
-                   cpu::Linear::Create(table, type, max_rows, max_in, num_workers));
+  EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, max_in));
   EXPERTILE_ASSIGN(cpu::Linear exact_product,
                    cpu::Linear::Create(table, ComputeType::kFloat32, max_rows, H, num_workers));
   const int64_t P = options.blocking.packed_chunk_size;
@@ -55,29 +50,20 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
                                       num_workers));
     mlp.emplace(std::move(dense));
   }
-  return CpuOps(context, std::move(cache), std::move(attention), std::move(product),
-                std::move(exact_product), std::move(moe), std::move(mlp));
+  return CpuOps(std::move(rows), std::move(cache), std::move(attention), std::move(exact_product),
+                std::move(moe), std::move(mlp));
 }
 
-CpuOps::CpuOps(const Context& context, KvCache cache, BlockAttention attention, cpu::Linear product,
-               cpu::Linear exact_product, MoeBlock moe, std::optional<MoeBlock> mlp)
-    : context_(context),
-      buffers_(std::make_shared<BufferPool>()),
+CpuOps::CpuOps(CpuRowOps rows, KvCache cache, BlockAttention attention, cpu::Linear exact_product,
+               MoeBlock moe, std::optional<MoeBlock> mlp)
+    : CpuRowOps(std::move(rows)),
       cache_(std::move(cache)),
       attention_(std::move(attention)),
-      product_(std::move(product)),
       exact_product_(std::move(exact_product)),
       moe_(std::move(moe)),
       mlp_(std::move(mlp)) {
-  statistics_.rows.resize(context.options.blocking.num_nsp);
-  statistics_.busy_seconds.resize(context.options.blocking.num_nsp);
-}
-
-void CpuOps::ForRows(int64_t num_rows, FunctionRef<void(int64_t row)> task) {
-  context_.pool->ForEach(CeilDiv(num_rows, kRowsPerPiece), [&](int64_t piece, int) {
-    const int64_t end = std::min(num_rows, (piece + 1) * kRowsPerPiece);
-    for (int64_t row = piece * kRowsPerPiece; row < end; ++row) task(row);
-  });
+  statistics_.rows.resize(context_.options.blocking.num_nsp);
+  statistics_.busy_seconds.resize(context_.options.blocking.num_nsp);
 }
 
 Tensor CpuOps::Embed(const Embedding& table) {
@@ -86,34 +72,16 @@ Tensor CpuOps::Embed(const Embedding& table) {
   return hidden;
 }
 
-// As the reference computes it: the angle rounded to float before cos and sin.
-CpuOps::Rotation CpuOps::RotationOf(const RopeSpec& rope) {
-  const auto num_pairs = static_cast<int64_t>(rope.inv_freq.size());
-  Rotation rotation{NewTensor(step_->num_tokens(), num_pairs),
-                    NewTensor(step_->num_tokens(), num_pairs)};
-  ForRows(step_->num_tokens(), [&](int64_t t) {
-    for (int64_t j = 0; j < num_pairs; ++j) {
-      const float angle = static_cast<float>(step_->positions[t]) * rope.inv_freq[j];
-      rotation.cos.Row(t)[j] = std::cos(angle) * rope.table_scale;
-      rotation.sin.Row(t)[j] = std::sin(angle) * rope.table_scale;
-    }
-  });
-  return rotation;
-}
-
-Tensor CpuOps::Scale(Tensor x, float scale) {
-  if (scale == 1.0f) return x;
-  ForRows(x.rows(), [&](int64_t t) {
-    for (float& value : x.Row(t)) value *= scale;
-  });
+Tensor CpuOps::ReplaceRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) {
+  ForRows(y.rows(), [&](int64_t i) { std::ranges::copy(y.Row(i), x.Row(rows[i]).begin()); });
   return x;
 }
 
-Tensor CpuOps::AddScaled(Tensor x, const Tensor& y, float scale) {
-  ForRows(x.rows(), [&](int64_t t) {
-    const auto sum = x.Row(t);
-    const auto added = y.Row(t);
-    for (size_t i = 0; i < sum.size(); ++i) sum[i] += added[i] * scale;
+Tensor CpuOps::AddToRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) {
+  ForRows(y.rows(), [&](int64_t i) {
+    const auto sum = x.Row(rows[i]);
+    const auto added = y.Row(i);
+    for (size_t j = 0; j < sum.size(); ++j) sum[j] += added[j];
   });
   return x;
 }
@@ -131,31 +99,6 @@ Tensor CpuOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) {
     }
   });
   return y;
-}
-
-Tensor CpuOps::Multiply(const Tensor& x, const Linear& linear) {
-  Tensor y = NewTensor(x.rows(), linear.out());
-  product_.Run(x.data(), x.rows(), linear, *context_.pool, y.data());
-  return y;
-}
-
-Tensor CpuOps::Rotate(Tensor x, const Rotation& rotation) {
-  const int64_t half = rotation.cos.width();
-  ForRows(x.rows(), [&](int64_t t) {
-    const auto cos = rotation.cos.Row(t);
-    const auto sin = rotation.sin.Row(t);
-    for (int64_t head = 0; head < x.width(); head += 2 * half) {
-      const auto first = x.Row(t).subspan(head, half);
-      const auto second = x.Row(t).subspan(head + half, half);
-      for (int64_t j = 0; j < half; ++j) {
-        const float x1 = first[j];
-        const float x2 = second[j];
-        first[j] = x1 * cos[j] - x2 * sin[j];
-        second[j] = x2 * cos[j] + x1 * sin[j];
-      }
-    }
-  });
-  return x;
 }
 
 Tensor CpuOps::Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
@@ -207,18 +150,6 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
 Tensor CpuOps::GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec&) {
   Tensor y = NewTensor(x.rows(), x.width());
   mlp_->RunDense(x.data(), x.rows(), experts, *context_.pool, y.data());
-  return y;
-}
-
-Tensor CpuOps::FromHost(std::span<const float> values, int64_t width) {
-  Tensor x = NewTensor(static_cast<int64_t>(values.size()) / width, width);
-  std::ranges::copy(values, x.data());
-  return x;
-}
-
-Tensor CpuOps::Rows(const Tensor& x, std::span<const int32_t> rows) {
-  Tensor y = NewTensor(static_cast<int64_t>(rows.size()), x.width());
-  ForRows(y.rows(), [&](int64_t row) { std::ranges::copy(x.Row(rows[row]), y.Row(row).begin()); });
   return y;
 }
 

@@ -38,6 +38,10 @@ class Packer {
     return Pack(view, FormatOf(view.weight));
   }
 
+  Result<PackedMatrix> PackVisionLinear(const std::string& name, const LinearView& view) const {
+    return PackLinear(name, view);
+  }
+
   Result<PackedMatrix> PackRouter(const std::string&, const LinearView& view) const {
     return Pack(view, LosslessFormatOf(view.weight));
   }
@@ -112,8 +116,9 @@ Result<std::unique_ptr<TargetProgram>> OpenCpu(const Checkpoint& checkpoint,
                           &KernelsFor(isa)};
   Packer packer(checkpoint.spec, context);
   EXPERTILE_ASSIGN(auto decoder, Prepare<CpuOps>(checkpoint.weights, packer, options.on_layer));
+  EXPERTILE_ASSIGN(auto vision, (PrepareVisionOf<CpuOps>(checkpoint, options, packer)));
   return std::make_unique<DecoderProgram<CpuOps>>(checkpoint.spec, std::move(decoder),
-                                                  std::move(context));
+                                                  std::move(vision), std::move(context));
 }
 
 }  // namespace expertile::cpu

@@ -22,4 +22,10 @@ float Activate(float gate, float up, const GatedMlpSpec& spec);
 void ExpertRow(std::span<const float> x, const Expert& expert, const GatedMlpSpec& spec,
                std::span<float> y);
 
+// One query head over the keys [begin, end) of its sequence: softmax(q k^T scale) v, with an
+// optional sink logit that joins the softmax's sum only. `keys`, `values` are [ctx_len, D]; `mixed`
+// is [D].
+void AttendHead(std::span<const float> query, const float* keys, const float* values, int64_t begin,
+                int64_t end, float scale, const float* sink, std::span<float> mixed);
+
 }  // namespace expertile::reference

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "targets/reference/arithmetic.h"
@@ -26,28 +25,19 @@ Tensor ReferenceOps::Embed(const Embedding& table) const {
   return hidden;
 }
 
-// The angle is rounded to float before cos and sin, as checkpoints' own framework computes it.
-Rotation ReferenceOps::RotationOf(const RopeSpec& rope) const {
-  const auto num_pairs = static_cast<int64_t>(rope.inv_freq.size());
-  Rotation rotation{Tensor::Zeros(step_->num_tokens(), num_pairs),
-                    Tensor::Zeros(step_->num_tokens(), num_pairs)};
-  for (int64_t t = 0; t < step_->num_tokens(); ++t) {
-    for (int64_t j = 0; j < num_pairs; ++j) {
-      const float angle = static_cast<float>(step_->positions[t]) * rope.inv_freq[j];
-      rotation.cos.Row(t)[j] = std::cos(angle) * rope.table_scale;
-      rotation.sin.Row(t)[j] = std::sin(angle) * rope.table_scale;
-    }
+Tensor ReferenceOps::ReplaceRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) const {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::ranges::copy(y.Row(static_cast<int64_t>(i)), x.Row(rows[i]).begin());
   }
-  return rotation;
-}
-
-Tensor ReferenceOps::Scale(Tensor x, float scale) const {
-  for (float& value : x.values) value *= scale;
   return x;
 }
 
-Tensor ReferenceOps::AddScaled(Tensor x, const Tensor& y, float scale) const {
-  for (size_t i = 0; i < x.values.size(); ++i) x.values[i] += y.values[i] * scale;
+Tensor ReferenceOps::AddToRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) const {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto added = y.Row(static_cast<int64_t>(i));
+    const auto sum = x.Row(rows[i]);
+    for (size_t j = 0; j < sum.size(); ++j) sum[j] += added[j];
+  }
   return x;
 }
 
@@ -62,57 +52,6 @@ Tensor ReferenceOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilo
   }
   return y;
 }
-
-Tensor ReferenceOps::Multiply(const Tensor& x, const Linear& linear) const {
-  Tensor y = Tensor::Zeros(x.rows, linear.weight.rows);
-  pool().ForEach(x.rows, [&](int64_t row, int) { MultiplyRow(x.Row(row), linear, y.Row(row)); });
-  return y;
-}
-
-Tensor ReferenceOps::Rotate(Tensor x, const Rotation& rotation) const {
-  const int64_t half = rotation.cos.width;
-  for (int64_t t = 0; t < x.rows; ++t) {
-    const auto cos = rotation.cos.Row(t);
-    const auto sin = rotation.sin.Row(t);
-    for (int64_t head = 0; head < x.width; head += 2 * half) {
-      const auto first = x.Row(t).subspan(head, half);
-      const auto second = x.Row(t).subspan(head + half, half);
-      for (int64_t j = 0; j < half; ++j) {
-        const float x1 = first[j];
-        const float x2 = second[j];
-        first[j] = x1 * cos[j] - x2 * sin[j];
-        second[j] = x2 * cos[j] + x1 * sin[j];
-      }
-    }
-  }
-  return x;
-}
-
-namespace {
-
-// One query head over the keys [begin, end) of its sequence: softmax(q k^T scale) v, with an
-// optional sink logit that joins the softmax's sum only. `keys`, `values` are [ctx_len, D]; `mixed`
-// is [D].
-void AttendHead(std::span<const float> query, const float* keys, const float* values, int64_t begin,
-                int64_t end, float scale, const float* sink, std::span<float> mixed) {
-  const size_t head_dim = query.size();
-  Vector scores(end - begin);
-  float largest = sink != nullptr ? *sink : -std::numeric_limits<float>::infinity();
-  for (int64_t key = begin; key < end; ++key) {
-    scores[key - begin] = Dot(query, {keys + key * head_dim, head_dim}) * scale;
-    largest = std::max(largest, scores[key - begin]);
-  }
-  double sum = sink != nullptr ? std::exp(*sink - largest) : 0.0;
-  std::vector<double> weighted(head_dim, 0.0);
-  for (int64_t key = begin; key < end; ++key) {
-    const double probability = std::exp(scores[key - begin] - largest);
-    sum += probability;
-    for (size_t i = 0; i < head_dim; ++i) weighted[i] += probability * values[key * head_dim + i];
-  }
-  for (size_t i = 0; i < head_dim; ++i) mixed[i] = static_cast<float>(weighted[i] / sum);
-}
-
-}  // namespace
 
 Tensor ReferenceOps::Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
                                const Tensor& value, const Vector* sinks) {
@@ -160,13 +99,6 @@ Tensor ReferenceOps::GatedMlp(const Tensor& x, const Experts& experts,
                               const GatedMlpSpec& spec) const {
   Tensor y = Tensor::Zeros(x.rows, x.width);
   pool().ForEach(x.rows, [&](int64_t t, int) { ExpertRow(x.Row(t), experts[0], spec, y.Row(t)); });
-  return y;
-}
-
-Tensor ReferenceOps::Rows(const Tensor& x, std::span<const int32_t> rows) const {
-  Tensor y = Tensor::Zeros(static_cast<int64_t>(rows.size()), x.width);
-  for (int64_t row = 0; row < y.rows; ++row)
-    std::ranges::copy(x.Row(rows[row]), y.Row(row).begin());
   return y;
 }
 

@@ -34,6 +34,10 @@ class Expander {
     return PackLinear(name, view);
   }
 
+  Result<Linear> PackVisionLinear(const std::string& name, const LinearView& view) const {
+    return PackLinear(name, view);
+  }
+
   // The table stays where it is, in the mapped checkpoint.
   Result<MatrixView> PackEmbedding(const std::string&, const MatrixView& view) const {
     return view;
@@ -61,6 +65,7 @@ Result<std::unique_ptr<TargetProgram>> OpenReference(const Checkpoint& checkpoin
   Expander expander;
   EXPERTILE_ASSIGN(auto decoder,
                    Prepare<ReferenceOps>(checkpoint.weights, expander, options.on_layer));
+  EXPERTILE_ASSIGN(auto vision, (PrepareVisionOf<ReferenceOps>(checkpoint, options, expander)));
   std::optional<Placement> placement;
   if (options.blocking.num_nsp > 0) {
     EXPERTILE_ASSIGN(placement,
@@ -69,7 +74,7 @@ Result<std::unique_ptr<TargetProgram>> OpenReference(const Checkpoint& checkpoin
   ReferenceOps::Context context{options, std::make_shared<WorkerPool>(options.num_workers),
                                 std::move(placement)};
   return std::make_unique<DecoderProgram<ReferenceOps>>(checkpoint.spec, std::move(decoder),
-                                                        std::move(context));
+                                                        std::move(vision), std::move(context));
 }
 
 }  // namespace expertile::reference

@@ -1,0 +1,110 @@
+// Qwen3-VL-MoE: Qwen3-MoE's decoder with interleaved MRoPE and fused experts, and a vision tower
+// whose rows stand in the place of image tokens. Source: transformers' modeling_qwen3_vl_moe.py.
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "model/config_fields.h"
+#include "model/family.h"
+#include "model/rope_config.h"
+#include "model/vision_binding.h"
+#include "model/vision_config.h"
+#include "model/weight_binding.h"
+
+namespace expertile {
+namespace {
+
+Result<DecoderSpec> ReadConfig(const JsonObject& config) {
+  EXPERTILE_ASSIGN(const JsonObject text, config.GetObject("text_config"));
+  DecoderSpec spec;
+  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(text, spec));
+  EXPERTILE_ASSIGN(spec.model_type, config.GetString("model_type"));
+  EXPERTILE_ASSIGN(spec.tied_lm_head, config.GetBool("tie_word_embeddings", false));
+  EXPERTILE_RETURN_IF_ERROR(RequireActivation(text, "silu"));
+  EXPERTILE_ASSIGN(spec.rope, ReadMrope(text, spec.head_dim, 500000.0));
+  EXPERTILE_ASSIGN(spec.attention_bias, text.GetBool("attention_bias", false));
+  spec.query_key_norm = true;
+  spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
+  EXPERTILE_RETURN_IF_ERROR(
+      ReadMoeShape(text, {"num_experts", "num_local_experts"}, "moe_intermediate_size", spec));
+  spec.moe.router.score = RouterScore::kSoftmaxThenTopK;
+  spec.moe.router.normalize = true;
+  EXPERTILE_ASSIGN(spec.mlp_intermediate_size,
+                   text.GetInt("intermediate_size", 5632, {1, kMaxDimension}));
+  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(text, spec));
+  return spec;
+}
+
+Result<ImagePromptSpec> ReadImagePrompt(const JsonObject& config, const JsonObject& vision) {
+  ImagePromptSpec prompt;
+  EXPERTILE_ASSIGN(prompt.image_token_id, config.GetInt("image_token_id", 151655));
+  EXPERTILE_ASSIGN(prompt.start_token_id, config.GetInt("vision_start_token_id", 151652));
+  EXPERTILE_ASSIGN(prompt.end_token_id, config.GetInt("vision_end_token_id", 151653));
+  EXPERTILE_ASSIGN(prompt.merge_size, vision.GetInt("spatial_merge_size", 2, {1, 64}));
+  return prompt;
+}
+
+Result<VisionSpec> ReadVision(const JsonObject& config) {
+  EXPERTILE_ASSIGN(const JsonObject vision, config.GetObject("vision_config"));
+  EXPERTILE_ASSIGN(const JsonObject text, config.GetObject("text_config"));
+  EXPERTILE_ASSIGN(VisionSpec spec, ReadVisionConfig(vision));
+  EXPERTILE_ASSIGN(const int64_t hidden_size, text.GetInt("hidden_size"));
+  if (spec.output_size != hidden_size) {
+    return InvalidData(
+        "config.json: vision_config.out_hidden_size: {}, text_config.hidden_size is {}",
+        spec.output_size, hidden_size);
+  }
+  EXPERTILE_ASSIGN(spec.prompt, ReadImagePrompt(config, vision));
+  return spec;
+}
+
+// Experts as published ([E,H,2I], [E,I,H]) or as transformers 5 writes them ([E,2I,H], [E,H,I]);
+// the two differ in at least one of their tensors, whatever H and I.
+ExpertOrientation OrientationOf(const DecoderSpec& spec, const CheckpointTensors& tensors,
+                                const FusedExperts& names) {
+  const int64_t H = spec.hidden_size;
+  const int64_t I = spec.moe.intermediate_size;
+  const auto is_input_major = [&](const std::string& name, int64_t out, int64_t in) {
+    const TensorView* tensor = tensors.Find(name);
+    return tensor != nullptr && tensor->shape.size() == 3 && tensor->shape[1] == in &&
+           tensor->shape[2] == out;
+  };
+  return is_input_major(names.gate_up, 2 * I, H) && is_input_major(names.down, H, I)
+             ? ExpertOrientation::kInputMajor
+             : ExpertOrientation::kOutputMajor;
+}
+
+Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
+                               const std::string& prefix, int index) {
+  LayerWeights layer;
+  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, prefix, layer));
+  if (!spec.layers[index].is_moe) {
+    EXPERTILE_ASSIGN(ExpertView mlp, BindGatedMlp(tensors, prefix + "mlp",
+                                                  spec.mlp_intermediate_size, spec.hidden_size));
+    layer.experts.push_back(std::move(mlp));
+    return layer;
+  }
+  EXPERTILE_ASSIGN(layer.router, BindLinear(tensors, prefix + "mlp.gate", spec.moe.num_experts,
+                                            spec.hidden_size, /*has_bias=*/false));
+  FusedExperts names{.gate_up = prefix + "mlp.experts.gate_up_proj",
+                     .down = prefix + "mlp.experts.down_proj"};
+  names.orientation = OrientationOf(spec, tensors, names);
+  EXPERTILE_ASSIGN(layer.experts, BindFusedExperts(tensors, names, spec.moe.num_experts,
+                                                   spec.moe.intermediate_size, spec.hidden_size));
+  return layer;
+}
+
+Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
+  return BindDecoder(spec, tensors, "model.language_model.", BindLayer);
+}
+
+Result<VisionWeights> BindVision(const VisionSpec& spec, const CheckpointTensors& tensors) {
+  return BindVisionTower(spec, tensors, "model.visual.");
+}
+
+}  // namespace
+
+const Family kQwen3VlMoe = {"qwen3_vl_moe", ReadConfig, BindWeights, ReadVision, BindVision};
+
+}  // namespace expertile

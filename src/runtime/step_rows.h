@@ -1,0 +1,56 @@
+// From the extensions of a call to the rows of its steps: positions, images, and where logits go.
+// Not the loop over steps (session.cc).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "expertile/model.h"
+#include "model/checkpoint.h"
+#include "model/step.h"
+
+namespace expertile {
+
+// An extension with everything that its tokens need, whichever step they fall into.
+struct PlacedExtension {
+  struct ImageRow {
+    const EncodedImage* image = nullptr;  // null for a text token
+    int64_t row = 0;
+  };
+
+  int64_t sequence = 0;
+  std::span<const int32_t> token_ids;   // [n]
+  int64_t first_position = 0;           // tokens that the sequence held before
+  std::vector<int32_t> rope_positions;  // [A,n]
+  std::vector<ImageRow> image_rows;     // [n], or empty without images
+  int32_t rope_delta =
+      0;  // afterwards: RoPE's position of the sequence's next token, less its index
+
+  int64_t size() const { return static_cast<int64_t>(token_ids.size()); }
+};
+
+// Places an extension of a sequence that holds `first_position` tokens. Errors: kInvalidArgument
+// when its images are not those of its image tokens, or the model takes none.
+Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first_position,
+                                       int32_t rope_delta, const Checkpoint& checkpoint);
+
+// The rows of one step, and where each row's logits go.
+struct StepRows {
+  std::vector<int32_t> token_ids;             // [T]
+  std::vector<int32_t> sequences;             // [T]
+  std::vector<int32_t> positions;             // [T]
+  std::vector<int32_t> rope_positions;        // [A,T]
+  std::vector<int32_t> logit_rows;            // [R]
+  std::vector<int64_t> destinations;          // [R], rows of the caller's logits
+  std::vector<int32_t> image_rows;            // [M]
+  std::vector<float> image_embeddings;        // [M,H]
+  std::vector<std::vector<float>> deepstack;  // [features] of [M,H]
+};
+
+// The next at most `limit` tokens of every extension after the first `done`. Logits of extension i
+// go to the rows after those of the extensions before it, or, if only the last is wanted, to row i.
+StepRows RowsOf(std::span<const PlacedExtension> extensions, int64_t done, int64_t limit,
+                LogitsWanted wanted);
+
+}  // namespace expertile

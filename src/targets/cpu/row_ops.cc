@@ -1,0 +1,92 @@
+#include "targets/cpu/row_ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace expertile::cpu {
+namespace {
+
+// Rows of one piece of an element-wise op: enough work to be worth taking.
+constexpr int64_t kRowsPerPiece = 16;
+
+}  // namespace
+
+void CpuRowOps::ForRows(int64_t num_rows, FunctionRef<void(int64_t row)> task) {
+  context_.pool->ForEach(CeilDiv(num_rows, kRowsPerPiece), [&](int64_t piece, int) {
+    const int64_t end = std::min(num_rows, (piece + 1) * kRowsPerPiece);
+    for (int64_t row = piece * kRowsPerPiece; row < end; ++row) task(row);
+  });
+}
+
+// As the reference computes it: the angle rounded to float before cos and sin.
+CpuRowOps::Rotation CpuRowOps::RotationOf(const RopeSpec& rope,
+                                          std::span<const int32_t> positions) {
+  const auto num_pairs = static_cast<int64_t>(rope.inv_freq.size());
+  const auto num_rows = static_cast<int64_t>(positions.size()) / rope.num_axes;
+  Rotation rotation{NewTensor(num_rows, num_pairs), NewTensor(num_rows, num_pairs)};
+  ForRows(num_rows, [&](int64_t t) {
+    for (int64_t j = 0; j < num_pairs; ++j) {
+      const auto position = static_cast<float>(positions[rope.AxisOf(j) * num_rows + t]);
+      const float angle = position * rope.inv_freq[j];
+      rotation.cos.Row(t)[j] = std::cos(angle) * rope.table_scale;
+      rotation.sin.Row(t)[j] = std::sin(angle) * rope.table_scale;
+    }
+  });
+  return rotation;
+}
+
+Tensor CpuRowOps::Scale(Tensor x, float scale) {
+  if (scale == 1.0f) return x;
+  ForRows(x.rows(), [&](int64_t t) {
+    for (float& value : x.Row(t)) value *= scale;
+  });
+  return x;
+}
+
+Tensor CpuRowOps::AddScaled(Tensor x, const Tensor& y, float scale) {
+  ForRows(x.rows(), [&](int64_t t) {
+    const auto sum = x.Row(t);
+    const auto added = y.Row(t);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += added[i] * scale;
+  });
+  return x;
+}
+
+Tensor CpuRowOps::Multiply(const Tensor& x, const Linear& linear) {
+  Tensor y = NewTensor(x.rows(), linear.out());
+  product_.Run(x.data(), x.rows(), linear, *context_.pool, y.data());
+  return y;
+}
+
+Tensor CpuRowOps::Rotate(Tensor x, const Rotation& rotation) {
+  const int64_t half = rotation.cos.width();
+  ForRows(x.rows(), [&](int64_t t) {
+    const auto cos = rotation.cos.Row(t);
+    const auto sin = rotation.sin.Row(t);
+    for (int64_t head = 0; head < x.width(); head += 2 * half) {
+      const auto first = x.Row(t).subspan(head, half);
+      const auto second = x.Row(t).subspan(head + half, half);
+      for (int64_t j = 0; j < half; ++j) {
+        const float x1 = first[j];
+        const float x2 = second[j];
+        first[j] = x1 * cos[j] - x2 * sin[j];
+        second[j] = x2 * cos[j] + x1 * sin[j];
+      }
+    }
+  });
+  return x;
+}
+
+Tensor CpuRowOps::FromHost(std::span<const float> values, int64_t width) {
+  Tensor x = NewTensor(static_cast<int64_t>(values.size()) / width, width);
+  std::ranges::copy(values, x.data());
+  return x;
+}
+
+Tensor CpuRowOps::Rows(const Tensor& x, std::span<const int32_t> rows) {
+  Tensor y = NewTensor(static_cast<int64_t>(rows.size()), x.width());
+  ForRows(y.rows(), [&](int64_t row) { std::ranges::copy(x.Row(rows[row]), y.Row(row).begin()); });
+  return y;
+}
+
+}  // namespace expertile::cpu

@@ -1,0 +1,107 @@
+#include "targets/cpu/vision_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+namespace expertile::cpu {
+namespace {
+
+float GeluTanh(float x) {
+  const float scale = std::sqrt(2.0f / std::numbers::pi_v<float>);
+  return 0.5f * x * (1.0f + std::tanh(scale * (x + 0.044715f * x * x * x)));
+}
+
+float GeluErf(float x) { return 0.5f * x * (1.0f + std::erf(x / std::numbers::sqrt2_v<float>)); }
+
+}  // namespace
+
+Result<CpuVisionOps> CpuVisionOps::Create(const VisionSpec& spec, const Context& context,
+                                          int64_t num_patches) {
+  const int64_t max_in = std::max({spec.patch_values, spec.intermediate_size, spec.merged_size()});
+  EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, num_patches, max_in));
+  EXPERTILE_ASSIGN(KvCache cache, KvCache::Create({1, 1, spec.num_heads, num_patches,
+                                                   spec.head_dim(), context.table->panel_columns}));
+  EXPERTILE_ASSIGN(BlockAttention attention,
+                   BlockAttention::Create(*context.table, spec.head_dim(), context.pool->size()));
+  return CpuVisionOps(std::move(rows), std::move(cache), std::move(attention));
+}
+
+Tensor CpuVisionOps::WeightedRows(const Embedding& table, std::span<const int32_t> indices,
+                                  std::span<const float> weights, int64_t per_row) {
+  Tensor y = NewTensor(static_cast<int64_t>(indices.size()) / per_row, table.cols);
+  ForRows(y.rows(), [&](int64_t t) {
+    const auto sum = y.Row(t);
+    std::vector<float> row(sum.size());
+    std::ranges::fill(sum, 0.0f);
+    for (int64_t i = t * per_row; i < (t + 1) * per_row; ++i) {
+      table.ReadRow(indices[i], row);
+      for (size_t j = 0; j < sum.size(); ++j) sum[j] += row[j] * weights[i];
+    }
+  });
+  return y;
+}
+
+Tensor CpuVisionOps::LayerNorm(const Tensor& x, const Vector& weight, const Vector& bias,
+                               float epsilon) {
+  Tensor y = NewTensor(x.rows(), x.width());
+  const auto size = static_cast<double>(x.width());
+  ForRows(x.rows(), [&](int64_t t) {
+    const auto row = x.Row(t);
+    const auto normed = y.Row(t);
+    double sum = 0.0;
+    for (const float value : row) sum += value;
+    const double mean = sum / size;
+    double squares = 0.0;
+    for (const float value : row) squares += (value - mean) * (value - mean);
+    const double inverse = 1.0 / std::sqrt(squares / size + epsilon);
+    for (size_t i = 0; i < row.size(); ++i) {
+      normed[i] = static_cast<float>((row[i] - mean) * inverse * weight[i] + bias[i]);
+    }
+  });
+  return y;
+}
+
+Tensor CpuVisionOps::Gelu(Tensor x, GeluKind kind) {
+  ForRows(x.rows(), [&](int64_t t) {
+    for (float& value : x.Row(t)) {
+      value = kind == GeluKind::kTanh ? GeluTanh(value) : GeluErf(value);
+    }
+  });
+  return x;
+}
+
+// Causal attention over a cache in which every query stands at its segment's last position.
+Tensor CpuVisionOps::SegmentAttention(const Tensor& query, const Tensor& key, const Tensor& value,
+                                      int num_heads, float scale, int64_t segment_size) {
+  const int64_t D = query.width() / num_heads;
+  Tensor mixed = NewTensor(query.rows(), query.width());
+  const std::vector<int32_t> sequences(segment_size, 0);
+  const std::vector<int32_t> positions(segment_size, static_cast<int32_t>(segment_size - 1));
+  for (int64_t first = 0; first < query.rows(); first += segment_size) {
+    context_.pool->ForEach(num_heads, [&](int64_t head, int) {
+      for (int64_t t = 0; t < segment_size; ++t) {
+        cache_.Write(0, 0, static_cast<int>(head), t, key.Row(first + t).subspan(head * D, D),
+                     value.Row(first + t).subspan(head * D, D));
+      }
+    });
+    attention_.Run({.layer = 0,
+                    .window = 0,
+                    .scale = scale,
+                    .sinks = nullptr,
+                    .query = query.Row(first).data(),
+                    .num_heads = num_heads,
+                    .sequences = sequences,
+                    .positions = positions,
+                    .mixed = mixed.Row(first).data()},
+                   cache_, *context_.pool);
+  }
+  return mixed;
+}
+
+Tensor CpuVisionOps::JoinRows(const Tensor& x, int64_t count) {
+  return FromHost(x.values(), x.width() * count);
+}
+
+}  // namespace expertile::cpu
