@@ -21,7 +21,7 @@ LAYERS = {
 }
 SAME_LAYER = {("image", "formats")}
 # Lower layers that are closed to a folder all the same, but for the files named.
-CLOSED = {("dispatch", "formats"): set(), ("model", "image"): {"image/image_grid.h"}}
+CLOSED = {("dispatch", "formats"): set(), ("model", "image"): {"image/image_grid.h", "image/vision_preprocessor.h"}}
 # Clients use the public API and themselves, and what else is named.
 CLIENTS = {"cli": set(), "examples": set(), "bench": {"targets"}, "python": set()}
 # Free to include anything: they look inside on purpose.

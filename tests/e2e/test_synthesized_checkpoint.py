@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, read_safetensors
 
 
-@pytest.mark.parametrize("family", ["qwen3_moe", "gpt_oss", "granitemoe"])
+@pytest.mark.parametrize("family", ["qwen3_moe", "gpt_oss", "granitemoe", "qwen3_vl_moe"])
 def test_a_synthesized_checkpoint_gives_finite_logits(family, expertile, tmp_path):
     config = ROOT / "models" / f"tiny-{family}" / "config.json"
     command = [sys.executable, ROOT / "tools" / "synthesize", config, tmp_path / "model", "--layers", "2"]
