@@ -15,8 +15,9 @@ TEST(ComputeMropePositions, EqualsTransformers) {
   for (const auto& golden : goldens["prompts"]) {
     SCOPED_TRACE(golden["grids"].dump());
     const auto ids = golden["ids"].get<std::vector<int32_t>>();
-    const auto computed =
-        ComputeMropePositions(ids, GridsOf(golden), {goldens["image_token"], golden["merge_size"]});
+    const ImagePromptSpec spec{.image_token_id = goldens["image_token"],
+                               .merge_size = golden["merge_size"]};
+    const auto computed = ComputeMropePositions(ids, GridsOf(golden), spec);
     ASSERT_TRUE(computed) << computed.error().message;
     std::vector<int32_t> expected;
     for (const auto& axis : golden["positions"]) {

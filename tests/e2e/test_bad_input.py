@@ -5,7 +5,7 @@ import os
 import struct
 
 import pytest
-from conftest import MODEL
+from cases import MODEL
 
 SHARD = "model-00001-of-00002.safetensors"
 GATE = "model.layers.0.mlp.gate.weight"

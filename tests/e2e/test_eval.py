@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from conftest import FLOAT32_MEAN_NLL, MODEL
+from cases import FLOAT32_MEAN_NLL, MODEL
 
 
 @pytest.mark.parametrize("target", ["reference", "cpu"])

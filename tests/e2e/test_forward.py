@@ -4,7 +4,7 @@ import json
 
 import numpy
 import pytest
-from conftest import ARGMAX_GAP, BFLOAT16_RELATIVE_L2, FLOAT32_RELATIVE_L2, MODEL, relative_l2
+from cases import ARGMAX_GAP, BFLOAT16_RELATIVE_L2, FLOAT32_RELATIVE_L2, MODEL, relative_l2
 
 CONFIG = json.loads((MODEL / "config.json").read_text())
 CASES = ["short", "one", "long", "window"]

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import MODEL
+from cases import MODEL
 
 CONFIG = json.loads((MODEL / "config.json").read_text())
 E = CONFIG["num_experts"]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import FLOAT32_RELATIVE_L2, ROOT, read_safetensors, relative_l2
+from cases import FLOAT32_RELATIVE_L2, ROOT, read_safetensors, relative_l2
 
 CONFIGS_PER_FAMILY = 6
 

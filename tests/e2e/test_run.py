@@ -1,7 +1,7 @@
 """expertile run: text on standard output, statistics on standard error."""
 
 import pytest
-from conftest import MODEL
+from cases import MODEL
 
 OPTIONS = ["--max-new-tokens", 32, "--ignore-eos", "--dtype", "float32"]
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy
 import pytest
-from conftest import ROOT, read_safetensors
+from cases import ROOT, read_safetensors
 
 
 @pytest.mark.parametrize("family", ["qwen3_moe", "gpt_oss", "granitemoe", "qwen3_vl_moe"])

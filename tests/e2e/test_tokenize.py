@@ -2,7 +2,7 @@
 
 import json
 
-from conftest import MODEL
+from cases import MODEL
 
 
 def answer(done):

@@ -8,7 +8,8 @@
 namespace expertile::reference {
 
 // The angle is rounded to float before cos and sin, as checkpoints' own framework computes it.
-Rotation ReferenceRowOps::RotationOf(const RopeSpec& rope, std::span<const int32_t> positions) const {
+Rotation ReferenceRowOps::RotationOf(const RopeSpec& rope,
+                                     std::span<const int32_t> positions) const {
   const auto num_pairs = static_cast<int64_t>(rope.inv_freq.size());
   const auto num_rows = static_cast<int64_t>(positions.size()) / rope.num_axes;
   Rotation rotation{Tensor::Zeros(num_rows, num_pairs), Tensor::Zeros(num_rows, num_pairs)};

@@ -18,7 +18,7 @@ double GeluOf(double x, GeluKind kind) {
 }  // namespace
 
 Tensor ReferenceVisionOps::WeightedRows(const Embedding& table, std::span<const int32_t> indices,
-                                    std::span<const float> weights, int64_t per_row) const {
+                                        std::span<const float> weights, int64_t per_row) const {
   Tensor y = Tensor::Zeros(static_cast<int64_t>(indices.size()) / per_row, table.cols);
   Vector row(table.cols);
   for (size_t i = 0; i < indices.size(); ++i) {
@@ -30,7 +30,7 @@ Tensor ReferenceVisionOps::WeightedRows(const Embedding& table, std::span<const 
 }
 
 Tensor ReferenceVisionOps::LayerNorm(const Tensor& x, const Vector& weight, const Vector& bias,
-                                 float epsilon) const {
+                                     float epsilon) const {
   Tensor y = x;
   const auto size = static_cast<double>(x.width);
   for (int64_t t = 0; t < y.rows; ++t) {
@@ -52,8 +52,9 @@ Tensor ReferenceVisionOps::Gelu(Tensor x, GeluKind kind) const {
   return x;
 }
 
-Tensor ReferenceVisionOps::SegmentAttention(const Tensor& query, const Tensor& key, const Tensor& value,
-                                        int num_heads, float scale, int64_t segment_size) const {
+Tensor ReferenceVisionOps::SegmentAttention(const Tensor& query, const Tensor& key,
+                                            const Tensor& value, int num_heads, float scale,
+                                            int64_t segment_size) const {
   const int64_t head_dim = query.width / num_heads;
   const int64_t num_segments = query.rows / segment_size;
   Tensor mixed = Tensor::Zeros(query.rows, query.width);
