@@ -35,7 +35,7 @@ TEST_P(MoeGoldenTest, BlockOfEveryLayer) {
                               .batch_size = 1,
                               .ctx_len = 64,
                               .max_step_tokens = 64};
-  const auto program = OpenTarget(run.target, *checkpoint, options).value();
+  const auto program = PackAndOpen(run.target, *checkpoint, options).value();
   const auto session = program->NewSession().value();
   const double bound = run.compute == DType::kF32 ? tolerances::kFloat32RelativeL2
                                                   : tolerances::kBFloat16MoeRelativeL2;

@@ -37,11 +37,11 @@ struct Decoder {
 };
 
 // Passes every weight to the target's `packer` once, in the order of the forward pass, under its
-// name in a program
-// ("layers.3.query"). A Packer has
+// name in a program ("layers.3.query"). A Packer has
+//   Status BeginGroup(name): what follows belongs together ("layers.3"),
 //   Result<O::Vector> PackVector(name, view), Result<O::Linear> PackLinear(name, view),
-//   Result<O::Embedding> PackEmbedding(name, view), Result<O::Experts> PackExperts(name, views,
-//   spec).
+//   Result<O::Linear> PackRouter(name, view), Result<O::Linear> PackHead(name, view),
+//   Result<O::Embedding> PackEmbedding(name, view), Result<O::Experts> PackExperts(name, views).
 // One layer is read at a time, so a packer that writes to disk needs memory for one layer only.
 template <typename O, typename Packer>
 Result<DecoderLayer<O>> PrepareLayer(const LayerWeights& weights, const std::string& name,
@@ -75,17 +75,20 @@ template <typename O, typename Packer>
 Result<Decoder<O>> Prepare(const DecoderWeights& weights, Packer& packer,
                            const OnProgress& on_layer) {
   Decoder<O> decoder;
+  EXPERTILE_RETURN_IF_ERROR(packer.BeginGroup("embedding"));
   EXPERTILE_ASSIGN(decoder.embedding, packer.PackEmbedding("embedding", weights.embedding));
   decoder.layers.reserve(weights.layers.size());
   for (size_t i = 0; i < weights.layers.size(); ++i) {
-    const std::string name = "layers." + std::to_string(i) + ".";
-    EXPERTILE_ASSIGN(auto layer, (PrepareLayer<O>(weights.layers[i], name, packer)));
+    const std::string name = "layers." + std::to_string(i);
+    EXPERTILE_RETURN_IF_ERROR(packer.BeginGroup(name));
+    EXPERTILE_ASSIGN(auto layer, (PrepareLayer<O>(weights.layers[i], name + ".", packer)));
     decoder.layers.push_back(std::move(layer));
     if (on_layer)
       on_layer(static_cast<int64_t>(i) + 1, static_cast<int64_t>(weights.layers.size()));
   }
+  EXPERTILE_RETURN_IF_ERROR(packer.BeginGroup("head"));
   EXPERTILE_ASSIGN(decoder.final_norm, packer.PackVector("final_norm", weights.final_norm));
-  EXPERTILE_ASSIGN(decoder.lm_head, packer.PackLinear("lm_head", weights.lm_head));
+  EXPERTILE_ASSIGN(decoder.lm_head, packer.PackHead("lm_head", weights.lm_head));
   return decoder;
 }
 

@@ -118,6 +118,7 @@ Result<VisionMerger<O>> PrepareVisionMerger(const VisionMergerWeights& weights,
 template <typename O, typename Packer>
 Result<VisionTower<O>> PrepareVision(const VisionWeights& weights, Packer& packer) {
   VisionTower<O> tower;
+  EXPERTILE_RETURN_IF_ERROR(packer.BeginGroup("vision"));
   EXPERTILE_ASSIGN(tower.patch_embedding,
                    packer.PackVisionLinear("vision.patch_embedding", weights.patch_embedding));
   EXPERTILE_ASSIGN(tower.position_embedding,

@@ -97,7 +97,7 @@ Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& 
   TargetOptions target_options = TargetOptionsOf(resolved);
   target_options.on_layer = on_progress;
   EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the weights", [&] {
-                     return OpenTarget(resolved.target, *state_->checkpoint, target_options);
+                     return PackAndOpen(resolved.target, *state_->checkpoint, target_options);
                    }));
   return Program(std::make_shared<const Program::State>(
       Program::State{state_->checkpoint, std::move(resolved), std::move(target)}));

@@ -13,7 +13,10 @@
 #include "model/checkpoint.h"
 #include "model/forward.h"
 #include "model/vision_forward.h"
+#include "model/weight_shapes.h"
+#include "targets/block_writing.h"
 #include "targets/target.h"
+#include "targets/weight_store.h"
 
 namespace expertile {
 
@@ -63,10 +66,11 @@ template <Ops O>
 class DecoderProgram : public TargetProgram {
  public:
   DecoderProgram(DecoderSpec spec, Decoder<O> decoder, std::optional<PreparedVision<O>> vision,
-                 typename O::Context context)
+                 std::shared_ptr<const WeightReader> weights, typename O::Context context)
       : spec_(std::move(spec)),
         decoder_(std::move(decoder)),
         vision_(std::move(vision)),
+        weights_(std::move(weights)),
         context_(std::move(context)) {}
 
   Result<std::unique_ptr<TargetSession>> NewSession() const override {
@@ -95,19 +99,33 @@ class DecoderProgram : public TargetProgram {
   DecoderSpec spec_;
   Decoder<O> decoder_;
   std::optional<PreparedVision<O>> vision_;
+  std::shared_ptr<const WeightReader> weights_;  // whose bytes the decoder and the tower use
   typename O::Context context_;  // options, workers, kernels: what the sessions share
 };
 
-// The tower of a checkpoint that has one and of options that want it.
-template <Ops O, typename Packer>
-Result<std::optional<PreparedVision<O>>> PrepareVisionOf(const Checkpoint& checkpoint,
-                                                         const TargetOptions& options,
-                                                         Packer& packer) {
-  if (!checkpoint.vision || options.skip_vision) return std::nullopt;
-  PreparedVision<O> vision{checkpoint.vision->spec, {}};
-  EXPERTILE_ASSIGN(vision.tower,
-                   (PrepareVision<typename O::Vision>(checkpoint.vision->weights, packer)));
-  return vision;
+// Opens packed weights through `opener`, a Packer that finds them in `weights`.
+template <Ops O, typename Opener>
+Result<std::unique_ptr<TargetProgram>> OpenDecoderProgram(
+    const TargetModel& model, const TargetOptions& options,
+    std::shared_ptr<const WeightReader> weights, Opener& opener, typename O::Context context) {
+  EXPERTILE_ASSIGN(auto decoder, (Prepare<O>(ShapesOf(model.decoder), opener, {})));
+  std::optional<PreparedVision<O>> vision;
+  if (model.vision && !options.skip_vision) {
+    vision.emplace(PreparedVision<O>{*model.vision, {}});
+    EXPERTILE_ASSIGN(vision->tower,
+                     (PrepareVision<typename O::Vision>(ShapesOf(*model.vision), opener)));
+  }
+  return std::make_unique<DecoderProgram<O>>(model.decoder, std::move(decoder), std::move(vision),
+                                             std::move(weights), std::move(context));
+}
+
+// Packs all of a checkpoint that `options` want through `packer`, a Packer that writes.
+template <typename Packer>
+Status WriteWeights(const Checkpoint& checkpoint, const TargetOptions& options, Packer& packer) {
+  EXPERTILE_RETURN_IF_ERROR(Prepare<WrittenWeights>(checkpoint.weights, packer, options.on_layer));
+  if (!checkpoint.vision || options.skip_vision) return {};
+  EXPERTILE_RETURN_IF_ERROR(PrepareVision<WrittenWeights>(checkpoint.vision->weights, packer));
+  return {};
 }
 
 }  // namespace expertile

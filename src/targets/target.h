@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,9 +14,17 @@
 #include "expertile/progress.h"
 #include "expertile/result.h"
 #include "image/image_grid.h"
+#include "model/decoder_spec.h"
 #include "model/step.h"
+#include "model/vision_spec.h"
 
 namespace expertile {
+
+// What a program computes.
+struct TargetModel {
+  DecoderSpec decoder;
+  std::optional<VisionSpec> vision;
+};
 
 struct MoeBlocking {
   int num_nsp = 0;                  // N; 0 = blocking off: one expert after another
@@ -29,6 +39,7 @@ struct TargetOptions {
   int64_t ctx_len = 0;          // positions of a sequence
   int64_t max_step_tokens = 1;  // rows of a step
   bool skip_vision = false;     // leave a model's vision tower out
+  std::string isa = {};         // instruction set of kernels and panels, from ChooseIsa(target)
   OnProgress on_layer = {};     // told how many layers are prepared; may be empty
 };
 

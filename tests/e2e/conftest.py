@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from cases import MODEL, ROOT, Golden, read_safetensors

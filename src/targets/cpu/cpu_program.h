@@ -1,17 +1,22 @@
-// Opens a checkpoint on the CPU target: chooses the instruction set and packs every weight once.
-// Not the arithmetic (cpu_ops.h).
+// Packs a checkpoint for the CPU target, and opens what was packed.
+// Not its arithmetic (cpu_ops.h).
 #pragma once
 
 #include <memory>
 
 #include "model/checkpoint.h"
 #include "targets/target.h"
+#include "targets/weight_store.h"
 
 namespace expertile::cpu {
 
-// Weights stay bfloat16 where the checkpoint has them so; with options.compute kBF16 all but the
-// router's become it. Errors: an EXPERTILE_ISA that this machine lacks, out of memory.
-Result<std::unique_ptr<TargetProgram>> OpenCpu(const Checkpoint& checkpoint,
-                                               const TargetOptions& options);
+// Panels as the kernels of options.isa read them, in the checkpoint's number format or, with
+// options.compute kBF16, in bfloat16.
+Status PackCpu(const Checkpoint& checkpoint, const TargetOptions& options, WeightWriter& writer);
+
+// Uses the weights in place. Errors: those of the reader; options.isa that this machine lacks.
+Result<std::unique_ptr<TargetProgram>> OpenCpu(const TargetModel& model,
+                                               const TargetOptions& options,
+                                               std::shared_ptr<const WeightReader> weights);
 
 }  // namespace expertile::cpu

@@ -65,19 +65,26 @@ std::vector<Isa> SupportedIsas() {
   return supported;
 }
 
+Result<Isa> IsaNamed(std::string_view name) {
+  const std::vector<Isa> supported = SupportedIsas();
+  for (const auto& [isa, known] : kNames) {
+    if (known != name) continue;
+    if (std::find(supported.begin(), supported.end(), isa) != supported.end()) return isa;
+    return Unsupported("instruction set {}: this machine has {}", name, SupportedNames());
+  }
+  return InvalidArgument("instruction set {}: unknown; this machine has {}", OneLine(name),
+                         SupportedNames());
+}
+
 Result<Isa> ChooseIsa(std::string_view forced) {
   const std::vector<Isa> supported = SupportedIsas();
   if (supported.empty()) {
     return Unsupported("target cpu: needs AVX2 and FMA, which this processor does not have");
   }
   if (!forced.empty()) {
-    for (const auto& [isa, name] : kNames) {
-      if (name != forced) continue;
-      if (std::find(supported.begin(), supported.end(), isa) != supported.end()) return isa;
-      return Unsupported("EXPERTILE_ISA={}: this machine has {}", forced, SupportedNames());
-    }
-    return InvalidArgument("EXPERTILE_ISA={}: unknown; this machine has {}", forced,
-                           SupportedNames());
+    const auto isa = IsaNamed(forced);
+    if (isa) return isa;
+    return tl::unexpected(Error{isa.error().code, "EXPERTILE_ISA: " + isa.error().message});
   }
   if (supported.back() == Isa::kAvx512Bf16 && DotBFloat16IsSlow()) return Isa::kAvx512;
   return supported.back();

@@ -15,6 +15,9 @@ enum class Isa { kAvx2, kAvx512, kAvx512Bf16 };
 // As EXPERTILE_ISA spells it: avx2, avx512, avx512bf16.
 std::string_view NameOf(Isa isa);
 
+// The instruction set of that name. Errors: an unknown name, or one that this processor lacks.
+Result<Isa> IsaNamed(std::string_view name);
+
 // What the processor has and the operating system saves; empty without AVX2 and FMA.
 std::vector<Isa> SupportedIsas();
 

@@ -1,8 +1,6 @@
 #include "targets/cpu/packed_weights.h"
 
-#include <sys/mman.h>
-
-#include <cstring>
+#include <algorithm>
 #include <limits>
 
 #include "base/check.h"
@@ -12,7 +10,6 @@
 namespace expertile::cpu {
 namespace {
 
-constexpr int64_t kHugePage = 2 << 20;
 constexpr int64_t kMaxDimension = int64_t{1} << 28;
 
 // Panels of plain consecutive columns.
@@ -54,36 +51,36 @@ int64_t MatrixBytes(const PanelMatrix& matrix) {
   return matrix.num_panels() * matrix.panel_bytes();
 }
 
-}  // namespace
-
-void PanelStorage::Unmap::operator()(std::byte* data) const {
-  ::munmap(data, static_cast<size_t>(num_bytes));
+Status CheckMatrix(int64_t out, int64_t in) {
+  if (IsDimension(out) && IsDimension(in)) return {};
+  return InvalidArgument("weights: shape [{},{}], expected 1 to 2^28 each way", out, in);
 }
 
-Result<PanelStorage> PanelStorage::Allocate(int64_t num_bytes) {
-  const int64_t padded = RoundUp(num_bytes, kHugePage) + kHugePage;
-  void* mapped = ::mmap(nullptr, static_cast<size_t>(padded), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) {
-    return Fail(ErrorCode::kOutOfMemory, "weights: {} bytes cannot be allocated", num_bytes);
-  }
-  // Advice only: without huge pages the panels are merely slower to walk.
-  ::madvise(mapped, static_cast<size_t>(padded), MADV_HUGEPAGE);
-  PanelStorage storage;
-  storage.data_ = std::unique_ptr<std::byte, Unmap>(static_cast<std::byte*>(mapped), Unmap{padded});
-  return storage;
+}  // namespace
+
+void PackPanels(const PanelMatrix& matrix, int64_t first, int64_t count, RowReader weights,
+                std::byte* panels) {
+  PanelMatrix part = matrix;
+  part.out = std::min(count * matrix.panel_columns, matrix.out - first * matrix.panel_columns);
+  const auto rows = [&](int64_t row, float* values) {
+    weights(first * matrix.panel_columns + row, values);
+  };
+  PackColumns<FloatPanelWriter>(part, panels, rows);
+}
+
+Result<PanelMatrix> PackedMatrix::ShapeOf(const KernelTable& table, WeightFormat format,
+                                          int64_t out, int64_t in) {
+  EXPERTILE_RETURN_IF_ERROR(CheckMatrix(out, in));
+  return PanelMatrix{nullptr, nullptr, format, in, out, table.panel_columns};
 }
 
 Result<PackedMatrix> PackedMatrix::Create(const KernelTable& table, WeightFormat format,
                                           int64_t out, int64_t in, RowReader weights,
                                           std::span<const float> bias) {
-  if (!IsDimension(out) || !IsDimension(in)) {
-    return InvalidArgument("weights: shape [{},{}], expected 1 to 2^28 each way", out, in);
-  }
-  PackedMatrix packed;
-  packed.view_ = {nullptr, nullptr, format, in, out, table.panel_columns};
-  EXPERTILE_ASSIGN(packed.panels_, PanelStorage::Allocate(MatrixBytes(packed.view_)));
-  PackColumns<FloatPanelWriter>(packed.view_, packed.panels_.data(), weights);
+  EXPERTILE_ASSIGN(const PanelMatrix shape, ShapeOf(table, format, out, in));
+  PackedMatrix packed(shape);
+  EXPERTILE_ASSIGN(packed.panels_, PageMemory::Allocate(MatrixBytes(shape)));
+  PackPanels(shape, 0, shape.num_panels(), weights, packed.panels_.data());
   packed.view_.panels = packed.panels_.data();
   if (!bias.empty()) {
     EXPERTILE_DCHECK(static_cast<int64_t>(bias.size()) == out);
@@ -94,7 +91,8 @@ Result<PackedMatrix> PackedMatrix::Create(const KernelTable& table, WeightFormat
   return packed;
 }
 
-Result<PackedExperts> PackedExperts::Create(const KernelTable& table, const ExpertsShape& shape) {
+Result<PackedExperts> PackedExperts::WithoutMemory(const KernelTable& table,
+                                                   const ExpertsShape& shape) {
   const int64_t hidden = shape.hidden_size;
   const int64_t intermediate = shape.intermediate_size;
   if (shape.num_experts < 1 || !IsDimension(hidden) || !IsDimension(intermediate)) {
@@ -118,11 +116,18 @@ Result<PackedExperts> PackedExperts::Create(const KernelTable& table, const Expe
     return InvalidArgument("experts: E={} H={} I={} is too large", shape.num_experts, hidden,
                            intermediate);
   }
-  EXPERTILE_ASSIGN(experts.panels_, PanelStorage::Allocate(num_bytes));
   if (shape.has_bias) {
     experts.expert_bias_size_ = (gate_up.num_panels() + down.num_panels()) * experts.panel_columns_;
-    experts.bias_.assign(static_cast<size_t>(experts.expert_bias_size_ * shape.num_experts), 0.0f);
   }
+  return experts;
+}
+
+Result<PackedExperts> PackedExperts::Create(const KernelTable& table, const ExpertsShape& shape) {
+  EXPERTILE_ASSIGN(PackedExperts experts, WithoutMemory(table, shape));
+  EXPERTILE_ASSIGN(experts.storage_, PageMemory::Allocate(experts.num_bytes()));
+  experts.Use(experts.storage_.data());
+  experts.bias_storage_.assign(static_cast<size_t>(experts.bias_size()), 0.0f);
+  experts.bias_ = shape.has_bias ? experts.bias_storage_.data() : nullptr;
   return experts;
 }
 
@@ -138,8 +143,8 @@ PanelMatrix PackedExperts::DownShape() const {
 
 PanelMatrix PackedExperts::GateUp(int expert) const {
   PanelMatrix matrix = GateUpShape();
-  matrix.panels = panels_.data() + expert * expert_bytes_;
-  if (!bias_.empty()) matrix.bias = bias_.data() + expert * expert_bias_size_;
+  matrix.panels = panels_ + expert * expert_bytes_;
+  if (bias_ != nullptr) matrix.bias = bias_ + expert * expert_bias_size_;
   return matrix;
 }
 
@@ -147,14 +152,14 @@ PanelMatrix PackedExperts::Down(int expert) const {
   const PanelMatrix gate_up = GateUp(expert);
   PanelMatrix matrix = DownShape();
   matrix.panels = gate_up.panels + MatrixBytes(gate_up);
-  if (!bias_.empty()) matrix.bias = gate_up.bias + gate_up.num_panels() * panel_columns_;
+  if (bias_ != nullptr) matrix.bias = gate_up.bias + gate_up.num_panels() * panel_columns_;
   return matrix;
 }
 
 template <typename Writer, typename Reader>
 void PackedExperts::PackMatrices(int expert, Reader gate, Reader up, Reader down) {
   const PanelMatrix gate_up = GateUp(expert);
-  std::byte* target = panels_.data() + expert * expert_bytes_;
+  std::byte* target = writable_ + expert * expert_bytes_;
   PackGateUp<Writer>(gate_up, target, shape_.intermediate_size, gate, up);
   PackColumns<Writer>(Down(expert), target + MatrixBytes(gate_up), down);
 }
@@ -170,9 +175,13 @@ void PackedExperts::PackMxfp4(int expert, const Mxfp4ExpertWeights& weights) {
 }
 
 void PackedExperts::PackBias(int expert, const ExpertBias& weights) {
-  if (bias_.empty()) return;
-  const PanelMatrix gate_up = GateUp(expert);
-  float* bias = bias_.data() + expert * expert_bias_size_;
+  if (!shape_.has_bias) return;
+  WriteBias(expert, weights, bias_storage_.data());
+}
+
+void PackedExperts::WriteBias(int expert, const ExpertBias& weights, float* biases) const {
+  const PanelMatrix gate_up = GateUpShape();
+  float* bias = biases + expert * expert_bias_size_;
   const int half = panel_columns_ / 2;
   for (int64_t i = 0; i < shape_.intermediate_size; ++i) {
     float* panel = bias + i / half * panel_columns_ + i % half;

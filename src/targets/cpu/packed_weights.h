@@ -4,10 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
+#include "base/page_memory.h"
 #include "base/worker_pool.h"
 #include "expertile/result.h"
 #include "targets/cpu/gemm.h"
@@ -18,33 +18,29 @@ namespace expertile::cpu {
 // Writes row `row` of a weight matrix [out, in] to values[in].
 using RowReader = FunctionRef<void(int64_t row, float* values)>;
 
-// Page-aligned zeroed memory, on huge pages where the system gives them. Movable.
-class PanelStorage {
- public:
-  static Result<PanelStorage> Allocate(int64_t num_bytes);
-  std::byte* data() const { return data_.get(); }
-
- private:
-  struct Unmap {
-    int64_t num_bytes;
-    void operator()(std::byte* data) const;
-  };
-  std::unique_ptr<std::byte, Unmap> data_;
-};
+// Packs panels [first, first + count) of `matrix` from the rows of its weights [out, in], padding
+// with zeros; kBFloat16 rounds weights that are not bfloat16 already. Not for kMxfp4.
+void PackPanels(const PanelMatrix& matrix, int64_t first, int64_t count, RowReader weights,
+                std::byte* panels);
 
 // A linear layer's weights [out, in] and optional bias [out].
 class PackedMatrix {
  public:
-  // kBFloat16 rounds weights that are not bfloat16 already. `bias` is empty or [out]. Errors: sizes
-  // below 1, out of memory.
+  // The panels' sizes, without addresses. Errors: sizes out of range.
+  static Result<PanelMatrix> ShapeOf(const KernelTable& table, WeightFormat format, int64_t out,
+                                     int64_t in);
+  // Packed elsewhere: a shape with the addresses of its panels and bias, which outlive this.
+  explicit PackedMatrix(const PanelMatrix& view) : view_(view) {}
+  // `bias` is empty or [out]. Errors: those of ShapeOf, out of memory.
   static Result<PackedMatrix> Create(const KernelTable& table, WeightFormat format, int64_t out,
                                      int64_t in, RowReader weights, std::span<const float> bias);
+  PackedMatrix() = default;
   PanelMatrix view() const { return view_; }
   int64_t in() const { return view_.in; }
   int64_t out() const { return view_.out; }
 
  private:
-  PanelStorage panels_;
+  PageMemory panels_;        // empty when packed elsewhere, as is bias_
   std::vector<float> bias_;  // panel order; moves keep its address
   PanelMatrix view_ = {};
 };
@@ -82,19 +78,31 @@ struct ExpertBias {
 // followed by its down panels, so that one expert is one contiguous read.
 class PackedExperts {
  public:
+  PackedExperts() = default;
   // Errors: sizes below 1 or too large, out of memory. Experts are zero until packed.
   static Result<PackedExperts> Create(const KernelTable& table, const ExpertsShape& shape);
+  // The sizes alone; Use() gives it memory that outlives it: of num_bytes() to pack into, or of
+  // experts packed elsewhere with their biases [bias_size()], or null.
+  static Result<PackedExperts> WithoutMemory(const KernelTable& table, const ExpertsShape& shape);
+  void Use(std::byte* panels) { panels_ = writable_ = panels; }
+  void Use(const std::byte* panels, const float* bias) {
+    panels_ = panels;
+    bias_ = bias;
+  }
 
   // Different experts may be packed by different threads at once; each by the one for the shape's
   // format, and by PackBias if it has biases.
   void Pack(int expert, const ExpertWeights& weights);
   void PackMxfp4(int expert, const Mxfp4ExpertWeights& weights);
   void PackBias(int expert, const ExpertBias& bias);
+  void WriteBias(int expert, const ExpertBias& bias, float* biases) const;  // [bias_size()]
 
   const ExpertsShape& shape() const { return shape_; }
   PanelMatrix GateUp(int expert) const;
   PanelMatrix Down(int expert) const;
   int64_t bytes_per_expert() const { return expert_bytes_; }
+  int64_t num_bytes() const { return expert_bytes_ * shape_.num_experts; }
+  int64_t bias_size() const { return expert_bias_size_ * shape_.num_experts; }
 
  private:
   template <typename Writer, typename Reader>
@@ -106,8 +114,11 @@ class PackedExperts {
   int panel_columns_ = 0;
   int64_t expert_bytes_ = 0;
   int64_t expert_bias_size_ = 0;
-  PanelStorage panels_;
-  std::vector<float> bias_;  // per expert: gate-up panels, then down panels; empty without biases
+  const std::byte* panels_ = nullptr;
+  std::byte* writable_ = nullptr;  // panels_, while they are packed
+  const float* bias_ = nullptr;    // per expert: gate-up panels, then down panels; null = none
+  PageMemory storage_;             // empty when the memory is somebody else's, as is bias_storage_
+  std::vector<float> bias_storage_;
 };
 
 }  // namespace expertile::cpu

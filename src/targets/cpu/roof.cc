@@ -33,7 +33,7 @@ double MedianOf(std::vector<Roof>& samples, double Roof::*rate) {
 
 Result<RoofProbe> RoofProbe::Create(const KernelTable& table, WorkerPool& pool) {
   RoofProbe probe(table, pool);
-  EXPERTILE_ASSIGN(probe.buffer_, PanelStorage::Allocate(kBufferBytes));
+  EXPERTILE_ASSIGN(probe.buffer_, PageMemory::Allocate(kBufferBytes));
   std::byte* buffer = probe.buffer_.data();  // untouched pages would all read one zero page
   pool.ForEach(kBufferBytes / kReadPiece, [&](int64_t piece, int) {
     std::memset(buffer + piece * kReadPiece, 1, kReadPiece);

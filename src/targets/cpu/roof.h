@@ -2,10 +2,10 @@
 // Not a benchmark of our kernels (targets/cpu/moe_bench.h).
 #pragma once
 
+#include "base/page_memory.h"
 #include "base/worker_pool.h"
 #include "expertile/result.h"
 #include "targets/cpu/kernel_table.h"
-#include "targets/cpu/packed_weights.h"
 
 namespace expertile::cpu {
 
@@ -32,7 +32,7 @@ class RoofProbe {
 
   const KernelTable* table_;
   WorkerPool* pool_;
-  PanelStorage buffer_;
+  PageMemory buffer_;
 };
 
 // Medians of several samples.

@@ -4,77 +4,147 @@
 #include <string>
 #include <utility>
 
+#include "base/error.h"
+#include "targets/block_writing.h"
 #include "targets/decoder_program.h"
 #include "targets/reference/reference_ops.h"
 
 namespace expertile::reference {
 namespace {
 
-// Expands views to float32; the names are for targets that write files.
+// Writes views as float32.
 class Expander {
  public:
-  Result<Vector> PackVector(const std::string&, const MatrixView& view) const {
-    Vector values(view.cols);
-    view.ReadRow(0, values);
-    return values;
+  using Nothing = WrittenWeights::Nothing;
+  explicit Expander(WeightWriter& writer) : writer_(writer) {}
+
+  Status BeginGroup(const std::string& group) { return writer_.BeginGroup(group); }
+
+  Result<Nothing> PackVector(const std::string& name, const MatrixView& view) {
+    EXPERTILE_RETURN_IF_ERROR(WriteFloats(writer_, name, FloatsOf(view)));
+    return Nothing();
   }
 
-  Result<Linear> PackLinear(const std::string&, const LinearView& view) const {
-    Linear linear{Tensor::Zeros(view.weight.rows, view.weight.cols), {}};
-    for (int64_t row = 0; row < linear.weight.rows; ++row) {
-      view.weight.ReadRow(row, linear.weight.Row(row));
+  Result<Nothing> PackEmbedding(const std::string& name, const MatrixView& view) {
+    EXPERTILE_RETURN_IF_ERROR(WriteTable(writer_, name, view));
+    return Nothing();
+  }
+
+  Result<Nothing> PackLinear(const std::string& name, const LinearView& view) {
+    const MatrixView& weight = view.weight;
+    const int64_t row_bytes = weight.cols * static_cast<int64_t>(sizeof(float));
+    EXPERTILE_RETURN_IF_ERROR(
+        writer_.Begin({name, "float32", weight.rows * weight.cols, weight.rows * row_bytes}));
+    std::vector<float> row(weight.cols);
+    for (int64_t r = 0; r < weight.rows; ++r) {
+      weight.ReadRow(r, row);
+      EXPERTILE_ASSIGN(const std::span<std::byte> piece, writer_.Piece(row_bytes));
+      std::memcpy(piece.data(), row.data(), piece.size());
     }
-    if (view.bias) {
-      EXPERTILE_ASSIGN(linear.bias, PackVector("", *view.bias));
+    if (view.bias) return PackVector(name + ".bias", *view.bias);
+    return Nothing();
+  }
+  Result<Nothing> PackRouter(const std::string& name, const LinearView& view) {
+    return PackLinear(name, view);
+  }
+  Result<Nothing> PackHead(const std::string& name, const LinearView& view) {
+    return PackLinear(name, view);
+  }
+  Result<Nothing> PackVisionLinear(const std::string& name, const LinearView& view) {
+    return PackLinear(name, view);
+  }
+
+  Result<Nothing> PackExperts(const std::string& name, const std::vector<ExpertView>& views) {
+    for (size_t e = 0; e < views.size(); ++e) {
+      const std::string expert = name + "." + std::to_string(e);
+      EXPERTILE_RETURN_IF_ERROR(PackLinear(expert + ".gate", views[e].gate));
+      EXPERTILE_RETURN_IF_ERROR(PackLinear(expert + ".up", views[e].up));
+      EXPERTILE_RETURN_IF_ERROR(PackLinear(expert + ".down", views[e].down));
+    }
+    return Nothing();
+  }
+
+ private:
+  WeightWriter& writer_;
+};
+
+// Copies float32 values out of a store. Views have shapes alone.
+class Collector {
+ public:
+  explicit Collector(const WeightReader& reader) : reader_(reader) {}
+
+  Status BeginGroup(const std::string&) { return {}; }
+
+  Result<Vector> PackVector(const std::string& name, const MatrixView& shape) const {
+    EXPERTILE_ASSIGN(const std::span<const float> values,
+                     ReadFloats(reader_, name, shape.rows * shape.cols));
+    return Vector(values.begin(), values.end());
+  }
+
+  Result<MatrixView> PackEmbedding(const std::string& name, const MatrixView& shape) const {
+    return ReadTable(reader_, name, shape.rows, shape.cols);
+  }
+
+  Result<Linear> PackLinear(const std::string& name, const LinearView& shape) const {
+    Linear linear{{shape.weight.rows, shape.weight.cols, {}}, {}};
+    EXPERTILE_ASSIGN(linear.weight.values, PackVector(name, shape.weight));
+    if (reader_.Has(name + ".bias")) {
+      EXPERTILE_ASSIGN(linear.bias,
+                       PackVector(name + ".bias", {.rows = 1, .cols = shape.weight.rows}));
     }
     return linear;
   }
-
-  Result<Linear> PackRouter(const std::string& name, const LinearView& view) const {
-    return PackLinear(name, view);
+  Result<Linear> PackRouter(const std::string& name, const LinearView& shape) const {
+    return PackLinear(name, shape);
+  }
+  Result<Linear> PackHead(const std::string& name, const LinearView& shape) const {
+    return PackLinear(name, shape);
+  }
+  Result<Linear> PackVisionLinear(const std::string& name, const LinearView& shape) const {
+    return PackLinear(name, shape);
   }
 
-  Result<Linear> PackVisionLinear(const std::string& name, const LinearView& view) const {
-    return PackLinear(name, view);
-  }
-
-  // The table stays where it is, in the mapped checkpoint.
-  Result<MatrixView> PackEmbedding(const std::string&, const MatrixView& view) const {
-    return view;
-  }
-
-  Result<Experts> PackExperts(const std::string& name, const std::vector<ExpertView>& views) const {
+  Result<Experts> PackExperts(const std::string& name,
+                              const std::vector<ExpertView>& shapes) const {
     Experts experts;
-    for (const ExpertView& view : views) {
-      EXPERTILE_ASSIGN(Linear gate, PackLinear(name, view.gate));
-      EXPERTILE_ASSIGN(Linear up, PackLinear(name, view.up));
-      EXPERTILE_ASSIGN(Linear down, PackLinear(name, view.down));
+    for (size_t e = 0; e < shapes.size(); ++e) {
+      const std::string expert = name + "." + std::to_string(e);
+      EXPERTILE_ASSIGN(Linear gate, PackLinear(expert + ".gate", shapes[e].gate));
+      EXPERTILE_ASSIGN(Linear up, PackLinear(expert + ".up", shapes[e].up));
+      EXPERTILE_ASSIGN(Linear down, PackLinear(expert + ".down", shapes[e].down));
       experts.push_back({std::move(gate), std::move(up), std::move(down)});
     }
     return experts;
   }
+
+ private:
+  const WeightReader& reader_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<TargetProgram>> OpenReference(const Checkpoint& checkpoint,
-                                                     const TargetOptions& options) {
+Status PackReference(const Checkpoint& checkpoint, const TargetOptions& options,
+                     WeightWriter& writer) {
   if (options.compute != DType::kF32) {
     return InvalidArgument("dtype: bfloat16, the target reference computes in float32 only");
   }
-  Expander expander;
-  EXPERTILE_ASSIGN(auto decoder,
-                   Prepare<ReferenceOps>(checkpoint.weights, expander, options.on_layer));
-  EXPERTILE_ASSIGN(auto vision, (PrepareVisionOf<ReferenceOps>(checkpoint, options, expander)));
+  Expander expander(writer);
+  return WriteWeights(checkpoint, options, expander);
+}
+
+Result<std::unique_ptr<TargetProgram>> OpenReference(const TargetModel& model,
+                                                     const TargetOptions& options,
+                                                     std::shared_ptr<const WeightReader> weights) {
   std::optional<Placement> placement;
   if (options.blocking.num_nsp > 0) {
     EXPERTILE_ASSIGN(placement,
-                     Placement::Create(checkpoint.spec.moe.num_experts, options.blocking.num_nsp));
+                     Placement::Create(model.decoder.moe.num_experts, options.blocking.num_nsp));
   }
   ReferenceOps::Context context{options, std::make_shared<WorkerPool>(options.num_workers),
                                 std::move(placement)};
-  return std::make_unique<DecoderProgram<ReferenceOps>>(checkpoint.spec, std::move(decoder),
-                                                        std::move(vision), std::move(context));
+  Collector collector(*weights);
+  return OpenDecoderProgram<ReferenceOps>(model, options, std::move(weights), collector,
+                                          std::move(context));
 }
 
 }  // namespace expertile::reference

@@ -1,0 +1,35 @@
+// MemoryStore: packed weights in this process's memory, for a program that is not kept on disk.
+// Not a package (program/).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "base/page_memory.h"
+#include "targets/weight_store.h"
+
+namespace expertile {
+
+class MemoryStore : public WeightWriter, public WeightReader {
+ public:
+  Status BeginGroup(std::string_view) override { return {}; }
+  Status Begin(const WeightBlock& block) override;
+  Result<std::span<std::byte>> Piece(int64_t num_bytes) override;
+
+  bool Has(std::string_view name) const override { return blocks_.contains(name); }
+  Result<std::span<const std::byte>> Find(std::string_view name, std::string_view format,
+                                          int64_t num_bytes) const override;
+  Result<std::string> FormatOf(std::string_view name) const override;
+
+ private:
+  struct Stored {
+    WeightBlock block;
+    PageMemory memory;
+    int64_t written = 0;
+  };
+  std::map<std::string, Stored, std::less<>> blocks_;
+  Stored* current_ = nullptr;
+};
+
+}  // namespace expertile
