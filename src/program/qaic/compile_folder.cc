@@ -98,10 +98,13 @@ std::vector<std::string> CommandFor(const QaicCompile& compile, const CompileFol
   return CompilerArguments(compiler, compile.flags, files);
 }
 
-Result<CompileFolder> WriteCompileFolder(const QaicCompile& compile,
-                                         const std::filesystem::path& parent) {
+Result<CompileFolder> FolderFor(const QaicCompile& compile, const std::filesystem::path& parent) {
   EXPERTILE_ASSIGN(const std::string record, CompileRecord(compile));
-  const CompileFolder folder{parent / ("qpc-" + CompileFingerprint(record))};
+  return CompileFolder{parent / ("qpc-" + CompileFingerprint(record))};
+}
+
+Status WriteCompileFiles(const QaicCompile& compile, const CompileFolder& folder) {
+  EXPERTILE_ASSIGN(const std::string record, CompileRecord(compile));
   std::error_code error;
   std::filesystem::create_directories(folder.path, error);
   if (error) return IoError("{}: cannot create: {}", folder.path.string(), error.message());
@@ -115,8 +118,7 @@ Result<CompileFolder> WriteCompileFolder(const QaicCompile& compile,
     EXPERTILE_RETURN_IF_ERROR(
         WriteWhole(folder.path / compile.partition->file_name, compile.partition->json));
   }
-  EXPERTILE_RETURN_IF_ERROR(WriteWhole(folder.record(), record));
-  return folder;
+  return WriteWhole(folder.record(), record);
 }
 
 }  // namespace expertile

@@ -55,8 +55,10 @@ std::vector<std::string> CommandFor(const QaicCompile& compile, const CompileFol
                                     const std::filesystem::path& compiler,
                                     const std::filesystem::path& program);
 
-// Makes <parent>/qpc-<fingerprint> with every file of it, but for the program.
-Result<CompileFolder> WriteCompileFolder(const QaicCompile& compile,
-                                         const std::filesystem::path& parent);
+// <parent>/qpc-<fingerprint>, which need not exist. Errors: as of CompileRecord.
+Result<CompileFolder> FolderFor(const QaicCompile& compile, const std::filesystem::path& parent);
+
+// Makes the folder with every file of it, but for the program.
+Status WriteCompileFiles(const QaicCompile& compile, const CompileFolder& folder);
 
 }  // namespace expertile

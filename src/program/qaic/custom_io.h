@@ -1,6 +1,5 @@
-// custom_io.yaml: the number format of each input and output that a card keeps or hands over in
-// another one than the graph's float32. Not the format of weights or arithmetic: those are compiler
-// flags.
+// custom_io.yaml: the number formats of inputs and outputs, where they are not the graph's float32.
+// Not the format of weights or arithmetic: those are compiler flags.
 #pragma once
 
 #include <cstdint>

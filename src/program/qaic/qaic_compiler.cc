@@ -86,7 +86,7 @@ std::string CommandByHand(const QaicCompile& compile, const CompileFolder& folde
   const std::vector<std::string> run = CommandFor(compile, folder, compiler, program);
   const std::vector<std::string> clear = {"rm", "-rf", scratch};
   const std::vector<std::string> make = {"mkdir", scratch};
-  const std::vector<std::string> keep = {"mv", program, folder.program()};
+  const std::vector<std::string> keep = {"mv", "-T", program, folder.program()};
   return fmt::format("{} && {} && {} && {}", ShellLine(clear), ShellLine(make), ShellLine(run),
                      ShellLine(keep));
 }
@@ -150,15 +150,13 @@ Result<QaicProgram> CompileForQaic(QaicCompile compile, const fs::path& parent,
     return NotFound("{}: no such ONNX file", compile.onnx.string());
   }
   compile.onnx = Absolute(compile.onnx);
-  EXPERTILE_ASSIGN(const CompileFolder folder, WriteCompileFolder(compile, Absolute(parent)));
-  QaicProgram program{QaicProgram::State::kToBeRun, folder,
+  EXPERTILE_ASSIGN(const CompileFolder folder, FolderFor(compile, Absolute(parent)));
+  QaicProgram program{QaicProgram::State::kCached, folder,
                       CommandByHand(compile, folder, compiler.value_or(kDefaultQaicCompiler))};
-  if (folder.has_program()) {
-    program.state = QaicProgram::State::kCached;
-  } else if (compiler) {
-    EXPERTILE_RETURN_IF_ERROR(RunCompiler(compile, folder, *compiler));
-    program.state = QaicProgram::State::kCompiled;
-  }
+  if (folder.has_program()) return program;
+  EXPERTILE_RETURN_IF_ERROR(WriteCompileFiles(compile, folder));
+  if (compiler) EXPERTILE_RETURN_IF_ERROR(RunCompiler(compile, folder, *compiler));
+  program.state = compiler ? QaicProgram::State::kCompiled : QaicProgram::State::kToBeRun;
   return program;
 }
 

@@ -27,9 +27,8 @@ class QaicCompilerTest : public RecorderTest {
     for (const auto& entry : fs::directory_iterator(path)) names.insert(entry.path().filename());
     return names;
   }
-  // The compile's folder, whether or not there is a program in it.
   CompileFolder FolderOf(const QaicCompile& compile) const {
-    return {folder_ / ("qpc-" + CompileFingerprint(CompileRecord(compile).value()))};
+    return FolderFor(compile, folder_.path()).value();
   }
   // A failed compile left its files and its output, no program, no folder of its own, and the next
   // run starts over.
@@ -60,10 +59,12 @@ TEST_F(QaicCompilerTest, CompilesOnceThenFindsTheProgram) {
   EXPECT_EQ(Read(program.folder.specializations()), SpecializationsJson(compile.specializations));
 
   fs::remove(folder_ / "arguments");
+  fs::remove(program.folder.record());
   const QaicProgram again = Run(compile).value();
   EXPECT_EQ(again.state, State::kCached);
   EXPECT_EQ(again.folder.path, program.folder.path);
   EXPECT_FALSE(Ran());
+  EXPECT_FALSE(fs::exists(program.folder.record()));  // a cache that is there is only read
 }
 
 TEST_F(QaicCompilerTest, AFailureIsReportedWhole) {
@@ -136,7 +137,7 @@ TEST_F(QaicCompilerTest, WithoutAnSdkItSaysWhatToRun) {
       " -network-specialization-config=" + dir + "/specializations.json" +
       " -aic-binary-dir=" + by_hand + "/qpc";
   EXPECT_EQ(program.command, "rm -rf " + by_hand + " && mkdir " + by_hand + " && " + compiler +
-                                 " && mv " + by_hand + "/qpc " + dir + "/qpc");
+                                 " && mv -T " + by_hand + "/qpc " + dir + "/qpc");
 }
 
 TEST_F(QaicCompilerTest, TheLineToRunMakesTheProgramOrNothing) {

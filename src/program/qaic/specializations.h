@@ -1,5 +1,5 @@
-// The shapes that a QPC is compiled for, and specializations.json, the file that names them to the
-// compiler. Not the graphs' own dimensions: those are symbols, and here they get their values.
+// The shapes that a QPC is compiled for, and the file that names them: specializations.json.
+// Not the graphs' own dimensions: those are symbols, and here they get their values.
 #pragma once
 
 #include <cstdint>
