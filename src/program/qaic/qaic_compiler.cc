@@ -1,0 +1,163 @@
+#include "program/qaic/qaic_compiler.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "program/qaic/process.h"
+
+namespace expertile {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsExecutable(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error) && ::access(path.c_str(), X_OK) == 0;
+}
+
+// As it is, where the current folder is not known.
+fs::path Absolute(const fs::path& path) {
+  std::error_code error;
+  fs::path absolute = fs::absolute(path, error);
+  return error ? path : absolute;
+}
+
+// A folder of this process alone, gone with all it holds at the end of the scope.
+class ScratchFolder {
+ public:
+  static Result<ScratchFolder> Create(const fs::path& parent) {
+    std::string name = parent / "compile-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) {
+      return IoError("{}: cannot create a folder in it: {}", parent.string(), std::strerror(errno));
+    }
+    return ScratchFolder(name);
+  }
+  ScratchFolder(ScratchFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  ScratchFolder& operator=(ScratchFolder&&) = delete;
+  ~ScratchFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+
+  const fs::path& path() const { return path_; }
+
+ private:
+  explicit ScratchFolder(fs::path path) : path_(std::move(path)) {}
+  fs::path path_;
+};
+
+// The first line of a file that is not blank; empty if there is none.
+std::string FirstLine(const fs::path& path) {
+  const Result<MappedFile> file = MappedFile::Open(path);
+  if (!file) return "";
+  const std::string_view text = file->text();
+  const size_t start = text.find_first_not_of(" \t\r\n");
+  if (start == std::string_view::npos) return "";
+  return std::string(text.substr(start, text.find_first_of("\r\n", start) - start));
+}
+
+// What the compiler wrote stays in the compile's folder, whole.
+Error CompilerError(const fs::path& compiler, const std::string& what,
+                    const CompileFolder& folder) {
+  for (const char* name : {"compiler.stderr", "compiler.stdout"}) {
+    const fs::path output = folder.path / name;
+    if (const std::string line = FirstLine(output); !line.empty()) {
+      return Error{ErrorCode::kIo, fmt::format("{}: {}: {} (all of it: {})", compiler.string(),
+                                               what, OneLine(line), output.string())};
+    }
+  }
+  return Error{ErrorCode::kIo, fmt::format("{}: {}, with no output (in {})", compiler.string(),
+                                           what, folder.path.string())};
+}
+
+// The user's line: the program gets its name only if the compiler succeeds.
+std::string CommandByHand(const QaicCompile& compile, const CompileFolder& folder,
+                          const fs::path& compiler) {
+  const fs::path scratch = folder.path / "compile-by-hand";
+  const fs::path program = scratch / "qpc";
+  const std::vector<std::string> run = CommandFor(compile, folder, compiler, program);
+  const std::vector<std::string> clear = {"rm", "-rf", scratch};
+  const std::vector<std::string> make = {"mkdir", scratch};
+  const std::vector<std::string> keep = {"mv", "-T", program, folder.program()};
+  return fmt::format("{} && {} && {} && {}", ShellLine(clear), ShellLine(make), ShellLine(run),
+                     ShellLine(keep));
+}
+
+// Gives the finished program its name. A qpc/ without a binary is cleared away; one with a binary
+// was made by another process meanwhile, and stays.
+Status Publish(const fs::path& program, const fs::path& scratch, const CompileFolder& folder) {
+  std::error_code error;
+  fs::rename(program, folder.program(), error);
+  if (!error || folder.has_program()) return {};
+  fs::rename(folder.program(), scratch / "incomplete", error);
+  fs::rename(program, folder.program(), error);
+  if (!error || folder.has_program()) return {};
+  return IoError("{}: cannot rename to {}: {}", program.string(), folder.program().string(),
+                 error.message());
+}
+
+void KeepOutput(const fs::path& scratch, const CompileFolder& folder) {
+  std::error_code ignored;
+  for (const char* name : {"compiler.stdout", "compiler.stderr"}) {
+    fs::rename(scratch / name, folder.path / name, ignored);
+  }
+}
+
+Status RunCompiler(const QaicCompile& compile, const CompileFolder& folder,
+                   const fs::path& compiler) {
+  EXPERTILE_ASSIGN(const ScratchFolder scratch, ScratchFolder::Create(folder.path));
+  const fs::path program = scratch.path() / "qpc";
+  const std::vector<std::string> command = CommandFor(compile, folder, compiler, program);
+  EXPERTILE_ASSIGN(const ProcessEnd end, RunProcess(command, scratch.path() / "compiler.stdout",
+                                                    scratch.path() / "compiler.stderr"));
+  KeepOutput(scratch.path(), folder);
+  if (!end.succeeded()) return tl::unexpected(CompilerError(compiler, end.Text(), folder));
+  std::error_code error;
+  const auto size = fs::file_size(program / kProgramBinary, error);
+  if (error || size == 0) {
+    const std::string what = fmt::format("{} but no {}", end.Text(), kProgramBinary);
+    return tl::unexpected(CompilerError(compiler, what, folder));
+  }
+  return Publish(program, scratch.path(), folder);
+}
+
+}  // namespace
+
+Result<std::optional<fs::path>> FindQaicCompiler(const fs::path& configured) {
+  const char* variable = std::getenv(kQaicCompilerVariable);
+  const fs::path named = !configured.empty() ? configured : fs::path(variable ? variable : "");
+  if (named.empty()) {
+    if (!IsExecutable(kDefaultQaicCompiler)) return std::optional<fs::path>();
+    return fs::path(kDefaultQaicCompiler);
+  }
+  if (IsExecutable(named)) return Absolute(named);
+  return NotFound("{}: {}, which is no program to run",
+                  configured.empty() ? kQaicCompilerVariable : "qaic_compiler", named.string());
+}
+
+Result<QaicProgram> CompileForQaic(QaicCompile compile, const fs::path& parent,
+                                   const std::optional<fs::path>& compiler) {
+  std::error_code error;
+  if (!fs::is_regular_file(compile.onnx, error)) {
+    return NotFound("{}: no such ONNX file", compile.onnx.string());
+  }
+  compile.onnx = Absolute(compile.onnx);
+  EXPERTILE_ASSIGN(const CompileFolder folder, FolderFor(compile, Absolute(parent)));
+  QaicProgram program{QaicProgram::State::kCached, folder,
+                      CommandByHand(compile, folder, compiler.value_or(kDefaultQaicCompiler))};
+  if (folder.has_program()) return program;
+  EXPERTILE_RETURN_IF_ERROR(WriteCompileFiles(compile, folder));
+  if (compiler) EXPERTILE_RETURN_IF_ERROR(RunCompiler(compile, folder, *compiler));
+  program.state = compiler ? QaicProgram::State::kCompiled : QaicProgram::State::kToBeRun;
+  return program;
+}
+
+}  // namespace expertile
