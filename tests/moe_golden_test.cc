@@ -39,7 +39,7 @@ TEST_P(MoeGoldenTest, BlockOfEveryLayer) {
   const auto session = program->NewSession().value();
   const double bound = run.compute == DType::kF32 ? tolerances::kFloat32RelativeL2
                                                   : tolerances::kBFloat16MoeRelativeL2;
-  for (size_t layer = 0; layer < checkpoint->spec.layers.size(); ++layer) {
+  for (size_t layer = 0; layer < checkpoint->config.spec.layers.size(); ++layer) {
     const std::string name = "short.layer." + std::to_string(layer);
     const auto x = golden.Values<float>(name + ".moe_in");
     const auto expected = golden.Values<float>(name + ".moe_out");

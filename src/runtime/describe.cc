@@ -29,14 +29,14 @@ int64_t CountSharedIn(const LayerWeights& layer) {
 void CountParameters(const Checkpoint& checkpoint, ModelDescription& description) {
   const DecoderWeights& weights = checkpoint.weights;
   const int64_t embedding = weights.embedding.rows * weights.embedding.cols;
-  const int64_t head = checkpoint.spec.tied_lm_head ? 0 : CountOf(weights.lm_head);
+  const int64_t head = checkpoint.config.spec.tied_lm_head ? 0 : CountOf(weights.lm_head);
   int64_t total = embedding + head + weights.final_norm.cols;
   int64_t active = CountOf(weights.lm_head) + weights.final_norm.cols + weights.embedding.cols;
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     const LayerWeights& layer = weights.layers[i];
     const int64_t shared = CountSharedIn(layer);
     const int64_t expert = CountOf(layer.experts[0]);
-    const int64_t used = layer.router ? checkpoint.spec.moe.router.experts_per_token : 1;
+    const int64_t used = layer.router ? checkpoint.config.spec.moe.router.experts_per_token : 1;
     total += shared + expert * static_cast<int64_t>(layer.experts.size());
     active += shared + expert * used;
   }
@@ -62,9 +62,9 @@ int64_t CountOf(const VisionWeights& weights) {
   return total;
 }
 
-void DescribeVision(const CheckpointVision& vision, ModelDescription& description) {
-  const VisionSpec& spec = vision.spec;
-  const int64_t num_parameters = CountOf(vision.weights);
+void DescribeVision(const Checkpoint& checkpoint, ModelDescription& description) {
+  const VisionSpec& spec = checkpoint.config.vision->spec;
+  const int64_t num_parameters = CountOf(*checkpoint.vision_weights);
   description.vision = {spec.num_blocks, spec.hidden_size, spec.num_heads,
                         spec.prompt.image_token_id, num_parameters};
   description.num_parameters += num_parameters;
@@ -85,7 +85,7 @@ void CountBytes(const CheckpointTensors& tensors, ModelDescription& description)
 }  // namespace
 
 ModelDescription Describe(const Checkpoint& checkpoint) {
-  const DecoderSpec& spec = checkpoint.spec;
+  const DecoderSpec& spec = checkpoint.config.spec;
   ModelDescription description;
   description.model_type = spec.model_type;
   description.num_layers = static_cast<int>(spec.layers.size());
@@ -100,9 +100,9 @@ ModelDescription Describe(const Checkpoint& checkpoint) {
   description.num_experts = spec.moe.num_experts;
   description.experts_per_token = spec.moe.router.experts_per_token;
   description.moe_intermediate_size = spec.moe.intermediate_size;
-  description.end_token_ids = checkpoint.end_token_ids;
+  description.end_token_ids = checkpoint.config.end_token_ids;
   CountParameters(checkpoint, description);
-  if (checkpoint.vision) DescribeVision(*checkpoint.vision, description);
+  if (checkpoint.config.vision) DescribeVision(checkpoint, description);
   CountBytes(checkpoint.tensors, description);
   return description;
 }

@@ -27,14 +27,14 @@ Status CheckImages(std::span<const EncodedImage> images, int64_t merge_size) {
 }  // namespace
 
 Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file) const {
-  const auto& vision = state_->checkpoint->vision;
+  const auto& vision = state_->model.vision;
   if (!vision) {
     return InvalidArgument("{}: images: the model {} reads text only", file.string(),
-                           state_->checkpoint->spec.model_type);
+                           state_->model.spec.model_type);
   }
   if (!vision->preprocessor) {
     return NotFound("{}: no preprocessor_config.json, which says how images are prepared",
-                    state_->checkpoint->folder.string());
+                    state_->model.folder.string());
   }
   EXPERTILE_ASSIGN(RgbImage image, LoadImage(file));
   EXPERTILE_ASSIGN(PixelPatches patches, MakePixelPatches(*vision->preprocessor, std::move(image)));
@@ -52,10 +52,9 @@ Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file) con
 Result<std::vector<int32_t>> Program::PlaceImages(std::span<const int32_t> token_ids,
                                                   std::span<const EncodedImage> images) const {
   if (images.empty()) return std::vector<int32_t>(token_ids.begin(), token_ids.end());
-  const auto& vision = state_->checkpoint->vision;
+  const auto& vision = state_->model.vision;
   if (!vision) {
-    return InvalidArgument("images: the model {} reads text only",
-                           state_->checkpoint->spec.model_type);
+    return InvalidArgument("images: the model {} reads text only", state_->model.spec.model_type);
   }
   const ImagePromptSpec& prompt = vision->spec.prompt;
   EXPERTILE_RETURN_IF_ERROR(CheckImages(images, prompt.merge_size));

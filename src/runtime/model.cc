@@ -31,9 +31,9 @@ auto CatchOutOfMemory(std::string_view what, Work work) -> decltype(work()) {
 }
 
 // Replaces every "default" and "auto" of checked options by the value that it stands for.
-Result<CompileOptions> Resolve(CompileOptions options, const Checkpoint& checkpoint) {
-  const DecoderSpec& spec = checkpoint.spec;
-  if (options.skip_vision && !checkpoint.vision) {
+Result<CompileOptions> Resolve(CompileOptions options, const ModelConfig& model) {
+  const DecoderSpec& spec = model.spec;
+  if (options.skip_vision && !model.vision) {
     return InvalidArgument("skip_vision: the model {} has no vision part", spec.model_type);
   }
   if (!options.ctx_len) options.ctx_len = std::min(kDefaultCtxLen, spec.max_positions);
@@ -85,22 +85,22 @@ Result<Model> Model::Load(const std::filesystem::path& folder) {
 }
 
 const ModelDescription& Model::description() const { return state_->description; }
-const std::filesystem::path& Model::folder() const { return state_->checkpoint->folder; }
+const std::filesystem::path& Model::folder() const { return state_->checkpoint->config.folder; }
 
 Result<NspPlacement> Model::PlacementOn(int num_nsp) const {
-  return PlacementOf(state_->checkpoint->spec.moe.num_experts, num_nsp);
+  return PlacementOf(state_->checkpoint->config.spec.moe.num_experts, num_nsp);
 }
 
 Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress) const {
   EXPERTILE_RETURN_IF_ERROR(CheckOptions(options));
-  EXPERTILE_ASSIGN(CompileOptions resolved, Resolve(options, *state_->checkpoint));
+  EXPERTILE_ASSIGN(CompileOptions resolved, Resolve(options, state_->checkpoint->config));
   TargetOptions target_options = TargetOptionsOf(resolved);
   target_options.on_layer = on_progress;
   EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the weights", [&] {
                      return PackAndOpen(resolved.target, *state_->checkpoint, target_options);
                    }));
   return Program(std::make_shared<const Program::State>(
-      Program::State{state_->checkpoint, std::move(resolved), std::move(target)}));
+      Program::State{state_->checkpoint->config, std::move(resolved), std::move(target)}));
 }
 
 Program::Program(std::shared_ptr<const State> state) : state_(std::move(state)) {}
@@ -111,7 +111,7 @@ std::string Program::isa() const { return std::string(state_->target->isa()); }
 
 std::optional<NspPlacement> Program::placement() const {
   if (!state_->options.moe_prefill_num_nsp) return std::nullopt;
-  return PlacementOf(state_->checkpoint->spec.moe.num_experts, *state_->options.moe_prefill_num_nsp)
+  return PlacementOf(state_->model.spec.moe.num_experts, *state_->options.moe_prefill_num_nsp)
       .value();
 }
 

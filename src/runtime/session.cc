@@ -39,7 +39,7 @@ Status CheckExtensions(std::span<const Extension> extensions, std::span<const in
 Result<std::vector<float>> Session::State::Extend(std::span<const Extension> extensions,
                                                   StepKind kind, int64_t step_limit,
                                                   LogitsWanted wanted, MoeTrace* trace) {
-  const int64_t V = program->checkpoint->spec.vocab_size;
+  const int64_t V = program->model.spec.vocab_size;
   EXPERTILE_RETURN_IF_ERROR(CheckExtensions(extensions, lengths, *program->options.ctx_len, V));
   int64_t longest = 0;
   int64_t total = 0;
@@ -47,7 +47,7 @@ Result<std::vector<float>> Session::State::Extend(std::span<const Extension> ext
   for (const Extension& extension : extensions) {
     const int64_t sequence = extension.sequence;
     EXPERTILE_ASSIGN(auto next, PlaceExtension(extension, lengths[sequence], rope_deltas[sequence],
-                                               *program->checkpoint));
+                                               program->model));
     longest = std::max(longest, next.size());
     total += next.size();
     placed.push_back(std::move(next));

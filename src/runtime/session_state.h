@@ -17,7 +17,7 @@ struct Model::State {
 };
 
 struct Program::State {
-  std::shared_ptr<const Checkpoint> checkpoint;  // the embedding is read from its mapped files
+  ModelConfig model;
   CompileOptions options;
   std::unique_ptr<TargetProgram> target;
 };

@@ -50,16 +50,16 @@ void AppendImageRow(const PlacedExtension::ImageRow& source, int64_t H, int32_t 
 }  // namespace
 
 Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first_position,
-                                       int32_t rope_delta, const Checkpoint& checkpoint) {
+                                       int32_t rope_delta, const ModelConfig& model) {
   PlacedExtension placed{extension.sequence, extension.token_ids, first_position, {}, {},
                          rope_delta};
   const int64_t first_rope = first_position + rope_delta;
   if (extension.images.empty()) {
-    placed.rope_positions = TextPositions(checkpoint.spec.rope.num_axes, placed.size(), first_rope);
+    placed.rope_positions = TextPositions(model.spec.rope.num_axes, placed.size(), first_rope);
     return placed;
   }
-  if (!checkpoint.vision) return InvalidArgument("images: the model has no vision part");
-  const ImagePromptSpec& prompt = checkpoint.vision->spec.prompt;
+  if (!model.vision) return InvalidArgument("images: the model has no vision part");
+  const ImagePromptSpec& prompt = model.vision->spec.prompt;
   std::vector<ImageGrid> grids;
   for (const EncodedImage& image : extension.images) {
     grids.push_back({image.grid_t, image.grid_h, image.grid_w});

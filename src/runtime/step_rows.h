@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "expertile/model.h"
-#include "model/checkpoint.h"
+#include "model/model_config.h"
 #include "model/step.h"
 
 namespace expertile {
@@ -33,7 +33,7 @@ struct PlacedExtension {
 // Places an extension of a sequence that holds `first_position` tokens. Errors: kInvalidArgument
 // when its images are not those of its image tokens, or the model takes none.
 Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first_position,
-                                       int32_t rope_delta, const Checkpoint& checkpoint);
+                                       int32_t rope_delta, const ModelConfig& model);
 
 // The rows of one step, and where each row's logits go.
 struct StepRows {

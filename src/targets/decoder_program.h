@@ -49,6 +49,14 @@ class DecoderSession : public TargetSession {
 
   const NspStatistics& nsp_statistics() const override { return ops_.nsp_statistics(); }
 
+  void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const override {
+    ops_.ReadKv(slot, key, value);
+  }
+  void WriteKv(const KvSlot& slot, std::span<const float> key,
+               std::span<const float> value) override {
+    ops_.WriteKv(slot, key, value);
+  }
+
  private:
   const DecoderSpec& spec_;
   const Decoder<O>& decoder_;
@@ -123,8 +131,8 @@ Result<std::unique_ptr<TargetProgram>> OpenDecoderProgram(
 template <typename Packer>
 Status WriteWeights(const Checkpoint& checkpoint, const TargetOptions& options, Packer& packer) {
   EXPERTILE_RETURN_IF_ERROR(Prepare<WrittenWeights>(checkpoint.weights, packer, options.on_layer));
-  if (!checkpoint.vision || options.skip_vision) return {};
-  EXPERTILE_RETURN_IF_ERROR(PrepareVision<WrittenWeights>(checkpoint.vision->weights, packer));
+  if (!checkpoint.vision_weights || options.skip_vision) return {};
+  EXPERTILE_RETURN_IF_ERROR(PrepareVision<WrittenWeights>(*checkpoint.vision_weights, packer));
   return {};
 }
 

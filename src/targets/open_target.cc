@@ -41,9 +41,9 @@ Result<std::unique_ptr<TargetProgram>> OpenTarget(std::string_view target, const
   return NoSuchTarget(target);
 }
 
-TargetModel ModelOf(const Checkpoint& checkpoint) {
-  TargetModel model{checkpoint.spec, std::nullopt};
-  if (checkpoint.vision) model.vision = checkpoint.vision->spec;
+TargetModel ModelOf(const ModelConfig& config) {
+  TargetModel model{config.spec, std::nullopt};
+  if (config.vision) model.vision = config.vision->spec;
   return model;
 }
 
@@ -53,7 +53,7 @@ Result<std::unique_ptr<TargetProgram>> PackAndOpen(std::string_view target,
   EXPERTILE_ASSIGN(options.isa, ChooseIsa(target));
   auto store = std::make_shared<MemoryStore>();
   EXPERTILE_RETURN_IF_ERROR(PackWeights(target, checkpoint, options, *store));
-  return OpenTarget(target, ModelOf(checkpoint), options, std::move(store));
+  return OpenTarget(target, ModelOf(checkpoint.config), options, std::move(store));
 }
 
 }  // namespace expertile

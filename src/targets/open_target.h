@@ -26,7 +26,7 @@ Result<std::unique_ptr<TargetProgram>> OpenTarget(std::string_view target, const
                                                   const TargetOptions& options,
                                                   std::shared_ptr<const WeightReader> weights);
 
-TargetModel ModelOf(const Checkpoint& checkpoint);
+TargetModel ModelOf(const ModelConfig& config);
 
 // PackWeights into this process's memory, then OpenTarget, on ChooseIsa's instruction set.
 Result<std::unique_ptr<TargetProgram>> PackAndOpen(std::string_view target,

@@ -50,6 +50,14 @@ struct NspStatistics {
   std::vector<double> busy_seconds;  // [N]
 };
 
+// Where one key and one value lie in a session's cache.
+struct KvSlot {
+  int layer = 0;
+  int64_t sequence = 0;
+  int head = 0;  // of the key-value heads
+  int64_t position = 0;
+};
+
 class TargetSession {
  public:
   virtual ~TargetSession() = default;
@@ -59,6 +67,11 @@ class TargetSession {
   // goldens.
   virtual Status RunMlp(int layer, StepKind kind, std::span<const float> x, std::span<float> y) = 0;
   virtual const NspStatistics& nsp_statistics() const = 0;
+  // One key and one value [D] as the cache holds them: written to another cache of the same number
+  // format they are the same bits. Positions of a sequence are written in ascending order from 0.
+  virtual void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const = 0;
+  virtual void WriteKv(const KvSlot& slot, std::span<const float> key,
+                       std::span<const float> value) = 0;
 };
 
 // An image as rows of the decoder.

@@ -43,6 +43,13 @@ class CpuOps : public CpuRowOps {
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
   Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
+  void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const {
+    cache_.Read(slot.layer, slot.sequence, slot.head, slot.position, key, value);
+  }
+  void WriteKv(const KvSlot& slot, std::span<const float> key, std::span<const float> value) {
+    cache_.Write(slot.layer, slot.sequence, slot.head, slot.position, key, value);
+  }
+
   std::span<const int32_t> Ids(const Routing& routing) const { return routing.ids; }
   std::span<const float> Weights(const Routing& routing) const { return routing.weights; }
   const NspStatistics& nsp_statistics() const { return statistics_; }

@@ -44,6 +44,19 @@ void KvCache::Write(int layer, int64_t sequence, int head, int64_t position,
   }
 }
 
+void KvCache::Read(int layer, int64_t sequence, int head, int64_t position, std::span<float> key,
+                   std::span<float> value) const {
+  const int64_t columns = shape_.block_columns;
+  const int64_t column = position % columns;
+  const float* keys = KeyBlock(layer, sequence, head, position / columns);
+  for (size_t d = 0; d < key.size(); ++d) key[d] = keys[d * columns + column];
+  const float* values = ValueBlock(layer, sequence, head, position / columns);
+  for (size_t d = 0; d < value.size(); ++d) {
+    const auto panel = static_cast<int64_t>(d) / columns;
+    value[d] = values[(panel * columns + column) * columns + static_cast<int64_t>(d) % columns];
+  }
+}
+
 const float* KvCache::KeyBlock(int layer, int64_t sequence, int head, int64_t block) const {
   return keys_[layer].data() + BlockIndex(sequence, head, block) * key_block_size();
 }

@@ -39,6 +39,9 @@ class KvCache {
   void Write(int layer, int64_t sequence, int head, int64_t position, std::span<const float> key,
              std::span<const float> value);
 
+  void Read(int layer, int64_t sequence, int head, int64_t position, std::span<float> key,
+            std::span<float> value) const;
+
   const float* KeyBlock(int layer, int64_t sequence, int head, int64_t block) const;  // [D][NR]
   const float* ValueBlock(int layer, int64_t sequence, int head,
                           int64_t block) const;  // [ceil(D/NR)][NR][NR]

@@ -51,6 +51,12 @@ class KvCache {
 
   // [ctx_len, D] of one head; only positions that were written hold meaning.
   Element* Keys(int layer, int64_t sequence, int head) { return Head(2 * layer, sequence, head); }
+  const Element* Keys(int layer, int64_t sequence, int head) const {
+    return const_cast<KvCache*>(this)->Keys(layer, sequence, head);
+  }
+  const Element* Values(int layer, int64_t sequence, int head) const {
+    return const_cast<KvCache*>(this)->Values(layer, sequence, head);
+  }
   Element* Values(int layer, int64_t sequence, int head) {
     return Head(2 * layer + 1, sequence, head);
   }

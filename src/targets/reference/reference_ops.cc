@@ -84,6 +84,20 @@ Tensor ReferenceOps::Attention(const AttentionArgs& args, const Tensor& query, c
   return mixed;
 }
 
+void ReferenceOps::ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const {
+  const int64_t at = slot.position * cache_.shape().head_dim;
+  std::copy_n(cache_.Keys(slot.layer, slot.sequence, slot.head) + at, key.size(), key.begin());
+  std::copy_n(cache_.Values(slot.layer, slot.sequence, slot.head) + at, value.size(),
+              value.begin());
+}
+
+void ReferenceOps::WriteKv(const KvSlot& slot, std::span<const float> key,
+                           std::span<const float> value) {
+  const int64_t at = slot.position * cache_.shape().head_dim;
+  std::ranges::copy(key, cache_.Keys(slot.layer, slot.sequence, slot.head) + at);
+  std::ranges::copy(value, cache_.Values(slot.layer, slot.sequence, slot.head) + at);
+}
+
 Routing ReferenceOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec) const {
   Tensor logits = Multiply(x, router);  // [T,E]
   const int K = spec.experts_per_token;

@@ -36,6 +36,9 @@ class ReferenceOps : public ReferenceRowOps {
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
   Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec) const;
+  void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const;
+  void WriteKv(const KvSlot& slot, std::span<const float> key, std::span<const float> value);
+
   std::span<const int32_t> Ids(const Routing& routing) const { return routing.ids; }
   std::span<const float> Weights(const Routing& routing) const { return routing.weights; }
   const NspStatistics& nsp_statistics() const { return statistics_; }
