@@ -17,11 +17,15 @@ namespace expertile::cli {
 using CommandBody = std::function<Status()>;
 
 CommandBody AddRunCommand(CLI::App& app);
+CommandBody AddCompileCommand(CLI::App& app);
 CommandBody AddForwardCommand(CLI::App& app);
 CommandBody AddTokenizeCommand(CLI::App& app);
 CommandBody AddInspectCommand(CLI::App& app);
 CommandBody AddEvalCommand(CLI::App& app);
 CommandBody AddBenchCommand(CLI::App& app);
+
+// The group that compile options stand under in --help.
+inline constexpr const char* kCompileGroup = "Compile options";
 
 // Declares the compile options (include/expertile/options.h), with dashes, on `app`.
 void AddCompileFlags(CLI::App& app, CompileOptions& options);

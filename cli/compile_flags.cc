@@ -26,10 +26,10 @@ void AddImageOption(CLI::App& app, std::vector<std::string>& files) {
 
 void AddCompileFlags(CLI::App& app, CompileOptions& options) {
   const auto add = [&](const char* name, auto& value, const char* about) {
-    return app.add_option(name, value, about)->group("Compile options");
+    return app.add_option(name, value, about)->group(kCompileGroup);
   };
   const auto add_flag = [&](const char* name, bool& value, const char* about) {
-    app.add_flag(name, value, about)->group("Compile options");
+    app.add_flag(name, value, about)->group(kCompileGroup);
   };
   add("--target", options.target, "reference | cpu")->capture_default_str();
   add("--dtype", options.dtype, "Arithmetic of matrix products: float32 | bfloat16")
@@ -48,23 +48,27 @@ void AddCompileFlags(CLI::App& app, CompileOptions& options) {
            options.moe_prefill_num_nsp = *num_nsp;
          },
          "Expert groups that prefill in parallel: none | auto | 1 to E [none]")
-      ->group("Compile options");
+      ->group(kCompileGroup);
   add("--moe-prefill-packed-chunk-size", options.moe_prefill_packed_chunk_size,
       "Rows of packed tokens per step")
       ->capture_default_str();
   add_flag("--mxfp6-matmul", options.mxfp6_matmul, "Weights in MXFP6");
   add_flag("--mxint8-kv-cache", options.mxint8_kv_cache, "KV cache in MXINT8");
-  add("--prefill-only", options.prefill_only, "Only the prefill program: true | false");
-  add_flag("--enable-chunking", options.enable_chunking, "Chunked prefill program");
-  add_flag("--retain-full-kv", options.retain_full_kv, "Full-length KV cache in windowed layers");
+  add("--prefill-only", options.prefill_only,
+      "true: a program for prefill alone, which decode programs go on from");
+  add_flag("--enable-chunking", options.enable_chunking,
+           "A prefill_only program takes prompts longer than prefill_seq_len");
+  add_flag("--retain-full-kv", options.retain_full_kv,
+           "Full-length KV cache in windowed layers (cpu, reference: always)");
   add_flag("--skip-vision", options.skip_vision, "Leave the vision part out");
   add_flag("--skip-lang", options.skip_lang, "Leave the language part out");
   add("--height", options.height, "Image height, pixels");
   add("--width", options.width, "Image width, pixels");
   add_flag("--use-onnx-subfunctions", options.use_onnx_subfunctions,
            "One ONNX function per distinct layer");
-  add("--compile-dir", options.compile_dir, "Where to put the program");
-  add("--cache-dir", options.cache_dir, "Compile cache");
+  add("--compile-dir", options.compile_dir, "Put the program's folder in this one");
+  add("--cache-dir", options.cache_dir,
+      "Compile cache [$EXPERTILE_HOME, else $XDG_CACHE_HOME/expertile, else ~/.cache/expertile]");
 }
 
 }  // namespace expertile::cli

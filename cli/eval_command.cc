@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/program_source.h"
 #include "cli/progress.h"
 #include "expertile/evaluation.h"
 #include "expertile/tokenizer.h"
@@ -14,10 +15,9 @@ namespace expertile::cli {
 namespace {
 
 struct Flags {
-  std::string model;
   std::string text_file;
   bool json = false;
-  CompileOptions options;
+  ProgramSource source;
 };
 
 void Print(const Evaluation& evaluation, bool json) {
@@ -38,10 +38,9 @@ void Print(const Evaluation& evaluation, bool json) {
 
 Status Eval(const Flags& flags) {
   EXPERTILE_ASSIGN(const std::string text, ReadFile(flags.text_file));
-  EXPERTILE_ASSIGN(const Model model, Model::Load(flags.model));
-  EXPERTILE_ASSIGN(const TextTokenizer tokenizer, TextTokenizer::Load(flags.model));
+  EXPERTILE_ASSIGN(const Program program, OpenProgram(flags.source));
+  EXPERTILE_ASSIGN(const TextTokenizer tokenizer, TextTokenizer::Load(program.model_folder()));
   EXPERTILE_ASSIGN(const std::vector<int32_t> ids, tokenizer.Encode(text));
-  EXPERTILE_ASSIGN(const Program program, CompileWithProgress(model, flags.options));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
   Progress progress("evaluating");
   EXPERTILE_ASSIGN(
@@ -56,11 +55,10 @@ Status Eval(const Flags& flags) {
 
 CommandBody AddEvalCommand(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  AddModelArgument(app, flags->model);
+  AddProgramSource(app, flags->source);
   app.add_option("--text-file", flags->text_file, "UTF-8 text to predict")->required();
   app.add_flag("--json", flags->json,
                "One JSON object: tokens, mean_nll, perplexity, tokens_per_second");
-  AddCompileFlags(app, flags->options);
   return [flags] { return Eval(*flags); };
 }
 

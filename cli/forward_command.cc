@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
-#include "cli/progress.h"
+#include "cli/program_source.h"
 #include "expertile/model.h"
 #include "expertile/moe_trace.h"
 #include "expertile/tensors.h"
@@ -15,14 +15,13 @@ namespace expertile::cli {
 namespace {
 
 struct Flags {
-  std::string model;
   std::string input_ids;
   std::string output;
   std::vector<std::string> images;
   bool last_only = false;
   bool dump_moe = false;
   bool dump_vision = false;
-  CompileOptions options;
+  ProgramSource source;
 };
 
 template <typename T>
@@ -96,8 +95,7 @@ std::vector<int32_t> ArgmaxRows(std::span<const float> logits, int64_t V) {
 Status Forward(const Flags& flags) {
   EXPERTILE_ASSIGN(const std::string text, ReadFile(flags.input_ids));
   EXPERTILE_ASSIGN(std::vector<int32_t> ids, ParseIds(text, flags.input_ids));
-  EXPERTILE_ASSIGN(const Model model, Model::Load(flags.model));
-  EXPERTILE_ASSIGN(const Program program, CompileWithProgress(model, flags.options));
+  EXPERTILE_ASSIGN(const Program program, OpenProgram(flags.source));
   EXPERTILE_ASSIGN(const std::vector<EncodedImage> images, EncodeImages(program, flags.images));
   EXPERTILE_ASSIGN(ids, program.PlaceImages(ids, images));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
@@ -107,7 +105,7 @@ Status Forward(const Flags& flags) {
       const std::vector<float> logits,
       session.Prefill({&prompt, 1}, LogitsWanted::kAll, flags.dump_moe ? &dump : nullptr));
   const auto T = static_cast<int64_t>(ids.size());
-  const int64_t V = model.description().vocab_size;
+  const int64_t V = program.vocab_size();
   const std::vector<int32_t> argmax = ArgmaxRows(logits, V);
   std::vector<OutputTensor> tensors;
   tensors.push_back(TensorOf("logits", logits, {T, V}));
@@ -132,7 +130,7 @@ Status Forward(const Flags& flags) {
 
 CommandBody AddForwardCommand(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  AddModelArgument(app, flags->model);
+  AddProgramSource(app, flags->source);
   app.add_option("--input-ids", flags->input_ids, "File with a JSON list of token ids")->required();
   app.add_option("--output,-o", flags->output,
                  "Safetensors file to write: logits float32 [T,V], argmax int32 [T]")
@@ -143,7 +141,6 @@ CommandBody AddForwardCommand(CLI::App& app) {
   AddImageOption(app, flags->images);
   app.add_flag("--dump-vision", flags->dump_vision,
                "Add image.<i>.grid_thw, pixel_values, vision_embeds [M,H] and deepstack.<j> [M,H]");
-  AddCompileFlags(app, flags->options);
   return [flags] { return Forward(*flags); };
 }
 

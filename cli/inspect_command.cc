@@ -1,11 +1,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "expertile/model.h"
+#include "expertile/program_description.h"
 
 namespace expertile::cli {
 namespace {
@@ -80,37 +82,124 @@ void PrintPlacement(const NspPlacement& placement) {
   }
 }
 
+double BitsPerWeight(const ProgramFormat& format) {
+  return 8.0 * static_cast<double>(format.num_bytes) /
+         static_cast<double>(std::max<int64_t>(1, format.num_elements));
+}
+
+Json ToJson(const ProgramDescription& p) {
+  Json options = Json::object();
+  for (const auto& [name, value] : p.options) options[name] = Json::parse(value);
+  Json specializations = Json::array();
+  for (const ProgramSpecialization& each : p.specializations) {
+    specializations.push_back({{"name", each.name},
+                               {"batch_size", each.batch_size},
+                               {"seq_len", each.seq_len},
+                               {"ctx_len", each.ctx_len}});
+  }
+  Json formats = Json::object();
+  for (const ProgramFormat& each : p.formats) {
+    formats[each.format] = {{"elements", each.num_elements},
+                            {"bytes", each.num_bytes},
+                            {"bits_per_weight", BitsPerWeight(each)}};
+  }
+  Json sections = Json::array();
+  for (const ProgramSection& each : p.sections) {
+    sections.push_back({{"group", each.group}, {"bytes", each.num_bytes}, {"sha256", each.sha256}});
+  }
+  return {{"fingerprint", p.fingerprint},
+          {"model_type", p.model_type},
+          {"model_digest", p.model_digest},
+          {"target", p.target},
+          {"isa", p.isa},
+          {"options", options},
+          {"specializations", specializations},
+          {"formats", formats},
+          {"sections", sections},
+          {"bytes", p.num_bytes}};
+}
+
+void PrintProgram(const ProgramDescription& p) {
+  const auto row = [](const std::string& name, const std::string& value) {
+    fmt::print("{:<32}{}\n", name, value);
+  };
+  row("program", p.fingerprint);
+  row("made of", fmt::format("{}, {}", p.model_type, p.model_digest));
+  row("target", fmt::format("{}, {}", p.target, p.isa));
+  for (const ProgramSpecialization& each : p.specializations) {
+    row(each.name, fmt::format("batch_size {}, seq_len {}, ctx_len {}", each.batch_size,
+                               each.seq_len, each.ctx_len));
+  }
+  fmt::print("\noptions\n");
+  for (const auto& [name, value] : p.options) row("  " + name, value);
+  fmt::print("\nweights\n");
+  for (const ProgramFormat& each : p.formats) {
+    row("  " + each.format,
+        fmt::format("{:>10.3f} M weights {:>10.2f} MiB {:>6.2f} bits per weight",
+                    each.num_elements * 1e-6, each.num_bytes / 1048576.0, BitsPerWeight(each)));
+  }
+  fmt::print("\nsections\n");
+  for (const ProgramSection& each : p.sections) {
+    row("  " + each.group,
+        fmt::format("{:>10.2f} MiB  {}", each.num_bytes / 1048576.0, each.sha256.substr(0, 16)));
+  }
+  row("  all", fmt::format("{:>10.2f} MiB", p.num_bytes / 1048576.0));
+}
+
+Status InspectProgram(const std::string& folder, bool verify, bool json) {
+  if (verify) EXPERTILE_RETURN_IF_ERROR(VerifyProgram(folder));
+  EXPERTILE_ASSIGN(const ProgramDescription description, DescribeProgram(folder));
+  if (json) {
+    fmt::print("{}\n", ToJson(description).dump());
+  } else {
+    PrintProgram(description);
+  }
+  return {};
+}
+
+Status InspectModel(const std::string& folder, std::optional<int> num_nsp, bool json) {
+  EXPERTILE_ASSIGN(const Model model, Model::Load(folder));
+  std::optional<NspPlacement> placement;
+  if (num_nsp) {
+    EXPERTILE_ASSIGN(placement, model.PlacementOn(*num_nsp));
+  }
+  if (json) {
+    Json object = ToJson(model.description());
+    if (placement) object["placement"] = ToJson(*placement);
+    fmt::print("{}\n", object.dump());
+    return {};
+  }
+  PrintDescription(model.description());
+  if (placement) PrintPlacement(*placement);
+  return {};
+}
+
 }  // namespace
 
 CommandBody AddInspectCommand(CLI::App& app) {
   struct Flags {
-    std::string model;
-    int num_nsp = 0;
+    std::string path;
+    std::optional<int> num_nsp;
+    bool verify = false;
     bool json = false;
   };
   auto flags = std::make_shared<Flags>();
-  AddModelArgument(app, flags->model);
-  app.add_option("--moe-prefill-num-nsp", flags->num_nsp, "Show the experts' placement on N NSPs");
+  app.add_option("MODEL", flags->path, "Checkpoint folder, or a program's folder")->required();
+  app.add_option("--moe-prefill-num-nsp", flags->num_nsp,
+                 "Of a checkpoint: show the experts' placement on N NSPs");
+  app.add_flag("--verify", flags->verify, "Of a program: check every byte");
   app.add_flag("--json", flags->json, "One JSON object");
-  CLI::Option* num_nsp = app.get_option("--moe-prefill-num-nsp");
-  return [flags, num_nsp]() -> Status {
-    const auto model = Model::Load(flags->model);
-    if (!model) return tl::unexpected(model.error());
-    std::optional<NspPlacement> placement;
-    if (num_nsp->count() > 0) {
-      auto lists = model->PlacementOn(flags->num_nsp);
-      if (!lists) return tl::unexpected(lists.error());
-      placement = *std::move(lists);
+  return [flags]() -> Status {
+    const bool is_program = Program::IsProgram(flags->path);
+    if (is_program && !flags->num_nsp) {
+      return InspectProgram(flags->path, flags->verify, flags->json);
     }
-    if (flags->json) {
-      Json json = ToJson(model->description());
-      if (placement) json["placement"] = ToJson(*placement);
-      fmt::print("{}\n", json.dump());
-      return {};
+    if (!is_program && !flags->verify) {
+      return InspectModel(flags->path, flags->num_nsp, flags->json);
     }
-    PrintDescription(model->description());
-    if (placement) PrintPlacement(*placement);
-    return {};
+    return tl::unexpected(Error{ErrorCode::kInvalidArgument,
+                                is_program ? "--moe-prefill-num-nsp: a program has its own"
+                                           : "--verify: a checkpoint is not a program"});
   };
 }
 

@@ -41,7 +41,9 @@ int Run(int argc, char** argv) {
   };
   const Entry entries[] = {
       {"run", "Continue a prompt, or chat", expertile::cli::AddRunCommand},
-      {"inspect", "Show a model: architecture, sizes, experts on NSPs",
+      {"compile", "Make a program of a checkpoint, in the compile cache",
+       expertile::cli::AddCompileCommand},
+      {"inspect", "Show a model or a program: architecture, sizes, experts on NSPs",
        expertile::cli::AddInspectCommand},
       {"tokenize", "Turn text into token ids, or ids into text",
        expertile::cli::AddTokenizeCommand},

@@ -29,9 +29,4 @@ void Progress::Clear() {
   is_shown_ = false;
 }
 
-Result<Program> CompileWithProgress(const Model& model, const CompileOptions& options) {
-  Progress progress("packing weights");
-  return model.Compile(options, [&](int64_t done, int64_t total) { progress.Show(done, total); });
-}
-
 }  // namespace expertile::cli

@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <string>
 
-#include "expertile/model.h"
-
 namespace expertile::cli {
 
 class Progress {
@@ -21,8 +19,5 @@ class Progress {
   bool is_terminal_;
   bool is_shown_ = false;
 };
-
-// model.Compile(options), with a line of progress.
-Result<Program> CompileWithProgress(const Model& model, const CompileOptions& options);
 
 }  // namespace expertile::cli

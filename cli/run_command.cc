@@ -9,7 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
-#include "cli/progress.h"
+#include "cli/program_source.h"
 #include "expertile/generation.h"
 #include "expertile/tokenizer.h"
 
@@ -17,7 +17,6 @@ namespace expertile::cli {
 namespace {
 
 struct Flags {
-  std::string model;
   std::string prompt;
   std::string prompt_file;
   std::string system;
@@ -26,13 +25,12 @@ struct Flags {
   bool ignore_eos = false;
   bool no_statistics = false;
   GenerationOptions generation;
-  CompileOptions options;
+  ProgramSource source;
 };
 
 // An opened model with all that a conversation needs.
 struct Runner {
   const Flags& flags;
-  Model model;
   Program program;
   TextTokenizer tokenizer;
   Session session;
@@ -73,7 +71,7 @@ Result<std::string> Continue(Runner& runner, const std::string& prompt, bool add
   };
   runner.session.Clear(0);
   GenerationOptions generation = runner.flags.generation;
-  if (!runner.flags.ignore_eos) generation.end_token_ids = runner.model.description().end_token_ids;
+  if (!runner.flags.ignore_eos) generation.end_token_ids = runner.program.end_token_ids();
   const Prompt placed{ids, runner.images};
   EXPERTILE_ASSIGN(const Generated generated,
                    Generate(runner.session, std::span(&placed, 1), generation, on_token));
@@ -115,16 +113,11 @@ Status Run(const Flags& flags, bool has_prompt, bool has_file) {
         Error{ErrorCode::kInvalidArgument, "run: expected --prompt, --prompt-file or --chat"});
   }
   EXPERTILE_RETURN_IF_ERROR(CheckSampling(flags.generation.sampling));
-  EXPERTILE_ASSIGN(Model model, Model::Load(flags.model));
-  EXPERTILE_ASSIGN(TextTokenizer tokenizer, TextTokenizer::Load(flags.model));
-  EXPERTILE_ASSIGN(Program program, CompileWithProgress(model, flags.options));
+  EXPERTILE_ASSIGN(Program program, OpenProgram(flags.source));
+  EXPERTILE_ASSIGN(TextTokenizer tokenizer, TextTokenizer::Load(program.model_folder()));
   EXPERTILE_ASSIGN(std::vector<EncodedImage> images, EncodeImages(program, flags.images));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
-  Runner runner{flags,
-                std::move(model),
-                std::move(program),
-                std::move(tokenizer),
-                std::move(session),
+  Runner runner{flags, std::move(program), std::move(tokenizer), std::move(session),
                 std::move(images)};
   std::string prompt;
   if (has_prompt || has_file) {
@@ -134,7 +127,8 @@ Status Run(const Flags& flags, bool has_prompt, bool has_file) {
     EXPERTILE_ASSIGN(prompt, Continue(runner, prompt, true));
     return {};
   }
-  EXPERTILE_ASSIGN(const ChatTemplate chat_template, ChatTemplate::Load(flags.model));
+  EXPERTILE_ASSIGN(const ChatTemplate chat_template,
+                   ChatTemplate::Load(runner.program.model_folder()));
   std::vector<ChatMessage> messages;
   if (!flags.system.empty()) messages.push_back({"system", flags.system, 0});
   if (!has_prompt && !has_file) return Chat(runner, chat_template, std::move(messages));
@@ -148,7 +142,7 @@ Status Run(const Flags& flags, bool has_prompt, bool has_file) {
 
 CommandBody AddRunCommand(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  AddModelArgument(app, flags->model);
+  AddProgramSource(app, flags->source);
   CLI::Option* prompt = app.add_option("--prompt,-p", flags->prompt, "Text to continue");
   CLI::Option* file = app.add_option("--prompt-file", flags->prompt_file,
                                      "File with the text to continue; - for standard input");
@@ -179,7 +173,6 @@ CommandBody AddRunCommand(CLI::App& app) {
   app.add_option("--seed", sampling.seed, "Of the random draws")
       ->capture_default_str()
       ->group(group);
-  AddCompileFlags(app, flags->options);
   return [flags, prompt, file] { return Run(*flags, prompt->count() > 0, file->count() > 0); };
 }
 

@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/program_source.h"
 #include "expertile/tokenizer.h"
 
 namespace expertile::cli {
@@ -64,7 +65,7 @@ CommandBody AddTokenizeCommand(CLI::App& app) {
                "Leave special tokens out when decoding");
   app.add_flag("--json", flags->json, "One JSON object: ids and tokens, or text");
   return [flags, text, decode]() -> Status {
-    const auto tokenizer = TextTokenizer::Load(flags->model);
+    const auto tokenizer = TextTokenizer::Load(ModelFolderOf(flags->model));
     if (!tokenizer) return tl::unexpected(tokenizer.error());
     if (decode->count() > 0) return Decode(*tokenizer, *flags);
     if (text->count() > 0) return Encode(*tokenizer, *flags, flags->text);

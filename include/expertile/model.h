@@ -105,10 +105,22 @@ class Session {
   std::unique_ptr<State> state_;
 };
 
+// What Model::CompileToDisk made or found.
+struct CompiledProgram {
+  std::filesystem::path folder;
+  bool was_found = false;  // an earlier compile with the same weights and options made it
+};
+
 // A checkpoint compiled for one target and one set of shapes. Sessions share its weights and keep
 // it alive.
 class Program {
  public:
+  // Opens a program's folder. Weights are mapped and used in place; only what is touched is read.
+  // Errors: a damaged or newer package, kUnsupported for an instruction set that this machine
+  // lacks.
+  static Result<Program> Open(const std::filesystem::path& folder);
+  // Whether a folder is a program's, rather than a checkpoint's.
+  static bool IsProgram(const std::filesystem::path& folder);
   Result<Session> NewSession() const;
   // A PNG or JPEG file through the model's preprocessor and vision tower. Errors: a model without
   // images, a program compiled with skip_vision, a file that is no image or too large.
@@ -118,6 +130,10 @@ class Program {
   // end tokens.
   Result<std::vector<int32_t>> PlaceImages(std::span<const int32_t> token_ids,
                                            std::span<const EncodedImage> images) const;
+  // Holds config.json, tokenizer.json and the like.
+  const std::filesystem::path& model_folder() const;
+  const std::vector<int32_t>& end_token_ids() const;  // generation ends at any of them
+  int64_t vocab_size() const;
   const CompileOptions& options() const;  // as resolved: ctx_len, num_cores and num_nsp hold values
   std::string isa() const;                // the instruction set of its kernels
   std::optional<NspPlacement> placement() const;  // none when blocking is off
@@ -139,11 +155,18 @@ class Model {
 
   const ModelDescription& description() const;
   const std::filesystem::path& folder() const;
-  // Prepares the weights for options.target. Compiling again, with other options, is independent of
-  // this call.
+  // Prepares the weights for options.target, in memory, or with compile_dir or cache_dir through
+  // CompileToDisk(). Compiling again, with other options, is independent of this call.
   // `on_progress` (may be empty) is told how many layers are packed.
   Result<Program> Compile(const CompileOptions& options,
                           const OnProgress& on_progress = nullptr) const;
+  // The same as a folder that Program::Open() opens, here or elsewhere: in options.compile_dir,
+  // else in the compile cache, options.cache_dir (none: $EXPERTILE_HOME, else
+  // $XDG_CACHE_HOME/expertile, else ~/.cache/expertile). The same weights and options are compiled
+  // once, by one process. Memory is bounded by one layer. `on_progress` is told bytes hashed, then
+  // layers packed, each with its own total.
+  Result<CompiledProgram> CompileToDisk(const CompileOptions& options,
+                                        const OnProgress& on_progress = nullptr) const;
   Result<NspPlacement> PlacementOn(int num_nsp) const;
 
  private:

@@ -60,6 +60,11 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+void MappedFile::ReleasePages() const {
+  if (bytes_.empty()) return;
+  ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
+}
+
 Result<std::string> ReadTextFile(const std::filesystem::path& path) {
   EXPERTILE_ASSIGN(const MappedFile file, MappedFile::Open(path));
   return std::string(file.text());
@@ -80,6 +85,10 @@ AtomicFile::~AtomicFile() {
 }
 
 Result<AtomicFile> AtomicFile::Create(const std::filesystem::path& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode)) {
+    return IoError("{}: exists and is not a regular file", path.string());
+  }
   std::string name = path.string() + ".XXXXXX";
   const int descriptor = ::mkostemp(name.data(), O_CLOEXEC);
   if (descriptor < 0) return tl::unexpected(SystemError("create a file beside", path));

@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
@@ -53,6 +54,15 @@ TEST_F(FileTest, MissingFileIsNamed) {
   EXPECT_NE(file.error().message.find("nowhere"), std::string::npos);
   EXPECT_FALSE(MappedFile::Open(folder_));  // a folder
   EXPECT_FALSE(AtomicFile::Create(folder_ / "no" / "such" / "folder"));
+}
+
+TEST_F(FileTest, AtomicFileReplacesRegularFilesOnly) {
+  const auto pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const auto refused = AtomicFile::Create(pipe);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("not a regular file"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
 }
 
 }  // namespace

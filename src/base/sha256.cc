@@ -18,6 +18,8 @@ Sha256::Sha256() : state_(std::make_unique<State>()) {
   EVP_DigestInit_ex(state_->context.get(), EVP_sha256(), nullptr);
 }
 
+Sha256::Sha256(Sha256&&) noexcept = default;
+Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 Sha256::~Sha256() = default;
 
 void Sha256::Update(std::span<const std::byte> bytes) {

@@ -12,6 +12,8 @@ namespace expertile {
 class Sha256 {
  public:
   Sha256();
+  Sha256(Sha256&&) noexcept;
+  Sha256& operator=(Sha256&&) noexcept;
   ~Sha256();
   void Update(std::span<const std::byte> bytes);
   std::string Hex();  // 64 digits; ends the hash, call once

@@ -28,6 +28,11 @@ class CheckpointTensors {
   // "model.layers.3.mlp.gate.weight: shape [32,192], expected [16,192]".
   Result<TensorView> Require(std::string_view name, const std::vector<int64_t>& shape) const;
 
+  // Gives back the memory of what was read so far; views stay valid.
+  void ReleasePages() const {
+    for (const SafetensorsFile& shard : shards_) shard.ReleasePages();
+  }
+
   std::vector<std::string> names() const;                                     // in byte order
   const std::vector<std::filesystem::path>& files() const { return files_; }  // each one once
 

@@ -243,6 +243,20 @@ Result<JsonObject> JsonObject::GetObject(std::string_view key) const {
   return JsonObject(std::shared_ptr<const json>(object_, value), NameOf(key) + ".");
 }
 
+Result<std::vector<JsonObject>> JsonObject::GetObjectList(std::string_view key) const {
+  std::vector<JsonObject> objects;
+  const json* list = Find(key);
+  if (list == nullptr) return objects;
+  if (!list->is_array()) return WrongKind(NameOf(key), "a list", *list);
+  for (size_t i = 0; i < list->size(); ++i) {
+    const std::string name = NameOf(key) + "[" + std::to_string(i) + "]";
+    const json& item = (*list)[i];
+    if (!item.is_object()) return WrongKind(name, "an object", item);
+    objects.push_back(JsonObject(std::shared_ptr<const json>(object_, &item), name + "."));
+  }
+  return objects;
+}
+
 Result<std::vector<int64_t>> JsonObject::GetIntList(std::string_view key,
                                                     Bounds<int64_t> bounds) const {
   return GetList<int64_t>(key, bounds);

@@ -65,6 +65,9 @@ class JsonObject {
   // An object inside this one; must be there (ask Has() first if it need not be).
   Result<JsonObject> GetObject(std::string_view key) const;
 
+  // A list of objects; empty where the field is absent.
+  Result<std::vector<JsonObject>> GetObjectList(std::string_view key) const;
+
   // Lists of one type; empty where the field is absent. `bounds` holds for every element.
   Result<std::vector<int64_t>> GetIntList(std::string_view key,
                                           Bounds<int64_t> bounds = kIntBounds) const;

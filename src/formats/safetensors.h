@@ -41,6 +41,9 @@ class SafetensorsFile {
   const TensorView* Find(std::string_view name) const;  // null if there is none
   const TensorMap& tensors() const { return tensors_; }
   const StringMap& metadata() const { return metadata_; }
+  void ReleasePages() const {
+    if (file_) file_->ReleasePages();
+  }
 
  private:
   SafetensorsFile() = default;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "dispatch/placement.h"
+#include "runtime/compile.h"
 #include "runtime/describe.h"
 #include "runtime/processors.h"
 #include "runtime/session_state.h"
@@ -19,19 +20,10 @@ namespace {
 
 constexpr int64_t kDefaultCtxLen = 4096;
 
-// What `work` returns, or kOutOfMemory if it throws std::bad_alloc; `what` names what there was no
-// memory for.
-template <typename Work>
-auto CatchOutOfMemory(std::string_view what, Work work) -> decltype(work()) {
-  try {
-    return work();
-  } catch (const std::bad_alloc&) {
-    return Fail(ErrorCode::kOutOfMemory, "no memory for {}", what);
-  }
-}
+}  // namespace
 
-// Replaces every "default" and "auto" of checked options by the value that it stands for.
-Result<CompileOptions> Resolve(CompileOptions options, const ModelConfig& model) {
+Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig& model) {
+  EXPERTILE_RETURN_IF_ERROR(CheckOptions(options));
   const DecoderSpec& spec = model.spec;
   if (options.skip_vision && !model.vision) {
     return InvalidArgument("skip_vision: the model {} has no vision part", spec.model_type);
@@ -41,9 +33,8 @@ Result<CompileOptions> Resolve(CompileOptions options, const ModelConfig& model)
     return InvalidArgument("ctx_len: {}, the model has {} positions", *options.ctx_len,
                            spec.max_positions);
   }
-  if (options.num_cores == 0) options.num_cores = NumUsableProcessors();
   if (options.moe_prefill_num_nsp == CompileOptions::kAutoNumNsp) {
-    options.moe_prefill_num_nsp = std::min(options.num_cores, spec.moe.num_experts);
+    options.moe_prefill_num_nsp = std::min(CoresOf(options), spec.moe.num_experts);
   }
   if (options.moe_prefill_num_nsp) {
     EXPERTILE_RETURN_IF_ERROR(
@@ -52,16 +43,22 @@ Result<CompileOptions> Resolve(CompileOptions options, const ModelConfig& model)
   return options;
 }
 
+int CoresOf(const CompileOptions& options) {
+  return options.num_cores == 0 ? NumUsableProcessors() : options.num_cores;
+}
+
 TargetOptions TargetOptionsOf(const CompileOptions& options) {
   return {
       .compute = options.dtype == "bfloat16" ? DType::kBF16 : DType::kF32,
       .blocking = {options.moe_prefill_num_nsp.value_or(0), options.moe_prefill_packed_chunk_size},
-      .num_workers = options.num_cores,
+      .num_workers = CoresOf(options),
       .batch_size = options.batch_size,
       .ctx_len = *options.ctx_len,
       .max_step_tokens = options.batch_size * std::min(options.prefill_seq_len, *options.ctx_len),
       .skip_vision = options.skip_vision};
 }
+
+namespace {
 
 Result<NspPlacement> PlacementOf(int num_experts, int num_nsp) {
   EXPERTILE_ASSIGN(const Placement placement, Placement::Create(num_experts, num_nsp));
@@ -92,20 +89,30 @@ Result<NspPlacement> Model::PlacementOn(int num_nsp) const {
 }
 
 Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress) const {
-  EXPERTILE_RETURN_IF_ERROR(CheckOptions(options));
-  EXPERTILE_ASSIGN(CompileOptions resolved, Resolve(options, state_->checkpoint->config));
+  EXPERTILE_ASSIGN(CompileOptions resolved, ResolveOptions(options, state_->checkpoint->config));
+  if (!resolved.compile_dir.empty() || !resolved.cache_dir.empty()) {
+    EXPERTILE_ASSIGN(const CompiledProgram compiled, CompileToDisk(options, on_progress));
+    return Program::Open(compiled.folder);
+  }
   TargetOptions target_options = TargetOptionsOf(resolved);
   target_options.on_layer = on_progress;
   EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the weights", [&] {
                      return PackAndOpen(resolved.target, *state_->checkpoint, target_options);
                    }));
+  resolved.num_cores = CoresOf(resolved);
   return Program(std::make_shared<const Program::State>(
-      Program::State{state_->checkpoint->config, std::move(resolved), std::move(target)}));
+      Program::State{state_->checkpoint->config, std::move(resolved), std::move(target), ""}));
 }
 
 Program::Program(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
 const CompileOptions& Program::options() const { return state_->options; }
+
+const std::filesystem::path& Program::model_folder() const { return state_->model.folder; }
+
+const std::vector<int32_t>& Program::end_token_ids() const { return state_->model.end_token_ids; }
+
+int64_t Program::vocab_size() const { return state_->model.spec.vocab_size; }
 
 std::string Program::isa() const { return std::string(state_->target->isa()); }
 

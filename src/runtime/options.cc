@@ -20,7 +20,8 @@ Status CheckRange(std::string_view name, int64_t value, int64_t min, int64_t max
   return {};
 }
 
-// An option that no target of this build honours is refused, never ignored.
+// An option that no target of this build honours is refused, never ignored. (retain_full_kv is
+// honoured always: the caches of cpu and reference keep every position of windowed layers, too.)
 Status RefuseUnhonoured(const CompileOptions& options) {
   const struct {
     std::string_view name;
@@ -29,15 +30,10 @@ Status RefuseUnhonoured(const CompileOptions& options) {
       {"num_devices", options.num_devices != 1},
       {"mxfp6_matmul", options.mxfp6_matmul},
       {"mxint8_kv_cache", options.mxint8_kv_cache},
-      {"prefill_only", options.prefill_only.has_value()},
-      {"enable_chunking", options.enable_chunking},
-      {"retain_full_kv", options.retain_full_kv},
       {"skip_lang", options.skip_lang},
       {"height", options.height.has_value()},
       {"width", options.width.has_value()},
       {"use_onnx_subfunctions", options.use_onnx_subfunctions},
-      {"compile_dir", !options.compile_dir.empty()},
-      {"cache_dir", !options.cache_dir.empty()},
   };
   for (const auto& option : unhonoured) {
     if (option.given) {
@@ -66,6 +62,10 @@ Status CheckOptions(const CompileOptions& options) {
                                        options.moe_prefill_packed_chunk_size, 1, kMaxSize));
   if (options.ctx_len) {
     EXPERTILE_RETURN_IF_ERROR(CheckRange("ctx_len", *options.ctx_len, 1, kMaxSize));
+  }
+  if (options.prefill_only.value_or(false) && options.prefill_seq_len == 1) {
+    return InvalidArgument(
+        "prefill_only: true with prefill_seq_len: 1, which makes a decode program");
   }
   EXPERTILE_RETURN_IF_ERROR(CheckRange("num_cores", options.num_cores, 0, kMaxCores));
   return RefuseUnhonoured(options);

@@ -34,6 +34,23 @@ Status CheckExtensions(std::span<const Extension> extensions, std::span<const in
   return {};
 }
 
+// A program that is compiled for prefill alone and without enable_chunking takes a prompt in one
+// step: it has no input for what came before.
+Status CheckWholePrompts(std::span<const Extension> extensions, std::span<const int64_t> lengths,
+                         const CompileOptions& options) {
+  if (!options.prefill_only.value_or(false) || options.enable_chunking) return {};
+  for (const Extension& extension : extensions) {
+    const auto count = static_cast<int64_t>(extension.token_ids.size());
+    if (count > options.prefill_seq_len || lengths[extension.sequence] > 0) {
+      return InvalidArgument(
+          "prompt: {} tokens after {}, the program prefills at most {} at once and was compiled "
+          "without enable_chunking",
+          count, lengths[extension.sequence], options.prefill_seq_len);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<float>> Session::State::Extend(std::span<const Extension> extensions,
@@ -41,6 +58,7 @@ Result<std::vector<float>> Session::State::Extend(std::span<const Extension> ext
                                                   LogitsWanted wanted, MoeTrace* trace) {
   const int64_t V = program->model.spec.vocab_size;
   EXPERTILE_RETURN_IF_ERROR(CheckExtensions(extensions, lengths, *program->options.ctx_len, V));
+  EXPERTILE_RETURN_IF_ERROR(CheckWholePrompts(extensions, lengths, program->options));
   int64_t longest = 0;
   int64_t total = 0;
   std::vector<PlacedExtension> placed;
@@ -90,6 +108,9 @@ Result<std::vector<float>> Session::Prefill(std::span<const Extension> extension
 }
 
 Result<std::vector<float>> Session::Decode(std::span<const Extension> extensions) {
+  if (state_->program->options.prefill_only.value_or(false)) {
+    return InvalidArgument("decode: the program was compiled with prefill_only");
+  }
   for (const Extension& extension : extensions) {
     if (extension.token_ids.size() != 1) {
       return InvalidArgument("sequence {}: {} tokens, decode takes one", extension.sequence,

@@ -18,8 +18,9 @@ struct Model::State {
 
 struct Program::State {
   ModelConfig model;
-  CompileOptions options;
+  CompileOptions options;  // resolved
   std::unique_ptr<TargetProgram> target;
+  std::string model_digest;  // of the weights and config.json; empty where it is not known yet
 };
 
 struct Session::State {

@@ -1,0 +1,154 @@
+// Programs on disk: compiling into the cache, and opening.
+#include "runtime/compile.h"
+
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "base/file.h"
+#include "base/sha256.h"
+#include "expertile/model.h"
+#include "model/checkpoint.h"
+#include "program/compile_cache.h"
+#include "program/file_digests.h"
+#include "program/package.h"
+#include "runtime/option_fields.h"
+#include "runtime/session_state.h"
+#include "targets/open_target.h"
+
+namespace expertile {
+namespace {
+
+// Passes a package's weights on, and gives back the pages of the checkpoint after every group: what
+// is resident of it is one layer at most.
+class LayerByLayer : public WeightWriter {
+ public:
+  LayerByLayer(const CheckpointTensors& tensors, PackageWriter& writer)
+      : tensors_(tensors), writer_(writer) {}
+
+  Status BeginGroup(std::string_view group) override {
+    tensors_.ReleasePages();
+    return writer_.BeginGroup(group);
+  }
+  Status Begin(const WeightBlock& block) override { return writer_.Begin(block); }
+  Result<std::span<std::byte>> Piece(int64_t num_bytes) override {
+    return writer_.Piece(num_bytes);
+  }
+
+ private:
+  const CheckpointTensors& tensors_;
+  PackageWriter& writer_;
+};
+
+struct Asset {
+  std::string name;
+  std::string content;
+};
+
+Result<std::vector<Asset>> ReadAssets(const std::filesystem::path& folder) {
+  std::vector<Asset> assets;
+  for (const char* name : kModelAssets) {
+    if (!std::filesystem::exists(folder / name)) continue;
+    EXPERTILE_ASSIGN(std::string content, ReadTextFile(folder / name));
+    assets.push_back({name, std::move(content)});
+  }
+  return assets;
+}
+
+std::vector<Specialization> SpecializationsOf(const CompileOptions& options) {
+  const int64_t ctx_len = *options.ctx_len;
+  const Specialization prefill{"Prefill", options.batch_size, options.prefill_seq_len, ctx_len};
+  const Specialization decode{"Decode", options.batch_size, 1, ctx_len};
+  if (options.prefill_only.value_or(false)) return {prefill};
+  if (options.prefill_seq_len == 1) return {decode};
+  return {prefill, decode};
+}
+
+// Everything that changes what a program holds or does, and nothing else.
+Result<ProgramOrigin> OriginOf(const Checkpoint& checkpoint, const CompileOptions& options,
+                               const std::vector<Asset>& assets, const FileDigests& digests,
+                               const OnProgress& on_progress) {
+  ProgramOrigin origin;
+  origin.model_type = checkpoint.config.spec.model_type;
+  origin.target = options.target;
+  EXPERTILE_ASSIGN(origin.isa, ChooseIsa(options.target));
+  origin.options = OptionsToJson(options);
+  origin.specializations = SpecializationsOf(options);
+  nlohmann::json asset_digests = nlohmann::json::object();
+  for (const Asset& asset : assets) {
+    asset_digests[asset.name] = Sha256Hex(std::as_bytes(std::span(asset.content)));
+  }
+  EXPERTILE_ASSIGN(const std::string weights,
+                   digests.DigestOf(checkpoint.tensors.files(), on_progress));
+  origin.model_digest =
+      FingerprintOf({{"weights", weights}, {"config", asset_digests["config.json"]}});
+  origin.fingerprint = FingerprintOf({{"format_version", kPackageVersion},
+                                      {"model", origin.model_digest},
+                                      {"assets", asset_digests},
+                                      {"target", origin.target},
+                                      {"isa", origin.isa},
+                                      {"options", origin.options}});
+  return origin;
+}
+
+// A program computes with the instruction set that it was compiled for, or not at all.
+Status CheckIsa(const std::filesystem::path& folder, const ProgramOrigin& origin) {
+  const char* forced = std::getenv("EXPERTILE_ISA");
+  if (origin.target != "cpu" || forced == nullptr || *forced == '\0' || forced == origin.isa) {
+    return {};
+  }
+  return InvalidArgument("EXPERTILE_ISA={}: the program {} was compiled for {}", forced,
+                         folder.string(), origin.isa);
+}
+
+}  // namespace
+
+Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
+                                             const OnProgress& on_progress) const {
+  const Checkpoint& checkpoint = *state_->checkpoint;
+  EXPERTILE_ASSIGN(const CompileOptions resolved, ResolveOptions(options, checkpoint.config));
+  EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(resolved.cache_dir));
+  EXPERTILE_ASSIGN(const std::vector<Asset> assets, ReadAssets(checkpoint.config.folder));
+  const FileDigests digests(cache.digests_folder());
+  EXPERTILE_ASSIGN(const ProgramOrigin origin,
+                   OriginOf(checkpoint, resolved, assets, digests, on_progress));
+  TargetOptions target_options = TargetOptionsOf(resolved);
+  target_options.isa = origin.isa;
+  target_options.on_layer = on_progress;
+  const auto make = [&](PackageWriter& writer) -> Status {
+    for (const Asset& asset : assets) {
+      EXPERTILE_RETURN_IF_ERROR(
+          writer.AddAsset(asset.name, std::as_bytes(std::span(asset.content))));
+    }
+    LayerByLayer layers(checkpoint.tensors, writer);
+    return CatchOutOfMemory("the weights", [&] {
+      return PackWeights(resolved.target, checkpoint, target_options, layers);
+    });
+  };
+  EXPERTILE_ASSIGN(CachedProgram program, cache.FindOrMake(origin, resolved.compile_dir, make));
+  return CompiledProgram{std::move(program.folder), program.was_found};
+}
+
+bool Program::IsProgram(const std::filesystem::path& folder) { return Package::IsPackage(folder); }
+
+Result<Program> Program::Open(const std::filesystem::path& folder) {
+  EXPERTILE_ASSIGN(Package opened, Package::Open(folder));
+  const auto package = std::make_shared<const Package>(std::move(opened));
+  const ProgramOrigin& origin = package->manifest().origin;
+  EXPERTILE_ASSIGN(ModelConfig model, ReadModelConfig(package->assets_folder()));
+  EXPERTILE_ASSIGN(const JsonObject fields,
+                   JsonObject::Parse(origin.options.dump(), (folder / kManifestName).string()));
+  EXPERTILE_ASSIGN(CompileOptions options, OptionsFromJson(fields));
+  EXPERTILE_ASSIGN(options, ResolveOptions(std::move(options), model));
+  EXPERTILE_RETURN_IF_ERROR(CheckIsa(folder, origin));
+  TargetOptions target_options = TargetOptionsOf(options);
+  target_options.isa = origin.isa;
+  EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the program", [&] {
+                     return OpenTarget(origin.target, ModelOf(model), target_options, package);
+                   }));
+  options.num_cores = CoresOf(options);
+  return Program(std::make_shared<const Program::State>(Program::State{
+      std::move(model), std::move(options), std::move(target), origin.model_digest}));
+}
+
+}  // namespace expertile

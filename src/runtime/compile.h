@@ -1,0 +1,34 @@
+// From options to programs: what model.cc and compile.cc share.
+// Not public: include/expertile/model.h is.
+#pragma once
+
+#include <new>
+#include <string_view>
+
+#include "base/error.h"
+#include "expertile/options.h"
+#include "model/model_config.h"
+#include "targets/target.h"
+
+namespace expertile {
+
+// What `work` returns, or kOutOfMemory if it throws std::bad_alloc; `what` names what there was no
+// memory for.
+template <typename Work>
+auto CatchOutOfMemory(std::string_view what, Work work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return Fail(ErrorCode::kOutOfMemory, "no memory for {}", what);
+  }
+}
+
+// Checks options, and replaces what stands for a value by that value: ctx_len, and num_nsp "auto".
+// num_cores 0 stays: it means the processors of the machine that runs the program.
+Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig& model);
+
+int CoresOf(const CompileOptions& options);
+
+TargetOptions TargetOptionsOf(const CompileOptions& options);
+
+}  // namespace expertile
