@@ -16,7 +16,7 @@ namespace {
 struct Subject {
   std::string model;
   std::string target;
-  std::string dtype;
+  std::string dtype;  // or "mx": float32 with matrices in MXFP6 and a KV cache in MXINT8
 };
 
 void PrintTo(const Subject& subject, std::ostream* out) {
@@ -36,7 +36,10 @@ class OneAnswerTest : public testing::TestWithParam<Subject> {
   CompileOptions Options() const {
     CompileOptions options;
     options.target = GetParam().target;
-    options.dtype = GetParam().dtype;
+    const bool is_mx = GetParam().dtype == "mx";
+    options.dtype = is_mx ? "float32" : GetParam().dtype;
+    options.mxfp6_matmul = is_mx;
+    options.mxint8_kv_cache = is_mx;
     options.num_cores = 1;
     return options;
   }
@@ -88,7 +91,7 @@ class OneAnswerTest : public testing::TestWithParam<Subject> {
 
 TEST_P(OneAnswerTest, WhateverTheBlockingChunksAndWorkers) {
   const bool is_cpu = GetParam().target == "cpu";
-  if (is_cpu && GetParam().model == "tiny-qwen3_moe") {
+  if (is_cpu && GetParam().model == "tiny-qwen3_moe" && GetParam().dtype != "mx") {
     EXPECT_EQ(
         CountAnswers({{0, 1, 2, 3, 5, 16, 31, 32}, {1, 7, 64, 256, 4096}, {32, 100, 512}, {1, 2}},
                      Prompt(130, 1)),
@@ -156,6 +159,7 @@ std::vector<Subject> AllSubjects() {
     subjects.push_back({model, "reference", "float32"});
     subjects.push_back({model, "cpu", "float32"});
     subjects.push_back({model, "cpu", "bfloat16"});
+    subjects.push_back({model, "cpu", "mx"});
   }
   return subjects;
 }

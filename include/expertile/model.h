@@ -98,6 +98,14 @@ class Session {
   void Clear(int64_t sequence);            // forgets them
   NspLoad nsp_load() const;
 
+  // Writes what the cache holds of a sequence, for LoadKv() of another session, in this process or
+  // another (docs/kv-cache-file.md). Errors: an empty sequence; an I/O error, which leaves no file.
+  Status SaveKv(int64_t sequence, const std::filesystem::path& file) const;
+  // Continues, on an empty sequence, what SaveKv() wrote: the next token's logits are the same
+  // bits. Errors, which change nothing: a file of another model, number format or ctx_len, of a
+  // newer version, or damaged; each with the reason.
+  Status LoadKv(int64_t sequence, const std::filesystem::path& file);
+
  private:
   friend class Program;
   struct State;

@@ -3,28 +3,20 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
+
+#include "formats/mx_block.h"
 
 namespace expertile {
 
-inline constexpr int kMxBlockSize = 32;      // elements that share a scale
 inline constexpr int kMxfp4BlockBytes = 16;  // two elements a byte, the even one in the low nibble
 
 // E2M1: sign, two exponent bits (bias 1), one mantissa bit.
 inline constexpr std::array<float, 16> kMxfp4Values = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,
                                                        4.0f,  6.0f,  -0.0f, -0.5f, -1.0f, -1.5f,
                                                        -2.0f, -3.0f, -4.0f, -6.0f};
-
-// E8M0: 2^(code - 127), down to the subnormal 2^-127; 255 is NaN.
-constexpr float E8M0ToFloat(uint8_t code) {
-  if (code == 255) return std::numeric_limits<float>::quiet_NaN();
-  if (code == 0) return 0x1p-127f;
-  return std::bit_cast<float>(static_cast<uint32_t>(code) << 23);
-}
 
 // A block's 32 elements. 6 * 2^127 overflows to infinity; everything else is exact.
 constexpr void DecodeMxfp4Block(std::span<const std::byte, kMxfp4BlockBytes> codes, uint8_t scale,

@@ -64,6 +64,17 @@ std::vector<Specialization> SpecializationsOf(const CompileOptions& options) {
   return {prefill, decode};
 }
 
+// Of the weights and config.json.
+Result<std::string> DigestOf(const Checkpoint& checkpoint, const FileDigests& digests,
+                             const OnProgress& on_progress) {
+  EXPERTILE_ASSIGN(const std::string config,
+                   ReadTextFile(checkpoint.config.folder / "config.json"));
+  EXPERTILE_ASSIGN(const std::string weights,
+                   digests.DigestOf(checkpoint.tensors.files(), on_progress));
+  return FingerprintOf(
+      {{"weights", weights}, {"config", Sha256Hex(std::as_bytes(std::span(config)))}});
+}
+
 // Everything that changes what a program holds or does, and nothing else.
 Result<ProgramOrigin> OriginOf(const Checkpoint& checkpoint, const CompileOptions& options,
                                const std::vector<Asset>& assets, const FileDigests& digests,
@@ -78,10 +89,7 @@ Result<ProgramOrigin> OriginOf(const Checkpoint& checkpoint, const CompileOption
   for (const Asset& asset : assets) {
     asset_digests[asset.name] = Sha256Hex(std::as_bytes(std::span(asset.content)));
   }
-  EXPERTILE_ASSIGN(const std::string weights,
-                   digests.DigestOf(checkpoint.tensors.files(), on_progress));
-  origin.model_digest =
-      FingerprintOf({{"weights", weights}, {"config", asset_digests["config.json"]}});
+  EXPERTILE_ASSIGN(origin.model_digest, DigestOf(checkpoint, digests, on_progress));
   origin.fingerprint = FingerprintOf({{"format_version", kPackageVersion},
                                       {"model", origin.model_digest},
                                       {"assets", asset_digests},
@@ -102,6 +110,11 @@ Status CheckIsa(const std::filesystem::path& folder, const ProgramOrigin& origin
 }
 
 }  // namespace
+
+Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir) {
+  EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(cache_dir));
+  return DigestOf(checkpoint, FileDigests(cache.digests_folder()), nullptr);
+}
 
 Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
                                              const OnProgress& on_progress) const {
@@ -147,8 +160,9 @@ Result<Program> Program::Open(const std::filesystem::path& folder) {
                      return OpenTarget(origin.target, ModelOf(model), target_options, package);
                    }));
   options.num_cores = CoresOf(options);
-  return Program(std::make_shared<const Program::State>(Program::State{
-      std::move(model), std::move(options), std::move(target), origin.model_digest}));
+  return Program(std::make_shared<const Program::State>(
+      Program::State{std::move(model), std::move(options), std::move(target),
+                     [digest = origin.model_digest]() -> Result<std::string> { return digest; }}));
 }
 
 }  // namespace expertile

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "expertile/options.h"
-#include "model/model_config.h"
+#include "model/checkpoint.h"
 #include "targets/target.h"
 
 namespace expertile {
@@ -27,7 +27,14 @@ auto CatchOutOfMemory(std::string_view what, Work work) -> decltype(work()) {
 // num_cores 0 stays: it means the processors of the machine that runs the program.
 Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig& model);
 
+// What tells a checkpoint's weights and config.json from others'. Its files are read once; the
+// cache remembers their hashes.
+Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir);
+
 int CoresOf(const CompileOptions& options);
+
+// mxint8 if it is asked for, else as precise as the arithmetic.
+KvFormat KvFormatOf(const CompileOptions& options);
 
 TargetOptions TargetOptionsOf(const CompileOptions& options);
 

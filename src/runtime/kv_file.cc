@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "formats/safetensors_writer.h"
-#include "runtime/kv_codec.h"
 
 namespace expertile {
 namespace {
@@ -30,7 +29,7 @@ StringMap MetadataOf(const KvHeader& header) {
   return {{kFormatField, kFormatName},
           {"version", std::to_string(kKvFileVersion)},
           {"model", header.model},
-          {"kv_format", header.kv_format},
+          {"kv_format", std::string(NameOf(header.kv_format))},
           {"ctx_len", std::to_string(header.ctx_len)},
           {"num_tokens", std::to_string(header.num_tokens)},
           {"rope_delta", std::to_string(header.rope_delta)}};
@@ -52,7 +51,7 @@ std::vector<TensorDeclaration> TensorsOf(const KvHeader& header, const DecoderSp
     for (const KvPart part : {KvPart::kKey, KvPart::kValue}) {
       const std::string name = NameOf(part, layer);
       tensors.push_back(
-          {name, codec.dtype(), {spec.num_kv_heads, header.num_tokens, codec.row_elements()}});
+          {name, codec.dtype(), {spec.num_kv_heads, header.num_tokens, codec.head_dim()}});
       if (codec.row_scales() == 0) continue;
       tensors.push_back({name + ".scales",
                          DType::kU8,
@@ -101,7 +100,7 @@ Result<KvHeader> ReadHeader(const StringMap& metadata, const KvHeader& expected,
     return Unsupported("{}: version {}, this build reads {}", path.string(), version,
                        kKvFileVersion);
   }
-  KvHeader header{FieldOf(metadata, "model"), FieldOf(metadata, "kv_format"), 0, 0, 0};
+  KvHeader header{FieldOf(metadata, "model"), expected.kv_format, 0, 0, 0};
   EXPERTILE_ASSIGN(header.ctx_len, ReadNumber(metadata, "ctx_len", path));
   EXPERTILE_ASSIGN(header.num_tokens, ReadNumber(metadata, "num_tokens", path));
   EXPERTILE_ASSIGN(const int64_t rope_delta, ReadNumber(metadata, "rope_delta", path));
@@ -111,8 +110,9 @@ Result<KvHeader> ReadHeader(const StringMap& metadata, const KvHeader& expected,
   if (header.model != expected.model) {
     return refuse("model", OneLine(header.model), expected.model);
   }
-  if (header.kv_format != expected.kv_format) {
-    return refuse("kv_format", OneLine(header.kv_format), expected.kv_format);
+  const std::string kv_format = FieldOf(metadata, "kv_format");
+  if (kv_format != NameOf(expected.kv_format)) {
+    return refuse("kv_format", OneLine(kv_format), NameOf(expected.kv_format));
   }
   if (header.ctx_len != expected.ctx_len)
     return refuse("ctx_len", header.ctx_len, expected.ctx_len);
@@ -158,7 +158,7 @@ Status CheckTensors(const SafetensorsFile& file, const std::vector<TensorDeclara
 
 Status WriteKvFile(const std::filesystem::path& path, const KvHeader& header,
                    const DecoderSpec& spec, const TargetSession& session, int64_t sequence) {
-  EXPERTILE_ASSIGN(const KvCodec codec, KvCodec::Of(header.kv_format, spec.head_dim));
+  const KvCodec codec(header.kv_format, spec.head_dim);
   const StringMap metadata = MetadataOf(header);
   EXPERTILE_ASSIGN(auto writer,
                    SafetensorsWriter::Create(path, TensorsOf(header, spec, codec), metadata));
@@ -191,7 +191,7 @@ Result<KvHeader> ReadKvFile(const std::filesystem::path& path, const KvHeader& e
                             const DecoderSpec& spec, TargetSession& session, int64_t sequence) {
   EXPERTILE_ASSIGN(const SafetensorsFile file, SafetensorsFile::Open(path));
   EXPERTILE_ASSIGN(const KvHeader header, ReadHeader(file.metadata(), expected, path));
-  EXPERTILE_ASSIGN(const KvCodec codec, KvCodec::Of(header.kv_format, spec.head_dim));
+  const KvCodec codec(header.kv_format, spec.head_dim);
   EXPERTILE_RETURN_IF_ERROR(CheckTensors(file, TensorsOf(header, spec, codec), path));
   std::vector<float> key(spec.head_dim);
   std::vector<float> value(spec.head_dim);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "expertile/result.h"
+#include "formats/kv_codec.h"
 #include "model/decoder_spec.h"
 #include "targets/target.h"
 
@@ -17,8 +18,8 @@ inline constexpr int kKvFileVersion = 1;
 
 // What a file and a program must agree on, and where its sequence stands.
 struct KvHeader {
-  std::string model;       // SHA-256 of the checkpoint's weights and configuration
-  std::string kv_format;   // "float32", "bfloat16" or "mxint8"
+  std::string model;  // SHA-256 of the checkpoint's weights and configuration
+  KvFormat kv_format = KvFormat::kFloat32;
   int64_t ctx_len = 0;     // of the program
   int64_t num_tokens = 0;  // positions 0 to num_tokens - 1
   int32_t rope_delta = 0;  // RoPE's position of the next token, less its index

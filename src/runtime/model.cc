@@ -47,6 +47,11 @@ int CoresOf(const CompileOptions& options) {
   return options.num_cores == 0 ? NumUsableProcessors() : options.num_cores;
 }
 
+KvFormat KvFormatOf(const CompileOptions& options) {
+  if (options.mxint8_kv_cache) return KvFormat::kMxInt8;
+  return options.dtype == "bfloat16" ? KvFormat::kBFloat16 : KvFormat::kFloat32;
+}
+
 TargetOptions TargetOptionsOf(const CompileOptions& options) {
   return {
       .compute = options.dtype == "bfloat16" ? DType::kBF16 : DType::kF32,
@@ -55,7 +60,9 @@ TargetOptions TargetOptionsOf(const CompileOptions& options) {
       .batch_size = options.batch_size,
       .ctx_len = *options.ctx_len,
       .max_step_tokens = options.batch_size * std::min(options.prefill_seq_len, *options.ctx_len),
-      .skip_vision = options.skip_vision};
+      .skip_vision = options.skip_vision,
+      .mxfp6_matmul = options.mxfp6_matmul,
+      .kv_format = KvFormatOf(options)};
 }
 
 namespace {
@@ -101,7 +108,10 @@ Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& 
                    }));
   resolved.num_cores = CoresOf(resolved);
   return Program(std::make_shared<const Program::State>(
-      Program::State{state_->checkpoint->config, std::move(resolved), std::move(target), ""}));
+      Program::State{state_->checkpoint->config, std::move(resolved), std::move(target),
+                     [checkpoint = state_->checkpoint, cache_dir = options.cache_dir] {
+                       return DigestOfCheckpoint(*checkpoint, cache_dir);
+                     }}));
 }
 
 Program::Program(std::shared_ptr<const State> state) : state_(std::move(state)) {}

@@ -28,8 +28,6 @@ Status RefuseUnhonoured(const CompileOptions& options) {
     bool given;
   } unhonoured[] = {
       {"num_devices", options.num_devices != 1},
-      {"mxfp6_matmul", options.mxfp6_matmul},
-      {"mxint8_kv_cache", options.mxint8_kv_cache},
       {"skip_lang", options.skip_lang},
       {"height", options.height.has_value()},
       {"width", options.width.has_value()},

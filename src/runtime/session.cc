@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "runtime/compile.h"
 #include "runtime/session_state.h"
 #include "runtime/step_rows.h"
 
@@ -131,6 +132,34 @@ int64_t Session::length(int64_t sequence) const { return state_->lengths[sequenc
 void Session::Clear(int64_t sequence) {
   state_->lengths[sequence] = 0;
   state_->rope_deltas[sequence] = 0;
+}
+
+Result<KvHeader> Session::State::HeaderOf(int64_t sequence) const {
+  if (sequence < 0 || sequence >= static_cast<int64_t>(lengths.size())) {
+    return InvalidArgument("sequence {}: batch_size is {}", sequence, lengths.size());
+  }
+  EXPERTILE_ASSIGN(std::string model, program->model_digest());
+  return KvHeader{std::move(model), KvFormatOf(program->options), *program->options.ctx_len,
+                  lengths[sequence], rope_deltas[sequence]};
+}
+
+Status Session::SaveKv(int64_t sequence, const std::filesystem::path& file) const {
+  EXPERTILE_ASSIGN(const KvHeader header, state_->HeaderOf(sequence));
+  if (header.num_tokens == 0) return InvalidArgument("sequence {}: no tokens", sequence);
+  return WriteKvFile(file, header, state_->program->model.spec, *state_->target, sequence);
+}
+
+Status Session::LoadKv(int64_t sequence, const std::filesystem::path& file) {
+  EXPERTILE_ASSIGN(const KvHeader expected, state_->HeaderOf(sequence));
+  if (expected.num_tokens != 0) {
+    return InvalidArgument("sequence {}: holds {} tokens, expected an empty one", sequence,
+                           expected.num_tokens);
+  }
+  EXPERTILE_ASSIGN(const KvHeader header, ReadKvFile(file, expected, state_->program->model.spec,
+                                                     *state_->target, sequence));
+  state_->lengths[sequence] = header.num_tokens;
+  state_->rope_deltas[sequence] = header.rope_delta;
+  return {};
 }
 
 NspLoad Session::nsp_load() const {

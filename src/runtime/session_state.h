@@ -2,11 +2,14 @@
 // Not public: include/expertile/model.h is.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "expertile/model.h"
 #include "model/checkpoint.h"
+#include "runtime/kv_file.h"
 #include "targets/target.h"
 
 namespace expertile {
@@ -20,7 +23,8 @@ struct Program::State {
   ModelConfig model;
   CompileOptions options;  // resolved
   std::unique_ptr<TargetProgram> target;
-  std::string model_digest;  // of the weights and config.json; empty where it is not known yet
+  // Of the weights and config.json; a program of a checkpoint computes it when it is asked for.
+  std::function<Result<std::string>()> model_digest;
 };
 
 struct Session::State {
@@ -29,6 +33,9 @@ struct Session::State {
   std::vector<int64_t> lengths;  // [batch_size], tokens in the cache
   std::vector<int32_t>
       rope_deltas;  // [batch_size], RoPE's position of the next token, less its index
+
+  // What a KV cache file of a sequence must say.
+  Result<KvHeader> HeaderOf(int64_t sequence) const;
 
   // Runs the extensions in steps of at most `step_limit` tokens of each.
   Result<std::vector<float>> Extend(std::span<const Extension> extensions, StepKind kind,

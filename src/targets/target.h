@@ -13,6 +13,7 @@
 #include "base/dtype.h"
 #include "expertile/progress.h"
 #include "expertile/result.h"
+#include "formats/kv_codec.h"
 #include "image/image_grid.h"
 #include "model/decoder_spec.h"
 #include "model/step.h"
@@ -39,8 +40,10 @@ struct TargetOptions {
   int64_t ctx_len = 0;          // positions of a sequence
   int64_t max_step_tokens = 1;  // rows of a step
   bool skip_vision = false;     // leave a model's vision tower out
-  std::string isa = {};         // instruction set of kernels and panels, from ChooseIsa(target)
-  OnProgress on_layer = {};     // told how many layers are prepared; may be empty
+  bool mxfp6_matmul = false;    // attention and expert matrices in MXFP6, unless they are in MXFP4
+  KvFormat kv_format = KvFormat::kFloat32;
+  std::string isa = {};      // instruction set of kernels and panels, from ChooseIsa(target)
+  OnProgress on_layer = {};  // told how many layers are prepared; may be empty
 };
 
 // What the NSPs did in the prefill steps of a session, summed over its MoE layers; empty when

@@ -176,7 +176,7 @@ def test_invalid_option_value(refused, option, value, says):
 
 
 def test_unhonoured_option(refused):
-    refused("mxfp6_matmul", "cpu", options=["--mxfp6-matmul"])
+    refused("use_onnx_subfunctions", "cpu", options=["--use-onnx-subfunctions"])
 
 
 def test_usage_is_status_2(expertile):

@@ -23,8 +23,9 @@ Keys KeysSeen(int64_t position, int64_t window) {
 
 }  // namespace
 
-Result<BlockAttention> BlockAttention::Create(const KernelTable& table, int64_t head_dim,
+Result<BlockAttention> BlockAttention::Create(const KernelTable& table, const KvCache& cache,
                                               int num_workers) {
+  const int64_t head_dim = cache.shape().head_dim;
   BlockAttention attention(table);
   attention.workers_.resize(num_workers);
   const int64_t rows = table.max_tile_rows;
@@ -35,7 +36,8 @@ Result<BlockAttention> BlockAttention::Create(const KernelTable& table, int64_t 
   for (WorkerScratch& worker : attention.workers_) {
     fits = fits && worker.query.Reserve(rows * RoundUp(head_dim, kDepthMultiple) * size) &&
            worker.probabilities.Reserve(rows * RoundUp(columns, kDepthMultiple) * size) &&
-           worker.scores.Reserve(rows * columns) && worker.sums.Reserve(panels * rows * columns);
+           worker.scores.Reserve(rows * columns) && worker.sums.Reserve(panels * rows * columns) &&
+           worker.decoded.Reserve(cache.scratch_size());
   }
   if (fits) return attention;
   return Fail(ErrorCode::kOutOfMemory, "attention scratch: D={} for {} workers", head_dim,
@@ -97,7 +99,8 @@ void BlockAttention::RunTile(const AttentionPass& pass, const KvCache& cache, co
           static_cast<int>(std::clamp<int64_t>(seen[p].begin - block * columns, 0, columns)),
           static_cast<int>(std::clamp<int64_t>(seen[p].end - block * columns, 0, columns))};
     }
-    const float* keys = cache.KeyBlock(pass.layer, tile.sequence, tile.kv_head, block);
+    const float* keys =
+        cache.KeyBlock(pass.layer, tile.sequence, tile.kv_head, block, scratch.decoded.data());
     multiply(scratch.query.data(), reinterpret_cast<const std::byte*>(keys), head_dim,
              scratch.scores.data(), /*first=*/true, {});
     std::array<float, kMaxTileRows> rescale;
@@ -105,7 +108,8 @@ void BlockAttention::RunTile(const AttentionPass& pass, const KvCache& cache, co
                           states.data(), rescale.data());
     kernels.pack(scratch.scores.data(), columns, nullptr, tile.num_pairs, columns,
                  scratch.probabilities.data());
-    const float* values = cache.ValueBlock(pass.layer, tile.sequence, tile.kv_head, block);
+    const float* values =
+        cache.ValueBlock(pass.layer, tile.sequence, tile.kv_head, block, scratch.decoded.data());
     for (int64_t panel = 0; panel < num_panels; ++panel) {
       float* sums = scratch.sums.data() + panel * sums_size;
       for (int p = 0; p < tile.num_pairs; ++p) {

@@ -31,8 +31,9 @@ struct AttentionPass {
 // on its own position only.
 class BlockAttention {
  public:
-  // Errors: out of memory.
-  static Result<BlockAttention> Create(const KernelTable& table, int64_t head_dim, int num_workers);
+  // For caches of the shape of `cache`. Errors: out of memory.
+  static Result<BlockAttention> Create(const KernelTable& table, const KvCache& cache,
+                                       int num_workers);
 
   void Run(const AttentionPass& pass, const KvCache& cache, WorkerPool& pool);
 
@@ -50,6 +51,7 @@ class BlockAttention {
     AlignedBuffer<std::byte> probabilities;  // packed tile, depth NR
     AlignedBuffer<float> scores;             // [MR, NR]
     AlignedBuffer<float> sums;               // [ceil(D/NR)][MR, NR]
+    AlignedBuffer<float> decoded;            // a block of keys or values, if the cache encodes them
   };
 
   explicit BlockAttention(const KernelTable& table) : table_(&table) {}

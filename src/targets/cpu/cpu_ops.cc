@@ -32,9 +32,8 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
   EXPERTILE_ASSIGN(
       KvCache cache,
       KvCache::Create({static_cast<int>(spec.layers.size()), options.batch_size, spec.num_kv_heads,
-                       options.ctx_len, spec.head_dim, table.panel_columns}));
-  EXPERTILE_ASSIGN(BlockAttention attention,
-                   BlockAttention::Create(table, spec.head_dim, num_workers));
+                       options.ctx_len, spec.head_dim, table.panel_columns, options.kv_format}));
+  EXPERTILE_ASSIGN(BlockAttention attention, BlockAttention::Create(table, cache, num_workers));
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, max_in));
   EXPERTILE_ASSIGN(cpu::Linear exact_product,
                    cpu::Linear::Create(table, ComputeType::kFloat32, max_rows, H, num_workers));

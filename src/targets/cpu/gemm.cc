@@ -59,6 +59,10 @@ Gemm::ReadySlice Gemm::Ready(const PanelMatrix& matrix, const std::byte* slice, 
     kernels_.expand_mxfp4(slice, depth, expanded);
     return {expanded, kernels_.float32[1] != nullptr};
   }
+  if (matrix.format == WeightFormat::kMxfp6) {
+    kernels_.expand_mxfp6(slice, depth, expanded);
+    return {expanded, kernels_.float32[1] != nullptr};
+  }
   if (matrix.format == WeightFormat::kBFloat16 && kernels_.expand_pays && num_tiles > 1) {
     table_.expand_panel(slice, depth, scratch.expanded());
     return {expanded, true};

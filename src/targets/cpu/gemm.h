@@ -59,13 +59,15 @@ struct PanelMatrix {
 
   int64_t padded_in() const { return in + in % 2; }
   int64_t num_panels() const { return CeilDiv(out, panel_columns); }
-  // Of `depth` k-values of a panel: a multiple of 32 in kMxfp4.
+  // Of `depth` k-values of a panel: a multiple of 32 in kMxfp4; in kMxfp6 the last block is whole.
   int64_t SliceBytes(int64_t depth) const {
     switch (format) {
       case WeightFormat::kFloat32:
         return depth * panel_columns * 4;
       case WeightFormat::kBFloat16:
         return depth * panel_columns * 2;
+      case WeightFormat::kMxfp6:
+        return CeilDiv(depth, kMxBlockSize) * kMxfp6BlockBytes * panel_columns;
       case WeightFormat::kMxfp4:
         return depth / kMxBlockSize * (1 + kMxfp4BlockBytes) * panel_columns;
     }

@@ -26,8 +26,15 @@ enum class ComputeType {
 enum class WeightFormat {
   kFloat32,   // panels [in][NR] float
   kBFloat16,  // panels [in/2][NR][2] bfloat16: pairs of k-values side by side
+  kMxfp6,     // panels [ceil(in/32)] of NR E8M0 scales, [16][NR] low and [8][NR] high bits of E2M3
+              // codes
   kMxfp4,  // panels [in/32] of NR E8M0 scales and [16][NR] pairs of E2M1 codes; in a multiple of 32
 };
+
+// Bytes a column of a kMxfp6 block: a low nibble of each element, two high bits of each, a scale.
+inline constexpr int kMxfp6LowBytes = 16;
+inline constexpr int kMxfp6HighBytes = 8;
+inline constexpr int kMxfp6BlockBytes = 1 + kMxfp6LowBytes + kMxfp6HighBytes;
 
 inline constexpr int kMaxTileRows = 16;        // upper bound of max_tile_rows over all tables
 inline constexpr int kMaxPanelColumns = 32;    // upper bound of panel_columns over all tables
@@ -62,6 +69,8 @@ struct GemmKernels {
   // Expands `depth` (a multiple of 32) k-values of an MXFP4 panel, exactly, to the kind of panel
   // that `bfloat16` reads if there are no float32 kernels, else to a float32 panel.
   void (*expand_mxfp4)(const std::byte* panel, int64_t depth, std::byte* out) = nullptr;
+  void (*expand_mxfp6)(const std::byte* panel, int64_t depth,
+                       std::byte* out) = nullptr;  // likewise
 };
 
 // Columns [begin, end) of a key block that a row sees; empty if begin >= end.

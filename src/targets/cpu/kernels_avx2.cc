@@ -18,6 +18,7 @@ namespace {
 #include "targets/cpu/tile_kernels-inl.h"
 #include "targets/cpu/epilogues-inl.h"
 #include "targets/cpu/mxfp4-inl.h"
+#include "targets/cpu/mxfp6-inl.h"
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
 // clang-format on
@@ -30,7 +31,8 @@ constexpr GemmKernels kFloat32Kernels = {4,
                                          TilesByRows<Float32Kernel>(kRowCounts),
                                          TilesByRows<BFloat16Kernel>(kRowCounts),
                                          true,
-                                         ExpandMxfp4ToFloat32};
+                                         ExpandMxfp4ToFloat32,
+                                         ExpandMxfp6ToFloat32};
 // Activations rounded to bfloat16 but kept as floats: a product of two is exact in the FMA.
 constexpr GemmKernels kBFloat16Kernels = {4,
                                           kBlockDepth,
@@ -39,7 +41,8 @@ constexpr GemmKernels kBFloat16Kernels = {4,
                                           TilesByRows<Float32Kernel>(kRowCounts),
                                           TilesByRows<BFloat16Kernel>(kRowCounts),
                                           true,
-                                          ExpandMxfp4ToFloat32};
+                                          ExpandMxfp4ToFloat32,
+                                          ExpandMxfp6ToFloat32};
 constexpr KernelTable kTable = {Isa::kAvx2,      "avx2",           kPanelColumns, kTileRows,
                                 kFloat32Kernels, kBFloat16Kernels, ExpandPanel,   Combine,
                                 StoreRows,       SoftmaxBlock,     PeakFloat32,   PeakFloat32,

@@ -18,6 +18,7 @@ namespace {
 #include "targets/cpu/tile_kernels-inl.h"
 #include "targets/cpu/epilogues-inl.h"
 #include "targets/cpu/mxfp4-inl.h"
+#include "targets/cpu/mxfp6-inl.h"
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
 #include "targets/cpu/dot_bfloat16-inl.h"
@@ -31,7 +32,8 @@ constexpr GemmKernels kFloat32Kernels = {4,
                                          TilesByRows<Float32Kernel>(kRowCounts),
                                          TilesByRows<BFloat16Kernel>(kRowCounts),
                                          true,
-                                         ExpandMxfp4ToFloat32};
+                                         ExpandMxfp4ToFloat32,
+                                         ExpandMxfp6ToFloat32};
 constexpr GemmKernels kBFloat16Kernels = {2,
                                           kPairBlockDepth,
                                           PackPairTile,
@@ -39,7 +41,8 @@ constexpr GemmKernels kBFloat16Kernels = {2,
                                           {},
                                           TilesByRows<DotBFloat16Kernel>(kRowCounts),
                                           false,
-                                          ExpandMxfp4ToPairs};
+                                          ExpandMxfp4ToPairs,
+                                          ExpandMxfp6ToPairs};
 constexpr KernelTable kTable = {Isa::kAvx512Bf16, "avx512bf16",     kPanelColumns, kTileRows,
                                 kFloat32Kernels,  kBFloat16Kernels, ExpandPanel,   Combine,
                                 StoreRows,        SoftmaxBlock,     PeakFloat32,   PeakDotBFloat16,

@@ -65,7 +65,11 @@ void PackPanels(const PanelMatrix& matrix, int64_t first, int64_t count, RowRead
   const auto rows = [&](int64_t row, float* values) {
     weights(first * matrix.panel_columns + row, values);
   };
-  PackColumns<FloatPanelWriter>(part, panels, rows);
+  if (matrix.format == WeightFormat::kMxfp6) {
+    PackColumns<Mxfp6PanelWriter>(part, panels, rows);
+  } else {
+    PackColumns<FloatPanelWriter>(part, panels, rows);
+  }
 }
 
 Result<PanelMatrix> PackedMatrix::ShapeOf(const KernelTable& table, WeightFormat format,
@@ -166,7 +170,11 @@ void PackedExperts::PackMatrices(int expert, Reader gate, Reader up, Reader down
 
 void PackedExperts::Pack(int expert, const ExpertWeights& weights) {
   EXPERTILE_DCHECK(shape_.format != WeightFormat::kMxfp4);
-  PackMatrices<FloatPanelWriter>(expert, weights.gate, weights.up, weights.down);
+  if (shape_.format == WeightFormat::kMxfp6) {
+    PackMatrices<Mxfp6PanelWriter>(expert, weights.gate, weights.up, weights.down);
+  } else {
+    PackMatrices<FloatPanelWriter>(expert, weights.gate, weights.up, weights.down);
+  }
 }
 
 void PackedExperts::PackMxfp4(int expert, const Mxfp4ExpertWeights& weights) {

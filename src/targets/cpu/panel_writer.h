@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "formats/mxfp6.h"
 #include "targets/cpu/gemm.h"
 
 namespace expertile::cpu {
@@ -50,6 +51,46 @@ class FloatPanelWriter {
   int columns_;
   int64_t padded_in_;
   WeightFormat format_;
+  std::vector<float> rows_;  // [panel_columns, padded_in]
+};
+
+// Floats rounded to MXFP6 and written as kMxfp6 panels.
+class Mxfp6PanelWriter {
+ public:
+  explicit Mxfp6PanelWriter(const PanelMatrix& matrix)
+      : columns_(matrix.panel_columns),
+        padded_in_(RoundUp(matrix.in, kMxBlockSize)),
+        rows_(static_cast<size_t>(columns_ * padded_in_), 0.0f) {}
+
+  float* Row(int column) { return rows_.data() + column * padded_in_; }
+  void Clear() { std::fill(rows_.begin(), rows_.end(), 0.0f); }
+
+  void Write(std::byte* panel) const {
+    for (int64_t k = 0; k < padded_in_; k += kMxBlockSize) {
+      std::fill_n(panel, kMxfp6BlockBytes * columns_, std::byte{0});
+      for (int column = 0; column < columns_; ++column) {
+        const float* values = rows_.data() + column * padded_in_ + k;
+        WriteBlock(EncodeMxfp6({values, kMxBlockSize}), panel + column);
+      }
+      panel += kMxfp6BlockBytes * columns_;
+    }
+  }
+
+ private:
+  // `target` is the column's scale; every further byte of the column is columns_ bytes on.
+  void WriteBlock(const Mxfp6Block& block, std::byte* target) const {
+    target[0] = static_cast<std::byte>(block.scale);
+    std::byte* low = target + columns_;
+    std::byte* high = low + kMxfp6LowBytes * columns_;
+    for (int i = 0; i < kMxBlockSize; ++i) {
+      const uint8_t code = block.codes[static_cast<size_t>(i)];
+      low[i / 2 * columns_] |= static_cast<std::byte>((code & 15) << 4 * (i % 2));
+      high[i / 4 * columns_] |= static_cast<std::byte>((code >> 4) << 2 * (i % 4));
+    }
+  }
+
+  int columns_;
+  int64_t padded_in_;
   std::vector<float> rows_;  // [panel_columns, padded_in]
 };
 

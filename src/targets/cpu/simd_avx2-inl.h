@@ -64,6 +64,26 @@ inline Vec Mxfp4Value(__m256i codes) {
   return _mm256_or_ps(_mm256_permutevar8x32_ps(magnitudes, codes), _mm256_castsi256_ps(sign));
 }
 
+inline __m256i ShiftRight2(__m256i v) { return _mm256_srli_epi32(v, 2); }
+inline __m256i ShiftLeft4(__m256i v) { return _mm256_slli_epi32(v, 4); }
+inline __m256i AndBits(__m256i a, __m256i b) { return _mm256_and_si256(a, b); }
+inline __m256i OrBits(__m256i a, __m256i b) { return _mm256_or_si256(a, b); }
+
+// The E2M3 element in the low six bits of each lane: eighths as integers, 8 + m shifted by e - 1,
+// or m where e is 0.
+inline Vec Mxfp6Value(__m256i codes) {
+  const __m256i mantissa = _mm256_and_si256(codes, _mm256_set1_epi32(7));
+  const __m256i exponent = _mm256_and_si256(_mm256_srli_epi32(codes, 3), _mm256_set1_epi32(3));
+  const __m256i is_subnormal = _mm256_cmpeq_epi32(exponent, _mm256_setzero_si256());
+  const __m256i leading = _mm256_andnot_si256(is_subnormal, _mm256_set1_epi32(8));
+  const __m256i shift =
+      _mm256_max_epi32(_mm256_sub_epi32(exponent, _mm256_set1_epi32(1)), _mm256_setzero_si256());
+  const __m256i eighths = _mm256_sllv_epi32(_mm256_or_si256(mantissa, leading), shift);
+  const Vec magnitude = _mm256_mul_ps(_mm256_cvtepi32_ps(eighths), _mm256_set1_ps(0.125f));
+  const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(codes, _mm256_set1_epi32(32)), 26);
+  return _mm256_or_ps(magnitude, _mm256_castsi256_ps(sign));
+}
+
 // The upper halves of even and odd, pair by pair.
 inline void StorePairs(std::byte* p, Vec even, Vec odd) {
   const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000u));

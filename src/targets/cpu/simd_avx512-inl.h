@@ -58,6 +58,22 @@ inline Vec Mxfp4Value(__m512i codes) {
   return _mm512_permutexvar_ps(codes, _mm512_loadu_ps(kMxfp4Values.data()));
 }
 
+inline __m512i ShiftRight2(__m512i v) { return _mm512_srli_epi32(v, 2); }
+inline __m512i ShiftLeft4(__m512i v) { return _mm512_slli_epi32(v, 4); }
+inline __m512i AndBits(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }
+inline __m512i OrBits(__m512i a, __m512i b) { return _mm512_or_si512(a, b); }
+
+// The E2M3 element in the low six bits of each lane.
+inline Vec Mxfp6Value(__m512i codes) {
+  const Vec below_two = _mm512_setr_ps(0.0f, 0.125f, 0.25f, 0.375f, 0.5f, 0.625f, 0.75f, 0.875f,
+                                       1.0f, 1.125f, 1.25f, 1.375f, 1.5f, 1.625f, 1.75f, 1.875f);
+  const Vec from_two = _mm512_setr_ps(2.0f, 2.25f, 2.5f, 2.75f, 3.0f, 3.25f, 3.5f, 3.75f, 4.0f,
+                                      4.5f, 5.0f, 5.5f, 6.0f, 6.5f, 7.0f, 7.5f);
+  const __m512i sign = _mm512_slli_epi32(_mm512_and_si512(codes, _mm512_set1_epi32(32)), 26);
+  return _mm512_or_ps(_mm512_permutex2var_ps(below_two, codes, from_two),
+                      _mm512_castsi512_ps(sign));
+}
+
 // The upper halves of even and odd, pair by pair.
 inline void StorePairs(std::byte* p, Vec even, Vec odd) {
   const __m512i mask = _mm512_set1_epi32(static_cast<int>(0xffff0000u));

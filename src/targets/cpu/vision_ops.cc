@@ -21,10 +21,11 @@ Result<CpuVisionOps> CpuVisionOps::Create(const VisionSpec& spec, const Context&
                                           int64_t num_patches) {
   const int64_t max_in = std::max({spec.patch_values, spec.intermediate_size, spec.merged_size()});
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, num_patches, max_in));
-  EXPERTILE_ASSIGN(KvCache cache, KvCache::Create({1, 1, spec.num_heads, num_patches,
-                                                   spec.head_dim(), context.table->panel_columns}));
+  EXPERTILE_ASSIGN(KvCache cache,
+                   KvCache::Create({1, 1, spec.num_heads, num_patches, spec.head_dim(),
+                                    context.table->panel_columns, KvFormat::kFloat32}));
   EXPERTILE_ASSIGN(BlockAttention attention,
-                   BlockAttention::Create(*context.table, spec.head_dim(), context.pool->size()));
+                   BlockAttention::Create(*context.table, cache, context.pool->size()));
   return CpuVisionOps(std::move(rows), std::move(cache), std::move(attention));
 }
 

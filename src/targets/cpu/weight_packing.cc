@@ -14,9 +14,9 @@ struct FormatName {
   WeightFormat format;
   std::string_view name;
 };
-constexpr std::array kFormatNames = {FormatName{WeightFormat::kFloat32, "float32"},
-                                     FormatName{WeightFormat::kBFloat16, "bfloat16"},
-                                     FormatName{WeightFormat::kMxfp4, "mxfp4"}};
+constexpr std::array kFormatNames = {
+    FormatName{WeightFormat::kFloat32, "float32"}, FormatName{WeightFormat::kBFloat16, "bfloat16"},
+    FormatName{WeightFormat::kMxfp6, "mxfp6"}, FormatName{WeightFormat::kMxfp4, "mxfp4"}};
 
 std::string NameOf(WeightFormat format) {
   return std::string(std::ranges::find(kFormatNames, format, &FormatName::format)->name);
@@ -66,6 +66,10 @@ WeightFormat WeightPacker::FormatOf(const MatrixView& view) const {
   return rounds ? WeightFormat::kBFloat16 : LosslessFormatOf(view);
 }
 
+WeightFormat WeightPacker::MatrixFormatOf(const MatrixView& view) const {
+  return options_.mxfp6_matmul && !view.is_mxfp4() ? WeightFormat::kMxfp6 : FormatOf(view);
+}
+
 Result<WeightPacker::Nothing> WeightPacker::PackVector(const std::string& name,
                                                        const MatrixView& view) {
   EXPERTILE_RETURN_IF_ERROR(WriteFloats(writer_, name, FloatsOf(view)));
@@ -80,7 +84,7 @@ Result<WeightPacker::Nothing> WeightPacker::PackEmbedding(const std::string& nam
 
 Result<WeightPacker::Nothing> WeightPacker::PackLinear(const std::string& name,
                                                        const LinearView& view) {
-  return Pack(name, view, FormatOf(view.weight));
+  return Pack(name, view, MatrixFormatOf(view.weight));
 }
 
 Result<WeightPacker::Nothing> WeightPacker::PackVisionLinear(const std::string& name,
@@ -125,7 +129,7 @@ Result<WeightPacker::Nothing> WeightPacker::PackExperts(const std::string& name,
   ExpertsShape shape{num_experts,
                      first.gate.weight.cols,
                      first.gate.weight.rows,
-                     FormatOf(first.gate.weight),
+                     MatrixFormatOf(first.gate.weight),
                      first.gate.bias.has_value(),
                      {}};
   EXPERTILE_ASSIGN(const PackedExperts all, PackedExperts::WithoutMemory(table_, shape));

@@ -35,6 +35,7 @@ class WeightPacker {
 
  private:
   WeightFormat FormatOf(const MatrixView& view) const;
+  WeightFormat MatrixFormatOf(const MatrixView& view) const;  // of attention and experts
   Result<Nothing> Pack(const std::string& name, const LinearView& view, WeightFormat format);
 
   const KernelTable& table_;

@@ -60,12 +60,9 @@ Tensor ReferenceOps::Attention(const AttentionArgs& args, const Tensor& query, c
   const int64_t num_heads = query.width / head_dim;
   for (int64_t t = 0; t < query.rows; ++t) {
     for (int head = 0; head < num_kv_heads; ++head) {
-      const int64_t at = step_->positions[t] * head_dim;
-      const auto slice = [&](const Tensor& x) {
-        return x.Row(t).subspan(head * head_dim, head_dim);
-      };
-      std::ranges::copy(slice(key), cache_.Keys(args.layer, step_->sequences[t], head) + at);
-      std::ranges::copy(slice(value), cache_.Values(args.layer, step_->sequences[t], head) + at);
+      WriteKv({args.layer, step_->sequences[t], head, step_->positions[t]},
+              key.Row(t).subspan(head * head_dim, head_dim),
+              value.Row(t).subspan(head * head_dim, head_dim));
     }
   }
   Tensor mixed = Tensor::Zeros(query.rows, query.width);
@@ -94,8 +91,14 @@ void ReferenceOps::ReadKv(const KvSlot& slot, std::span<float> key, std::span<fl
 void ReferenceOps::WriteKv(const KvSlot& slot, std::span<const float> key,
                            std::span<const float> value) {
   const int64_t at = slot.position * cache_.shape().head_dim;
-  std::ranges::copy(key, cache_.Keys(slot.layer, slot.sequence, slot.head) + at);
-  std::ranges::copy(value, cache_.Values(slot.layer, slot.sequence, slot.head) + at);
+  std::vector<std::byte> elements(codec_.row_bytes());
+  std::vector<std::byte> scales(codec_.row_scales());
+  const auto store = [&](std::span<const float> values, float* target) {
+    codec_.Encode(values, 0, elements, scales);
+    codec_.Decode(elements, scales, 0, {target, values.size()});
+  };
+  store(key, cache_.Keys(slot.layer, slot.sequence, slot.head) + at);
+  store(value, cache_.Values(slot.layer, slot.sequence, slot.head) + at);
 }
 
 Routing ReferenceOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec) const {

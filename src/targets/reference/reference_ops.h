@@ -45,14 +45,17 @@ class ReferenceOps : public ReferenceRowOps {
 
  private:
   ReferenceOps(const Context& context, KvCache<float> cache)
-      : ReferenceRowOps(context), cache_(std::move(cache)) {}
+      : ReferenceRowOps(context),
+        cache_(std::move(cache)),
+        codec_(context.options.kv_format, cache_.shape().head_dim) {}
 
   // One NSP's share of a layer: its chunks one after another, gathered, run and scattered to
   // `outputs` [T K, H].
   void RunNsp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec, int nsp,
               Tensor& outputs) const;
 
-  KvCache<float> cache_;
+  KvCache<float> cache_;  // of values that codec_'s format has
+  KvCodec codec_;
   const Step* step_ = nullptr;
   MatchedIndex matched_;
   ChunkPlan plan_;

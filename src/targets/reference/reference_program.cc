@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "formats/mxfp6.h"
 #include "targets/block_writing.h"
 #include "targets/decoder_program.h"
 #include "targets/reference/reference_ops.h"
@@ -12,11 +13,12 @@
 namespace expertile::reference {
 namespace {
 
-// Writes views as float32.
+// Writes views as float32 values; with mxfp6_matmul those that MXFP6 has.
 class Expander {
  public:
   using Nothing = WrittenWeights::Nothing;
-  explicit Expander(WeightWriter& writer) : writer_(writer) {}
+  Expander(WeightWriter& writer, bool mxfp6_matmul)
+      : writer_(writer), mxfp6_matmul_(mxfp6_matmul) {}
 
   Status BeginGroup(const std::string& group) { return writer_.BeginGroup(group); }
 
@@ -30,28 +32,18 @@ class Expander {
     return Nothing();
   }
 
+  // A matrix of attention or of an expert.
   Result<Nothing> PackLinear(const std::string& name, const LinearView& view) {
-    const MatrixView& weight = view.weight;
-    const int64_t row_bytes = weight.cols * static_cast<int64_t>(sizeof(float));
-    EXPERTILE_RETURN_IF_ERROR(
-        writer_.Begin({name, "float32", weight.rows * weight.cols, weight.rows * row_bytes}));
-    std::vector<float> row(weight.cols);
-    for (int64_t r = 0; r < weight.rows; ++r) {
-      weight.ReadRow(r, row);
-      EXPERTILE_ASSIGN(const std::span<std::byte> piece, writer_.Piece(row_bytes));
-      std::memcpy(piece.data(), row.data(), piece.size());
-    }
-    if (view.bias) return PackVector(name + ".bias", *view.bias);
-    return Nothing();
+    return Write(name, view, mxfp6_matmul_ && !view.weight.is_mxfp4());
   }
   Result<Nothing> PackRouter(const std::string& name, const LinearView& view) {
-    return PackLinear(name, view);
+    return Write(name, view, /*rounds_to_mxfp6=*/false);
   }
   Result<Nothing> PackHead(const std::string& name, const LinearView& view) {
-    return PackLinear(name, view);
+    return Write(name, view, /*rounds_to_mxfp6=*/false);
   }
   Result<Nothing> PackVisionLinear(const std::string& name, const LinearView& view) {
-    return PackLinear(name, view);
+    return Write(name, view, /*rounds_to_mxfp6=*/false);
   }
 
   Result<Nothing> PackExperts(const std::string& name, const std::vector<ExpertView>& views) {
@@ -65,7 +57,24 @@ class Expander {
   }
 
  private:
+  Result<Nothing> Write(const std::string& name, const LinearView& view, bool rounds_to_mxfp6) {
+    const MatrixView& weight = view.weight;
+    const int64_t row_bytes = weight.cols * static_cast<int64_t>(sizeof(float));
+    EXPERTILE_RETURN_IF_ERROR(
+        writer_.Begin({name, "float32", weight.rows * weight.cols, weight.rows * row_bytes}));
+    std::vector<float> row(weight.cols);
+    for (int64_t r = 0; r < weight.rows; ++r) {
+      weight.ReadRow(r, row);
+      if (rounds_to_mxfp6) RoundToMxfp6(row);
+      EXPERTILE_ASSIGN(const std::span<std::byte> piece, writer_.Piece(row_bytes));
+      std::memcpy(piece.data(), row.data(), piece.size());
+    }
+    if (view.bias) return PackVector(name + ".bias", *view.bias);
+    return Nothing();
+  }
+
   WeightWriter& writer_;
+  bool mxfp6_matmul_;
 };
 
 // Copies float32 values out of a store. Views have shapes alone.
@@ -128,7 +137,7 @@ Status PackReference(const Checkpoint& checkpoint, const TargetOptions& options,
   if (options.compute != DType::kF32) {
     return InvalidArgument("dtype: bfloat16, the target reference computes in float32 only");
   }
-  Expander expander(writer);
+  Expander expander(writer, options.mxfp6_matmul);
   return WriteWeights(checkpoint, options, expander);
 }
 

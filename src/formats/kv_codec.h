@@ -12,14 +12,21 @@
 
 namespace expertile {
 
+enum class KvFormat {
+  kFloat32,
+  kBFloat16,  // rounded to nearest even
+  kMxInt8,    // formats/mxint8.h, blocks of 32 along a head
+};
+
+std::string_view NameOf(KvFormat format);  // "float32", "bfloat16", "mxint8"
+
 class KvCodec {
  public:
-  // `format` is "float32", "bfloat16" or "mxint8". Errors: another name.
-  static Result<KvCodec> Of(std::string_view format, int64_t head_dim);
+  KvCodec(KvFormat format, int64_t head_dim);
 
   DType dtype() const { return dtype_; }
-  int64_t row_elements() const { return row_elements_; }  // of dtype(), for one row of D values
-  int64_t row_bytes() const { return row_elements_ * SizeOf(dtype_); }
+  int64_t head_dim() const { return head_dim_; }  // D elements of dtype() a row
+  int64_t row_bytes() const { return head_dim_ * SizeOf(dtype_); }
   int64_t row_scales() const { return row_scales_; }  // bytes; 0 in formats without scales
 
   // Row `row` of planes [rows, row_bytes()] and [rows, row_scales()].
@@ -29,11 +36,9 @@ class KvCodec {
               std::span<float> values) const;
 
  private:
-  KvCodec(DType dtype, int64_t row_elements, int64_t row_scales)
-      : dtype_(dtype), row_elements_(row_elements), row_scales_(row_scales) {}
-
+  KvFormat format_;
   DType dtype_;
-  int64_t row_elements_;
+  int64_t head_dim_;
   int64_t row_scales_;
 };
 
