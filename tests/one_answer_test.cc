@@ -138,6 +138,36 @@ TEST_P(OneAnswerTest, WhateverTheBatchNeighbours) {
   EXPECT_EQ(Generate(session, PromptsOf(prompts), generation).value().token_ids, alone);
 }
 
+TEST_P(OneAnswerTest, WhateverThePadding) {
+  constexpr int64_t kPadded = 40;
+  const std::vector<std::vector<int32_t>> prompts = {Prompt(33, 3), Prompt(1, 4)};
+  CompileOptions options = Options();
+  options.batch_size = 2;
+  options.prefill_seq_len = 16;  // no divisor of a prompt's length
+  Session session = model_.Compile(options).value().NewSession().value();
+  std::vector<int32_t> right = prompts[0];
+  right.resize(kPadded, kPaddingToken);
+  std::vector<int32_t> left(kPadded - 1, kPaddingToken);
+  left.push_back(prompts[1][0]);
+  const Extension padded[] = {{0, right}, {1, left}};
+  const auto logits = session.Prefill(padded, LogitsWanted::kAll).value();
+  EXPECT_EQ(session.length(0), 33);
+  EXPECT_EQ(session.length(1), 1);
+  const int64_t V = static_cast<int64_t>(logits.size()) / (2 * kPadded);
+  for (int64_t sequence : {0, 1}) {
+    Session alone = model_.Compile(Options()).value().NewSession().value();
+    const Extension prompt{0, prompts[sequence]};
+    const auto expected = alone.Prefill({&prompt, 1}, LogitsWanted::kAll).value();
+    const int64_t first = sequence == 0 ? 0 : 2 * kPadded - 1;  // rows of the padded batch
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), logits.begin() + first * V));
+  }
+  EXPECT_TRUE(std::all_of(logits.begin() + 33 * V, logits.end() - V,
+                          [](float logit) { return logit == 0.0f; }));
+  const std::vector<int32_t> nothing(3, kPaddingToken);
+  const Extension empty{0, nothing};
+  EXPECT_FALSE(session.Prefill({&empty, 1}));
+}
+
 TEST_P(OneAnswerTest, WhateverWasInTheSequenceBefore) {
   const std::vector<int32_t> ids = Prompt(20, 6);
   const Program program = model_.Compile(Options()).value();

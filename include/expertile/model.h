@@ -64,10 +64,14 @@ struct NspLoad {
   std::vector<double> busy_seconds;  // [N]
 };
 
+// In token_ids: no token. It is not routed, not kept and costs nothing; its logits are zero.
+inline constexpr int32_t kPaddingToken = -1;
+
 // Tokens that extend one sequence of a session.
 struct Extension {
-  int64_t sequence = 0;                // 0 <= sequence < batch_size
-  std::span<const int32_t> token_ids;  // not empty; 0 <= id < vocab_size
+  int64_t sequence = 0;  // 0 <= sequence < batch_size
+  // 0 <= id < vocab_size, or kPaddingToken anywhere; at least one token.
+  std::span<const int32_t> token_ids;
   // Of the image tokens among token_ids, in order: whole images, as PlaceImages() places them.
   std::span<const EncodedImage> images = {};
 };

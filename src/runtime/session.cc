@@ -10,6 +10,11 @@
 namespace expertile {
 namespace {
 
+int64_t CountTokens(const Extension& extension) {
+  const auto num_padding = std::ranges::count(extension.token_ids, kPaddingToken);
+  return static_cast<int64_t>(extension.token_ids.size()) - num_padding;
+}
+
 Status CheckExtensions(std::span<const Extension> extensions, std::span<const int64_t> lengths,
                        int64_t ctx_len, int64_t vocab_size) {
   std::vector<bool> named(lengths.size(), false);
@@ -21,13 +26,14 @@ Status CheckExtensions(std::span<const Extension> extensions, std::span<const in
     if (named[sequence])
       return InvalidArgument("sequence {}: extended twice in one call", sequence);
     named[sequence] = true;
-    if (extension.token_ids.empty()) return InvalidArgument("sequence {}: no tokens", sequence);
-    const auto length = lengths[sequence] + static_cast<int64_t>(extension.token_ids.size());
+    const int64_t count = CountTokens(extension);
+    if (count == 0) return InvalidArgument("sequence {}: no tokens", sequence);
+    const int64_t length = lengths[sequence] + count;
     if (length > ctx_len) {
       return InvalidArgument("prompt: {} tokens, ctx_len is {}", length, ctx_len);
     }
     for (const int32_t id : extension.token_ids) {
-      if (id < 0 || id >= vocab_size) {
+      if (id != kPaddingToken && (id < 0 || id >= vocab_size)) {
         return InvalidArgument("token id {}: the vocabulary has {} tokens", id, vocab_size);
       }
     }
@@ -41,7 +47,7 @@ Status CheckWholePrompts(std::span<const Extension> extensions, std::span<const 
                          const CompileOptions& options) {
   if (!options.prefill_only.value_or(false) || options.enable_chunking) return {};
   for (const Extension& extension : extensions) {
-    const auto count = static_cast<int64_t>(extension.token_ids.size());
+    const int64_t count = CountTokens(extension);
     if (count > options.prefill_seq_len || lengths[extension.sequence] > 0) {
       return InvalidArgument(
           "prompt: {} tokens after {}, the program prefills at most {} at once and was compiled "
@@ -68,7 +74,7 @@ Result<std::vector<float>> Session::State::Extend(std::span<const Extension> ext
     EXPERTILE_ASSIGN(auto next, PlaceExtension(extension, lengths[sequence], rope_deltas[sequence],
                                                program->model));
     longest = std::max(longest, next.size());
-    total += next.size();
+    total += next.padded_size;
     placed.push_back(std::move(next));
   }
   const int64_t num_rows =
@@ -113,9 +119,9 @@ Result<std::vector<float>> Session::Decode(std::span<const Extension> extensions
     return InvalidArgument("decode: the program was compiled with prefill_only");
   }
   for (const Extension& extension : extensions) {
-    if (extension.token_ids.size() != 1) {
+    if (CountTokens(extension) != 1) {
       return InvalidArgument("sequence {}: {} tokens, decode takes one", extension.sequence,
-                             extension.token_ids.size());
+                             CountTokens(extension));
     }
   }
   return state_->Extend(extensions, StepKind::kDecode, 1, LogitsWanted::kLast, nullptr);

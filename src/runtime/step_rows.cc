@@ -9,13 +9,14 @@
 namespace expertile {
 namespace {
 
-std::vector<PlacedExtension::ImageRow> ImageRowsOf(const Extension& extension,
+std::vector<PlacedExtension::ImageRow> ImageRowsOf(std::span<const int32_t> token_ids,
+                                                   std::span<const EncodedImage> images,
                                                    int32_t image_token_id) {
-  std::vector<PlacedExtension::ImageRow> rows(extension.token_ids.size());
-  auto image = extension.images.begin();
+  std::vector<PlacedExtension::ImageRow> rows(token_ids.size());
+  auto image = images.begin();
   int64_t row = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (extension.token_ids[i] != image_token_id) continue;
+    if (token_ids[i] != image_token_id) continue;
     rows[i] = {&*image, row};
     if (++row == image->num_tokens) {
       ++image;
@@ -51,8 +52,16 @@ void AppendImageRow(const PlacedExtension::ImageRow& source, int64_t H, int32_t 
 
 Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first_position,
                                        int32_t rope_delta, const ModelConfig& model) {
-  PlacedExtension placed{extension.sequence, extension.token_ids, first_position, {}, {},
-                         rope_delta};
+  PlacedExtension placed;
+  placed.sequence = extension.sequence;
+  placed.first_position = first_position;
+  placed.rope_delta = rope_delta;
+  placed.padded_size = static_cast<int64_t>(extension.token_ids.size());
+  for (int64_t i = 0; i < placed.padded_size; ++i) {
+    if (extension.token_ids[i] == kPaddingToken) continue;
+    placed.token_ids.push_back(extension.token_ids[i]);
+    placed.indices.push_back(i);
+  }
   const int64_t first_rope = first_position + rope_delta;
   if (extension.images.empty()) {
     placed.rope_positions = TextPositions(model.spec.rope.num_axes, placed.size(), first_rope);
@@ -64,11 +73,11 @@ Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first
   for (const EncodedImage& image : extension.images) {
     grids.push_back({image.grid_t, image.grid_h, image.grid_w});
   }
-  EXPERTILE_ASSIGN(MropePositions mrope, ComputeMropePositions(extension.token_ids, grids, prompt));
+  EXPERTILE_ASSIGN(MropePositions mrope, ComputeMropePositions(placed.token_ids, grids, prompt));
   placed.rope_positions = std::move(mrope.positions);
   for (int32_t& position : placed.rope_positions) position += static_cast<int32_t>(first_rope);
   placed.rope_delta += mrope.delta;
-  placed.image_rows = ImageRowsOf(extension, prompt.image_token_id);
+  placed.image_rows = ImageRowsOf(placed.token_ids, extension.images, prompt.image_token_id);
   return placed;
 }
 
@@ -96,11 +105,11 @@ StepRows RowsOf(std::span<const PlacedExtension> extensions, int64_t done, int64
       }
       if (wanted == LogitsWanted::kAll || j == count - 1) {
         rows.logit_rows.push_back(row);
-        rows.destinations.push_back(wanted == LogitsWanted::kAll ? first_row + j
+        rows.destinations.push_back(wanted == LogitsWanted::kAll ? first_row + extension.indices[j]
                                                                  : static_cast<int64_t>(i));
       }
     }
-    first_row += count;
+    first_row += extension.padded_size;
   }
   for (const auto& axis : axes) {
     rows.rope_positions.insert(rows.rope_positions.end(), axis.begin(), axis.end());

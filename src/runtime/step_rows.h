@@ -20,7 +20,9 @@ struct PlacedExtension {
   };
 
   int64_t sequence = 0;
-  std::span<const int32_t> token_ids;   // [n]
+  std::vector<int32_t> token_ids;       // [n], without padding
+  std::vector<int64_t> indices;         // [n], of token_ids in the extension's own
+  int64_t padded_size = 0;              // the extension's own, padding included
   int64_t first_position = 0;           // tokens that the sequence held before
   std::vector<int32_t> rope_positions;  // [A,n]
   std::vector<ImageRow> image_rows;     // [n], or empty without images
