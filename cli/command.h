@@ -18,6 +18,7 @@ using CommandBody = std::function<Status()>;
 
 CommandBody AddRunCommand(CLI::App& app);
 CommandBody AddCompileCommand(CLI::App& app);
+CommandBody AddExportCommand(CLI::App& app);
 CommandBody AddForwardCommand(CLI::App& app);
 CommandBody AddTokenizeCommand(CLI::App& app);
 CommandBody AddInspectCommand(CLI::App& app);

@@ -43,6 +43,7 @@ int Run(int argc, char** argv) {
       {"run", "Continue a prompt, or chat", expertile::cli::AddRunCommand},
       {"compile", "Make a program of a checkpoint, in the compile cache",
        expertile::cli::AddCompileCommand},
+      {"export", "Write a checkpoint as ONNX graphs", expertile::cli::AddExportCommand},
       {"inspect", "Show a model or a program: architecture, sizes, experts on NSPs",
        expertile::cli::AddInspectCommand},
       {"tokenize", "Turn text into token ids, or ids into text",

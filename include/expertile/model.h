@@ -17,6 +17,7 @@
 
 namespace expertile {
 
+struct ExportOptions;
 class Tokenizer;
 class MoeTrace;
 
@@ -182,6 +183,9 @@ class Model {
   Result<NspPlacement> PlacementOn(int num_nsp) const;
 
  private:
+  friend Result<std::vector<std::filesystem::path>> ExportOnnx(const Model&, const ExportOptions&,
+                                                               const std::filesystem::path&,
+                                                               const OnProgress&);
   struct State;
   explicit Model(std::shared_ptr<const State> state);
   std::shared_ptr<const State> state_;

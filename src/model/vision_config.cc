@@ -14,9 +14,10 @@ RopeSpec VisionRope(double theta, int64_t head_dim) {
   RopeSpec rope;
   rope.num_axes = 2;
   const int64_t num_frequencies = head_dim / 4;
+  const int64_t axis_dim = head_dim / 2;  // of a head's elements, those that one axis turns
   for (int axis = 0; axis < rope.num_axes; ++axis) {
     for (int64_t j = 0; j < num_frequencies; ++j) {
-      const float exponent = static_cast<float>(2 * j) / static_cast<float>(head_dim / 2);
+      const float exponent = static_cast<float>(2 * j) / static_cast<float>(axis_dim);
       rope.inv_freq.push_back(1.0f / std::pow(static_cast<float>(theta), exponent));
       rope.axes.push_back(axis);
     }

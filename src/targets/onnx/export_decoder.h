@@ -1,0 +1,18 @@
+// Exports a decoder as an ONNX graph: the forward pass run with Ops that emit nodes.
+// Not the choice of graphs for a set of options: runtime/export.cc.
+#pragma once
+
+#include <filesystem>
+
+#include "expertile/progress.h"
+#include "model/checkpoint.h"
+#include "targets/onnx/onnx_ops.h"
+
+namespace expertile::onnx_target {
+
+// Writes `file` and, where the weights are more than 1 GiB, FILE.data beside it. The language part
+// alone. Weights pass one matrix at a time. Errors: I/O, out of memory.
+Status ExportDecoder(const Checkpoint& checkpoint, const GraphOptions& options,
+                     const std::filesystem::path& file, const OnProgress& on_layer);
+
+}  // namespace expertile::onnx_target

@@ -1,0 +1,110 @@
+// GraphBuilder: an ONNX graph as it grows, node by node, with its weights and functions.
+// Not what the nodes mean: onnx_ops.h.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "expertile/result.h"
+
+namespace onnx {
+class GraphProto;
+class ModelProto;
+class NodeProto;
+}  // namespace onnx
+
+namespace expertile::onnx_target {
+
+// An attribute of a node; only the kinds that are used here.
+struct Attribute {
+  Attribute(std::string attribute_name, int64_t value)
+      : name(std::move(attribute_name)), ints{value} {}
+  Attribute(std::string attribute_name, float value)
+      : name(std::move(attribute_name)), number(value), is_float(true) {}
+  Attribute(std::string attribute_name, std::string value)
+      : name(std::move(attribute_name)), text(std::move(value)) {}
+  Attribute(std::string attribute_name, std::vector<int64_t> values)
+      : name(std::move(attribute_name)), ints(std::move(values)), is_list(true) {}
+
+  std::string name;
+  std::string text;
+  std::vector<int64_t> ints;
+  float number = 0.0f;
+  bool is_float = false;
+  bool is_list = false;
+};
+
+using Inputs = std::vector<std::string>;
+using Attributes = std::vector<Attribute>;
+
+// A dimension of an input or output: a size, or a named axis.
+struct Dimension {
+  Dimension(int64_t fixed) : size(fixed) {}               // NOLINT: as written in lists
+  Dimension(const char* axis) : name(axis) {}             // NOLINT
+  Dimension(std::string axis) : name(std::move(axis)) {}  // NOLINT
+  int64_t size = 0;
+  std::string name;
+};
+
+enum class ElementType { kFloat, kInt32, kInt64 };
+
+class GraphBuilder {
+ public:
+  // Weights go to `data_file`, or, without external_data, into the graph itself.
+  GraphBuilder(std::string graph_name, std::filesystem::path data_file, bool external_data);
+  ~GraphBuilder();
+
+  void AddInput(const std::string& name, ElementType type, const std::vector<Dimension>& shape);
+  void AddOutput(const std::string& name, ElementType type, const std::vector<Dimension>& shape);
+
+  // Adds a node of one output and returns the output's name.
+  std::string Node(const std::string& op, const Inputs& inputs, const Attributes& attributes = {});
+  // The K largest of every row: values and int64 indices, [T,K] each.
+  struct Largest {
+    std::string values;
+    std::string indices;
+  };
+  Largest TopK(const std::string& rows, int64_t K);
+  // The same for a function of a domain (custom_functions.h), which the model then carries.
+  std::string Function(const std::string& op, const Inputs& inputs,
+                       const Attributes& attributes = {});
+  void NameOutput(const std::string& value, const std::string& output);  // output = value
+
+  // Constants of one or no dimension, each value once.
+  std::string Ints(const std::vector<int64_t>& values);
+  std::string Int(int64_t value);
+  std::string Int32(int32_t value);
+  std::string Float(float value);
+
+  // A weight. Its values come in pieces, in order, until all are there.
+  void BeginWeight(const std::string& name, const std::vector<int64_t>& shape);
+  Status AppendWeight(std::span<const float> values);
+
+  // The whole model, checked for what this class can see. Call once.
+  Status Save(const std::filesystem::path& file);
+
+ private:
+  std::filesystem::path PartialFile() const;  // the data, while they are written
+  std::string NewName(const std::string& op) { return op + "_" + std::to_string(num_nodes_++); }
+  std::string Constant(const std::string& key, ElementType type, const std::vector<int64_t>& shape,
+                       const std::string& bytes);
+
+  std::unique_ptr<::onnx::ModelProto> model_;
+  ::onnx::GraphProto* graph_;
+  std::filesystem::path data_file_;
+  std::ofstream data_;
+  int64_t data_size_ = 0;
+  bool external_data_;
+  int64_t num_nodes_ = 0;
+  std::map<std::string, std::string> constants_;  // what it is -> its name
+  std::set<std::string> functions_;
+};
+
+}  // namespace expertile::onnx_target

@@ -1,0 +1,138 @@
+// OnnxOps: Ops whose calls emit nodes, so that what is exported is what is run. Rows of a Tensor
+// are the graph's batch_size x seq_len positions, row-major. Not a runtime: nothing is computed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dispatch/placement.h"
+#include "model/ops.h"
+#include "targets/onnx/graph_builder.h"
+#include "targets/target.h"
+
+namespace expertile::onnx_target {
+
+// What an index of INT32_MAX, "no row", means.
+enum class Sentinel {
+  kInt32Max,  // the device drops such rows (Cloud AI 100); stock runtimes refuse them
+  kInBounds,  // a spare row takes them, which is cut off in the end: any runtime can run it
+};
+
+struct GraphOptions {
+  StepKind kind = StepKind::kPrefill;
+  MoeBlocking blocking;  // prefill only
+  int64_t max_rows = 1;  // T that the packed chunks are unrolled for: batch_size * seq_len
+  int64_t ctx_len = 1;   // rows of the RoPE tables
+  Sentinel sentinel = Sentinel::kInt32Max;
+};
+
+class OnnxOps {
+ public:
+  struct Tensor {
+    std::string name;  // of a value [T, width]
+    int64_t width = 0;
+  };
+  struct Linear {
+    std::string weight;  // [in, out]
+    std::string bias;    // [out], or empty
+    int64_t out = 0;
+  };
+  struct Vector {
+    std::string name;
+    int64_t size = 0;
+  };
+  struct Embedding {
+    std::string name;  // [V,H]
+    int64_t width = 0;
+  };
+  // Of each matrix one initialiser [E,in,out] (decode, blocking off), or one per slot [N,in,out].
+  struct Experts {
+    int64_t num_experts = 0;
+    int64_t hidden_size = 0;
+    int64_t intermediate_size = 0;
+    std::string name;
+    bool has_bias = false;
+  };
+  struct Routing {
+    std::string ids;      // int64 [T,K]
+    std::string weights;  // [T,K]
+    int64_t num_experts = 0;
+    int64_t experts_per_token = 0;
+  };
+  struct Rotation {
+    std::string cos;  // [T,1,D]
+    std::string sin;
+    int64_t head_dim = 0;
+  };
+
+  OnnxOps(GraphBuilder& graph, const DecoderSpec& spec, const GraphOptions& options,
+          std::optional<Placement> placement);
+
+  void Begin(const Step&) {}
+  Tensor Embed(const Embedding& table);
+  Tensor ReplaceRows(Tensor x, std::span<const int32_t>, const Tensor&) { return x; }
+  Tensor AddToRows(Tensor x, std::span<const int32_t>, const Tensor&) { return x; }
+  Rotation RotationOf(const RopeSpec& rope, std::span<const int32_t>);
+  Tensor Scale(Tensor x, float scale);
+  Tensor AddScaled(Tensor x, const Tensor& y, float scale);
+  Tensor RmsNorm(const Tensor& x, const Vector& weight, float epsilon);
+  Tensor Multiply(const Tensor& x, const Linear& linear);
+  Tensor Rotate(Tensor x, const Rotation& rotation);
+  Tensor Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
+                   const Tensor& value, const Vector* sinks);
+  Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec);
+  Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
+             const GatedMlpSpec& spec);
+  Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
+  // The row of the greatest position of every sequence, whatever is asked: [B, width].
+  Tensor Rows(const Tensor& x, std::span<const int32_t>);
+  Tensor FromHost(std::span<const float>, int64_t width) { return {"", width}; }
+  // Nothing is computed, so there is nothing to trace.
+  std::span<const float> Values(const Tensor&) const { return {}; }
+  std::span<const int32_t> Ids(const Routing&) const { return {}; }
+  std::span<const float> Weights(const Routing&) const { return {}; }
+
+ private:
+  std::string Heads(const Tensor& x, int64_t num_heads);  // [T, n D] -> [B,n,S,D]
+  std::string UpdateCache(const std::string& name, const std::string& rows);
+  std::string MaskOf(int64_t window);  // bool [B,1,S,C]: keys that a query does not see
+  // [.., rows, H] through experts' matrices of names NAME.gate + suffix and so on.
+  std::string ExpertFfn(const std::string& x, const Experts& experts, const std::string& suffix,
+                        const GatedMlpSpec& spec);
+  std::string Activate(const std::string& gate, const std::string& up, const GatedMlpSpec& spec);
+  std::string RoutingMatrix(const Routing& routing, int64_t num_experts);  // [T, num_experts]
+  Tensor MoeByGathering(const Tensor& x, const Routing& routing, const Experts& experts,
+                        const GatedMlpSpec& spec);
+  Tensor MoeOneByOne(const Tensor& x, const Routing& routing, const Experts& experts,
+                     const GatedMlpSpec& spec);
+  Tensor MoeBlocked(const Tensor& x, const Routing& routing, const Experts& experts,
+                    const GatedMlpSpec& spec);
+  // One slot of every NSP, packed.
+  struct PackedSlot {
+    std::string rows;       // [N,T,H]
+    std::string weights;    // [N,T,1]
+    std::string table;      // int32 [N, C P], the matched index
+    std::string num_valid;  // int32 [N,1], its entries that are rows
+    std::string suffix;     // of the names of the slot's weights
+    int64_t chunk_size;     // P
+  };
+  std::string AddChunk(const PackedSlot& slot, int64_t chunk, const std::string& sum,
+                       const Experts& experts, const GatedMlpSpec& spec);
+  std::string PackedTable(const std::string& active, const std::string& num_rows,
+                          int64_t num_chunks, int64_t chunk_size);
+
+  GraphBuilder& graph_;
+  const DecoderSpec& spec_;
+  GraphOptions options_;
+  std::optional<Placement> placement_;
+  std::string text_positions_;            // int64 [B,S]
+  std::string batch_and_seq_;             // int64 [2]: B, S
+  std::string row_valid_;                 // float [T,1]: 1, or 0 where the position is -1
+  std::map<int64_t, std::string> masks_;  // by window
+};
+
+}  // namespace expertile::onnx_target
