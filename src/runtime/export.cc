@@ -7,6 +7,7 @@
 #include "runtime/compile.h"
 #include "runtime/session_state.h"
 #include "targets/onnx/export_decoder.h"
+#include "targets/onnx/export_vision.h"
 
 namespace expertile {
 namespace {
@@ -18,11 +19,12 @@ Status CheckExport(const ExportOptions& options, const ModelConfig& model) {
     return InvalidArgument("onnx_sentinel: {}, expected int32max or in-bounds",
                            OneLine(options.sentinel));
   }
-  if (model.vision && !compile.skip_vision) {
-    return Unsupported(
-        "export: the vision graph of {} is not exported; --skip-vision exports the "
-        "language part",
-        model.spec.model_type);
+  const bool has_vision = model.vision && !compile.skip_vision;
+  if (compile.skip_lang && !has_vision) {
+    return InvalidArgument("skip_lang: without a vision part there is nothing left to export");
+  }
+  if ((compile.height || compile.width) && !has_vision) {
+    return InvalidArgument("height, width: there is no vision graph that they would be of");
   }
   const struct {
     std::string_view name;
@@ -39,6 +41,32 @@ Status CheckExport(const ExportOptions& options, const ModelConfig& model) {
   return {};
 }
 
+// The patches of the images that a vision graph takes: of height x width pixels before they are
+// resized, as the original's are by default.
+Result<ImageGrid> GridOf(const CompileOptions& options, const ModelConfig& model) {
+  constexpr ImageSize kDefault = {354, 536};
+  if (!model.vision->preprocessor) {
+    return NotFound("{}: no preprocessor_config.json, which says how images are prepared",
+                    model.folder.string());
+  }
+  const VisionPreprocessorConfig& config = *model.vision->preprocessor;
+  const ImageSize given{options.height.value_or(kDefault.height),
+                        options.width.value_or(kDefault.width)};
+  if (given.height < 1 || given.width < 1) {
+    return InvalidArgument("height, width: {} x {}, expected 1 or more", given.height, given.width);
+  }
+  EXPERTILE_ASSIGN(const ImageSize size, SmartResize(config, given));
+  return ImageGrid{1, size.height / config.patch_size, size.width / config.patch_size};
+}
+
+// What is left to check when the vision graph's own options are taken out.
+CompileOptions LanguageOptions(CompileOptions options) {
+  options.skip_lang = false;
+  options.height.reset();
+  options.width.reset();
+  return options;
+}
+
 }  // namespace
 
 Result<std::vector<std::filesystem::path>> ExportOnnx(const Model& model,
@@ -48,7 +76,7 @@ Result<std::vector<std::filesystem::path>> ExportOnnx(const Model& model,
   const Checkpoint& checkpoint = *model.state_->checkpoint;
   EXPERTILE_RETURN_IF_ERROR(CheckExport(options, checkpoint.config));
   EXPERTILE_ASSIGN(const CompileOptions compile,
-                   ResolveOptions(options.compile, checkpoint.config));
+                   ResolveOptions(LanguageOptions(options.compile), checkpoint.config));
   std::error_code failure;
   std::filesystem::create_directories(folder, failure);
   if (failure) return IoError("{}: cannot create: {}", folder.string(), failure.message());
@@ -56,12 +84,25 @@ Result<std::vector<std::filesystem::path>> ExportOnnx(const Model& model,
   const auto sentinel = options.sentinel == "in-bounds" ? onnx_target::Sentinel::kInBounds
                                                         : onnx_target::Sentinel::kInt32Max;
   std::vector<std::filesystem::path> files;
+  const auto& vision = checkpoint.config.vision;
+  const bool has_vision = vision && !compile.skip_vision;
+  if (has_vision) {
+    EXPERTILE_ASSIGN(const ImageGrid grid, GridOf(options.compile, checkpoint.config));
+    files.push_back(folder / "vision.onnx");
+    EXPERTILE_RETURN_IF_ERROR(CatchOutOfMemory(
+        "the graph", [&] { return onnx_target::ExportVision(checkpoint, grid, files.back()); }));
+  }
+  if (options.compile.skip_lang) return files;
   const auto write = [&](StepKind kind, const char* name) -> Status {
-    const onnx_target::GraphOptions graph{.kind = kind,
-                                          .blocking = target.blocking,
-                                          .max_rows = target.max_step_tokens,
-                                          .ctx_len = target.ctx_len,
-                                          .sentinel = sentinel};
+    onnx_target::GraphOptions graph{.kind = kind,
+                                    .blocking = target.blocking,
+                                    .max_rows = target.max_step_tokens,
+                                    .ctx_len = target.ctx_len,
+                                    .sentinel = sentinel};
+    if (has_vision && kind == StepKind::kPrefill) {
+      graph.image_token_id = vision->spec.prompt.image_token_id;
+      graph.num_features = static_cast<int>(vision->spec.deepstack_blocks.size());
+    }
     files.push_back(folder / name);
     return CatchOutOfMemory("the graph", [&] {
       return onnx_target::ExportDecoder(checkpoint, graph, files.back(), on_layer);

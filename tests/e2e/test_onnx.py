@@ -220,4 +220,79 @@ def test_refusals(expertile, tmp_path):
     refused("dtype", "--dtype", "bfloat16")
     refused("mxfp6_matmul", "--mxfp6-matmul")
     refused("num_nsp", "--moe-prefill-num-nsp", 33)
-    refused("skip-vision", model=ROOT / "models" / "tiny-qwen3_vl_moe")
+    refused("skip_lang", "--skip-lang")
+    refused("height", "--height", 64)
+
+
+VISION_MODEL = ROOT / "models" / "tiny-qwen3_vl_moe"
+VISION_GOLDEN = read_safetensors(ROOT / "tests" / "goldens" / "tiny-qwen3_vl_moe.safetensors")
+
+
+def mrope_positions(ids, grids, image_token, merge_size):
+    """The text's, time, height and width positions of a prompt, as transformers defines them."""
+    rows, position, i = [], 0, 0
+    grids = iter(grids)
+    while i < len(ids):
+        if ids[i] != image_token:
+            rows.append([i] + 3 * [position])
+            position, i = position + 1, i + 1
+            continue
+        _, h, w = next(grids)
+        h, w = h // merge_size, w // merge_size
+        for r in range(h):
+            for c in range(w):
+                rows.append([i, position, position + r, position + c])
+                i += 1
+        position += max(h, w)
+    return numpy.array(rows, numpy.int64).T
+
+
+def test_images(expertile, tmp_path):
+    """Vision graph, chunked NSP-blocked prefill that cuts the image, decode: against transformers and the reference."""
+    case, chunk = "image_1", 10
+    ids = VISION_GOLDEN[case + ".input_ids"].tolist()
+    grid = VISION_GOLDEN[case + ".image_grid_thw"].tolist()
+    size = ["--height", 16 * grid[1], "--width", 16 * grid[2]]
+    blocking = ["--moe-prefill-num-nsp", 5, "--moe-prefill-packed-chunk-size", 4]
+    shapes = ["--prefill-seq-len", chunk, "--ctx-len", CTX_LEN]
+    graphs = tmp_path / "graphs"
+    done = expertile("export", VISION_MODEL, "-o", graphs, "--onnx-sentinel", "in-bounds", *shapes, *size, *blocking)
+    assert (done.returncode, done.stderr) == (0, b"")
+    vision, prefill, decode = (session_of(graphs / f"{name}.onnx") for name in ("vision", "prefill", "decode"))
+
+    embeds, deepstack = vision.run(None, {"pixel_values": VISION_GOLDEN[case + ".pixel_values"]})
+    assert relative_l2(embeds[0], VISION_GOLDEN[case + ".vision_embeds"]) <= FLOAT32_RELATIVE_L2
+    for i in range(2):
+        assert relative_l2(deepstack[i, 0], VISION_GOLDEN[f"{case}.deepstack.{i}"]) <= FLOAT32_RELATIVE_L2
+
+    config = json.loads((VISION_MODEL / "config.json").read_text())
+    positions = mrope_positions(ids, [grid], config["image_token_id"], 2)
+    runner = Runner("qwen3_vl_moe")
+    inputs = {"vision_embeds": embeds, "deepstack_features": deepstack, "image_idx": numpy.zeros((1, 1), numpy.int64)}
+    names = [output.name for output in prefill.get_outputs()]
+    for first in range(0, len(ids), chunk):
+        count = min(chunk, len(ids) - first)
+        tokens = numpy.zeros((1, chunk), numpy.int64)
+        tokens[0, :count] = ids[first : first + count]
+        places = numpy.full((4, 1, chunk), -1, numpy.int64)
+        places[:, 0, :count] = positions[:, first : first + count]
+        fed = inputs | runner.caches | {"input_ids": tokens, "position_ids": places}
+        outputs = dict(zip(names, prefill.run(None, fed)))
+        runner.caches = {name: outputs[name + "_RetainedState"] for name in runner.caches}
+        inputs = {name: outputs[name + "_RetainedState"] for name in ("vision_embeds", "deepstack_features")}
+        inputs["image_idx"] = outputs["image_idx_output"]
+    assert inputs["image_idx"].item() == embeds.shape[1]
+    logits = outputs["logits"][0, 0]
+    assert relative_l2(logits, VISION_GOLDEN[case + ".logits_last"]) <= FLOAT32_RELATIVE_L2
+
+    greedy = json.loads((ROOT / "tests" / "goldens" / "tiny-qwen3_vl_moe.json").read_text())["cases"][case]["greedy"]
+    decode_names = [output.name for output in decode.get_outputs()]
+    for i, expected in enumerate(greedy):
+        token = int(logits.argmax())
+        assert token == expected
+        place = numpy.full((4, 1, 1), positions[1:].max() + 1 + i, numpy.int64)
+        place[0] = len(ids) + i
+        fed = runner.caches | {"input_ids": numpy.array([[token]], numpy.int64), "position_ids": place}
+        outputs = dict(zip(decode_names, decode.run(None, fed)))
+        runner.caches = {name: outputs[name + "_RetainedState"] for name in runner.caches}
+        logits = outputs["logits"][0, 0]

@@ -154,6 +154,22 @@ class WeightAdder {
   int layer_ = -1;
 };
 
+// Image rows, which a graph hands on to the next chunk as they came.
+void AddImageInputs(const DecoderSpec& spec, const GraphOptions& options, GraphBuilder& graph) {
+  const auto retain = [&](const std::string& name, const std::vector<Dimension>& shape) {
+    graph.AddInput(name, ElementType::kFloat, shape);
+    graph.AddOutput(name + "_RetainedState", ElementType::kFloat, shape);
+    graph.NameOutput(name, name + "_RetainedState");
+  };
+  retain("vision_embeds", {"vision_batch_size", "vision_size", spec.hidden_size});
+  if (options.num_features > 0) {
+    retain("deepstack_features",
+           {options.num_features, "vision_batch_size", "vision_size", spec.hidden_size});
+  }
+  graph.AddInput("image_idx", ElementType::kInt64, {1, 1});
+  graph.AddOutput("image_idx_output", ElementType::kInt64, {1, 1});
+}
+
 void AddInputs(const DecoderSpec& spec, GraphBuilder& graph) {
   graph.AddInput("input_ids", ElementType::kInt64, {"batch_size", "seq_len"});
   std::vector<Dimension> positions = {"batch_size", "seq_len"};
@@ -192,12 +208,19 @@ Status ExportDecoder(const Checkpoint& checkpoint, const GraphOptions& options,
   GraphBuilder graph(spec.model_type, file.string() + ".data",
                      WeightBytes(spec) > kLargestInlineBytes);
   AddInputs(spec, graph);
+  const bool has_images = options.image_token_id > 0;
+  if (has_images) AddImageInputs(spec, options, graph);
   WeightAdder adder(graph, spec, options, placement);
   EXPERTILE_ASSIGN(const Decoder<OnnxOps> decoder,
                    Prepare<OnnxOps>(checkpoint.weights, adder, on_layer));
   OnnxOps ops(graph, spec, options, placement);
   Step step;
   step.kind = options.kind;
+  const int32_t some_row = 0;  // there are image rows; which ones is the graph's to find
+  if (has_images) {
+    step.images.rows = {&some_row, 1};
+    step.images.deepstack.resize(options.num_features);
+  }
   const OnnxOps::Tensor logits = Forward(ops, spec, decoder, step);
   graph.NameOutput(graph.Node("Unsqueeze", {logits.name, graph.Ints({1})}), "logits");
   return graph.Save(file);

@@ -10,8 +10,9 @@
 
 namespace expertile::onnx_target {
 
-// Writes `file` and, where the weights are more than 1 GiB, FILE.data beside it. The language part
-// alone. Weights pass one matrix at a time. Errors: I/O, out of memory.
+// Writes `file` and, where the weights are more than 1 GiB, FILE.data beside it. With
+// options.image_token_id it takes image rows. Weights pass one matrix at a time. Errors: I/O, out
+// of memory.
 Status ExportDecoder(const Checkpoint& checkpoint, const GraphOptions& options,
                      const std::filesystem::path& file, const OnProgress& on_layer);
 

@@ -7,7 +7,7 @@
 namespace expertile::onnx_target {
 namespace {
 
-constexpr int64_t kFloatType = 1;  // TensorProto::FLOAT
+constexpr int64_t kInt64Type = 7;  // TensorProto::INT64
 // Masked scores. Not -inf: a padded row, which sees no key, must stay finite.
 constexpr float kMaskedScore = -1e30f;
 
@@ -27,6 +27,47 @@ OnnxOps::OnnxOps(GraphBuilder& graph, const DecoderSpec& spec, const GraphOption
 OnnxOps::Tensor OnnxOps::Embed(const Embedding& table) {
   const std::string ids = graph_.Node("Reshape", {"input_ids", graph_.Ints({-1})});
   return {graph_.Node("Gather", {table.name, ids}, {{"axis", int64_t{0}}}), table.width};
+}
+
+// The n-th image token of the graph's tokens takes row image_idx + n; the next chunk goes on from
+// image_idx_output.
+void OnnxOps::FindImageTokens() {
+  const std::string ids = graph_.Node("Reshape", {"input_ids", graph_.Ints({-1})});
+  const std::string is_image = graph_.Node("Equal", {ids, graph_.Int(options_.image_token_id)});
+  is_image_ = graph_.Node("Unsqueeze", {is_image, graph_.Ints({1})});
+  const std::string ones = graph_.Node("Cast", {is_image}, {{"to", kInt64Type}});
+  const std::string first = graph_.Node("Reshape", {"image_idx", graph_.Ints({1})});
+  const std::string counted =
+      graph_.Node("Add", {graph_.Node("CumSum", {ones, graph_.Int(0)}), first});
+  const std::string last = graph_.Node("Gather", {counted, graph_.Ints({-1})});
+  graph_.NameOutput(graph_.Node("Reshape", {last, graph_.Ints({1, 1})}), "image_idx_output");
+  image_rows_ =
+      graph_.Node("Where", {is_image, graph_.Node("Sub", {counted, graph_.Int(1)}), graph_.Int(0)});
+}
+
+OnnxOps::Tensor OnnxOps::FromHost(std::span<const float>, int64_t width) {
+  const int index = num_from_host_++;
+  std::string rows = "vision_embeds";
+  if (index > 0) {
+    rows = graph_.Node("Gather", {"deepstack_features", graph_.Int(index - 1)},
+                       {{"axis", int64_t{0}}});
+  }
+  return {graph_.Node("Reshape", {rows, graph_.Ints({-1, width})}), width};
+}
+
+std::string OnnxOps::ImageRowsOf(const Tensor& y) {
+  if (is_image_.empty()) FindImageTokens();
+  return graph_.Node("Gather", {y.name, image_rows_}, {{"axis", int64_t{0}}});
+}
+
+OnnxOps::Tensor OnnxOps::ReplaceRows(Tensor x, std::span<const int32_t>, const Tensor& y) {
+  const std::string rows = ImageRowsOf(y);
+  return {graph_.Node("Where", {is_image_, rows, x.name}), x.width};
+}
+
+OnnxOps::Tensor OnnxOps::AddToRows(Tensor x, std::span<const int32_t>, const Tensor& y) {
+  const std::string rows = graph_.Node("Where", {is_image_, ImageRowsOf(y), graph_.Float(0.0f)});
+  return {graph_.Node("Add", {x.name, rows}), x.width};
 }
 
 // Tables [ctx_len, D] of the model, looked up by position; with several axes each pair of a head

@@ -28,6 +28,10 @@ struct GraphOptions {
   int64_t max_rows = 1;  // T that the packed chunks are unrolled for: batch_size * seq_len
   int64_t ctx_len = 1;   // rows of the RoPE tables
   Sentinel sentinel = Sentinel::kInt32Max;
+  // Image tokens take rows of the input vision_embeds, and those of deepstack_features, from row
+  // image_idx on; 0 = no such inputs.
+  int32_t image_token_id = 0;
+  int num_features = 0;
 };
 
 class OnnxOps {
@@ -74,8 +78,9 @@ class OnnxOps {
 
   void Begin(const Step&) {}
   Tensor Embed(const Embedding& table);
-  Tensor ReplaceRows(Tensor x, std::span<const int32_t>, const Tensor&) { return x; }
-  Tensor AddToRows(Tensor x, std::span<const int32_t>, const Tensor&) { return x; }
+  // The rows are those of image tokens, whatever is asked; y is a graph input of all image rows.
+  Tensor ReplaceRows(Tensor x, std::span<const int32_t>, const Tensor& y);
+  Tensor AddToRows(Tensor x, std::span<const int32_t>, const Tensor& y);
   Rotation RotationOf(const RopeSpec& rope, std::span<const int32_t>);
   Tensor Scale(Tensor x, float scale);
   Tensor AddScaled(Tensor x, const Tensor& y, float scale);
@@ -90,13 +95,16 @@ class OnnxOps {
   Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
   // The row of the greatest position of every sequence, whatever is asked: [B, width].
   Tensor Rows(const Tensor& x, std::span<const int32_t>);
-  Tensor FromHost(std::span<const float>, int64_t width) { return {"", width}; }
+  // The image rows: first the embeddings, then deepstack feature after feature.
+  Tensor FromHost(std::span<const float>, int64_t width);
   // Nothing is computed, so there is nothing to trace.
   std::span<const float> Values(const Tensor&) const { return {}; }
   std::span<const int32_t> Ids(const Routing&) const { return {}; }
   std::span<const float> Weights(const Routing&) const { return {}; }
 
  private:
+  void FindImageTokens();
+  std::string ImageRowsOf(const Tensor& y);               // [T,H], of meaning in image tokens' rows
   std::string Heads(const Tensor& x, int64_t num_heads);  // [T, n D] -> [B,n,S,D]
   std::string UpdateCache(const std::string& name, const std::string& rows);
   std::string MaskOf(int64_t window);  // bool [B,1,S,C]: keys that a query does not see
@@ -129,9 +137,12 @@ class OnnxOps {
   const DecoderSpec& spec_;
   GraphOptions options_;
   std::optional<Placement> placement_;
-  std::string text_positions_;            // int64 [B,S]
-  std::string batch_and_seq_;             // int64 [2]: B, S
-  std::string row_valid_;                 // float [T,1]: 1, or 0 where the position is -1
+  std::string text_positions_;  // int64 [B,S]
+  std::string batch_and_seq_;   // int64 [2]: B, S
+  std::string row_valid_;       // float [T,1]: 1, or 0 where the position is -1
+  std::string is_image_;        // bool [T,1]
+  std::string image_rows_;      // int64 [T], of the image tokens' rows in the inputs
+  int num_from_host_ = 0;
   std::map<int64_t, std::string> masks_;  // by window
 };
 

@@ -1,0 +1,92 @@
+#include "targets/onnx/export_vision.h"
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "model/vision_forward.h"
+#include "targets/onnx/onnx_vision_ops.h"
+
+namespace expertile::onnx_target {
+namespace {
+
+static_assert(VisionOps<OnnxVisionOps>);
+
+// Adds the tower's weights as initialisers, matrices as [in,out].
+class VisionWeightAdder {
+ public:
+  explicit VisionWeightAdder(GraphBuilder& graph) : graph_(graph) {}
+
+  Status BeginGroup(const std::string&) { return {}; }
+
+  Result<OnnxVisionOps::Vector> PackVector(const std::string& name, const MatrixView& view) {
+    std::vector<float> values(view.cols);
+    view.ReadRow(0, values);
+    graph_.BeginWeight(name, {view.cols});
+    EXPERTILE_RETURN_IF_ERROR(graph_.AppendWeight(values));
+    return OnnxVisionOps::Vector{name, view.cols};
+  }
+
+  Result<OnnxVisionOps::Embedding> PackEmbedding(const std::string& name, const MatrixView& view) {
+    EXPERTILE_RETURN_IF_ERROR(AddRows(name, view));
+    return OnnxVisionOps::Embedding{name, view.cols};
+  }
+
+  Result<OnnxVisionOps::Linear> PackVisionLinear(const std::string& name, const LinearView& view) {
+    EXPERTILE_RETURN_IF_ERROR(AddRows(name, view.weight.Transposed()));
+    OnnxVisionOps::Linear linear{name, "", view.weight.rows};
+    if (view.bias) {
+      linear.bias = name + ".bias";
+      EXPERTILE_RETURN_IF_ERROR(PackVector(linear.bias, *view.bias));
+    }
+    return linear;
+  }
+
+ private:
+  Status AddRows(const std::string& name, const MatrixView& view) {
+    graph_.BeginWeight(name, {view.rows, view.cols});
+    std::vector<float> row(view.cols);
+    for (int64_t r = 0; r < view.rows; ++r) {
+      view.ReadRow(r, row);
+      EXPERTILE_RETURN_IF_ERROR(graph_.AppendWeight(row));
+    }
+    return {};
+  }
+
+  GraphBuilder& graph_;
+};
+
+}  // namespace
+
+Status ExportVision(const Checkpoint& checkpoint, const ImageGrid& grid,
+                    const std::filesystem::path& file) {
+  const VisionSpec& spec = checkpoint.config.vision->spec;
+  EXPERTILE_ASSIGN(const VisionPositions positions,
+                   ComputeVisionPositions({&grid, 1}, spec.prompt.merge_size, spec.grid_side));
+  GraphBuilder graph("vision", file.string() + ".data", /*external_data=*/false);
+  const int64_t num_tokens = grid.num_tokens(spec.prompt.merge_size);
+  const auto num_features = static_cast<int64_t>(spec.deepstack_blocks.size());
+  graph.AddInput("pixel_values", ElementType::kFloat, {grid.num_patches(), spec.patch_values});
+  graph.AddOutput("vision_embeds", ElementType::kFloat, {1, num_tokens, spec.output_size});
+  VisionWeightAdder adder(graph);
+  EXPERTILE_ASSIGN(const auto tower,
+                   PrepareVision<OnnxVisionOps>(*checkpoint.vision_weights, adder));
+  OnnxVisionOps ops(graph);
+  const std::vector<float> patches(grid.num_patches() * spec.patch_values);
+  const auto rows = VisionForward(ops, spec, tower, grid, positions, patches);
+  const std::string shape = graph.Ints({1, num_tokens, spec.output_size});
+  graph.NameOutput(graph.Node("Reshape", {rows.embeddings.name, shape}), "vision_embeds");
+  if (num_features > 0) {
+    graph.AddOutput("deepstack_features", ElementType::kFloat,
+                    {num_features, 1, num_tokens, spec.output_size});
+    Inputs features;
+    const std::string one = graph.Ints({1, 1, num_tokens, spec.output_size});
+    for (const auto& feature : rows.deepstack) {
+      features.push_back(graph.Node("Reshape", {feature.name, one}));
+    }
+    graph.NameOutput(graph.Node("Concat", features, {{"axis", int64_t{0}}}), "deepstack_features");
+  }
+  return graph.Save(file);
+}
+
+}  // namespace expertile::onnx_target
