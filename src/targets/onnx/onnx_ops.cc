@@ -60,12 +60,12 @@ std::string OnnxOps::ImageRowsOf(const Tensor& y) {
   return graph_.Node("Gather", {y.name, image_rows_}, {{"axis", int64_t{0}}});
 }
 
-OnnxOps::Tensor OnnxOps::ReplaceRows(Tensor x, std::span<const int32_t>, const Tensor& y) {
+OnnxOps::Tensor OnnxOps::ReplaceRows(const Tensor& x, std::span<const int32_t>, const Tensor& y) {
   const std::string rows = ImageRowsOf(y);
   return {graph_.Node("Where", {is_image_, rows, x.name}), x.width};
 }
 
-OnnxOps::Tensor OnnxOps::AddToRows(Tensor x, std::span<const int32_t>, const Tensor& y) {
+OnnxOps::Tensor OnnxOps::AddToRows(const Tensor& x, std::span<const int32_t>, const Tensor& y) {
   const std::string rows = graph_.Node("Where", {is_image_, ImageRowsOf(y), graph_.Float(0.0f)});
   return {graph_.Node("Add", {x.name, rows}), x.width};
 }
@@ -118,7 +118,7 @@ OnnxOps::Tensor OnnxOps::Scale(Tensor x, float scale) {
   return {graph_.Node("Mul", {x.name, graph_.Float(scale)}), x.width};
 }
 
-OnnxOps::Tensor OnnxOps::AddScaled(Tensor x, const Tensor& y, float scale) {
+OnnxOps::Tensor OnnxOps::AddScaled(const Tensor& x, const Tensor& y, float scale) {
   const Tensor scaled = Scale(y, scale);
   return {graph_.Node("Add", {x.name, scaled.name}), x.width};
 }
@@ -142,7 +142,7 @@ OnnxOps::Tensor OnnxOps::Multiply(const Tensor& x, const Linear& linear) {
   return {y, linear.out};
 }
 
-OnnxOps::Tensor OnnxOps::Rotate(Tensor x, const Rotation& rotation) {
+OnnxOps::Tensor OnnxOps::Rotate(const Tensor& x, const Rotation& rotation) {
   const int64_t D = rotation.head_dim;
   const std::string heads = graph_.Node("Reshape", {x.name, graph_.Ints({-1, x.width / D, D})});
   const auto part = [&](int64_t begin, int64_t end) {

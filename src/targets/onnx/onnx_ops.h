@@ -79,14 +79,14 @@ class OnnxOps {
   void Begin(const Step&) {}
   Tensor Embed(const Embedding& table);
   // The rows are those of image tokens, whatever is asked; y is a graph input of all image rows.
-  Tensor ReplaceRows(Tensor x, std::span<const int32_t>, const Tensor& y);
-  Tensor AddToRows(Tensor x, std::span<const int32_t>, const Tensor& y);
+  Tensor ReplaceRows(const Tensor& x, std::span<const int32_t>, const Tensor& y);
+  Tensor AddToRows(const Tensor& x, std::span<const int32_t>, const Tensor& y);
   Rotation RotationOf(const RopeSpec& rope, std::span<const int32_t>);
   Tensor Scale(Tensor x, float scale);
-  Tensor AddScaled(Tensor x, const Tensor& y, float scale);
+  Tensor AddScaled(const Tensor& x, const Tensor& y, float scale);
   Tensor RmsNorm(const Tensor& x, const Vector& weight, float epsilon);
   Tensor Multiply(const Tensor& x, const Linear& linear);
-  Tensor Rotate(Tensor x, const Rotation& rotation);
+  Tensor Rotate(const Tensor& x, const Rotation& rotation);
   Tensor Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
                    const Tensor& value, const Vector* sinks);
   Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec);

@@ -33,7 +33,7 @@ OnnxVisionOps::Tensor OnnxVisionOps::Scale(Tensor x, float scale) {
   return {graph_.Node("Mul", {x.name, graph_.Float(scale)}), x.rows, x.width};
 }
 
-OnnxVisionOps::Tensor OnnxVisionOps::AddScaled(Tensor x, const Tensor& y, float scale) {
+OnnxVisionOps::Tensor OnnxVisionOps::AddScaled(const Tensor& x, const Tensor& y, float scale) {
   return {graph_.Node("Add", {x.name, Scale(y, scale).name}), x.rows, x.width};
 }
 
@@ -43,7 +43,7 @@ OnnxVisionOps::Tensor OnnxVisionOps::Multiply(const Tensor& x, const Linear& lin
   return {y, x.rows, linear.out};
 }
 
-OnnxVisionOps::Tensor OnnxVisionOps::Rotate(Tensor x, const Rotation& rotation) {
+OnnxVisionOps::Tensor OnnxVisionOps::Rotate(const Tensor& x, const Rotation& rotation) {
   const int64_t D = rotation.head_dim;
   const std::string heads = graph_.Node("Reshape", {x.name, graph_.Ints({x.rows, x.width / D, D})});
   const auto part = [&](int64_t begin, int64_t end) {
@@ -85,7 +85,7 @@ OnnxVisionOps::Tensor OnnxVisionOps::LayerNorm(const Tensor& x, const Vector& we
           x.rows, x.width};
 }
 
-OnnxVisionOps::Tensor OnnxVisionOps::Gelu(Tensor x, GeluKind kind) {
+OnnxVisionOps::Tensor OnnxVisionOps::Gelu(const Tensor& x, GeluKind kind) {
   const auto times = [&](const std::string& a, float b) {
     return graph_.Node("Mul", {a, graph_.Float(b)});
   };

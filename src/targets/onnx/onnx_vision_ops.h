@@ -41,9 +41,9 @@ class OnnxVisionOps {
 
   Rotation RotationOf(const RopeSpec& rope, std::span<const int32_t> positions);
   Tensor Scale(Tensor x, float scale);
-  Tensor AddScaled(Tensor x, const Tensor& y, float scale);
+  Tensor AddScaled(const Tensor& x, const Tensor& y, float scale);
   Tensor Multiply(const Tensor& x, const Linear& linear);
-  Tensor Rotate(Tensor x, const Rotation& rotation);
+  Tensor Rotate(const Tensor& x, const Rotation& rotation);
   Tensor Rows(const Tensor& x, std::span<const int32_t> rows);
   // The graph's input: the patches.
   Tensor FromHost(std::span<const float> values, int64_t width) {
@@ -53,7 +53,7 @@ class OnnxVisionOps {
   Tensor WeightedRows(const Embedding& table, std::span<const int32_t> indices,
                       std::span<const float> weights, int64_t per_row);
   Tensor LayerNorm(const Tensor& x, const Vector& weight, const Vector& bias, float epsilon);
-  Tensor Gelu(Tensor x, GeluKind kind);
+  Tensor Gelu(const Tensor& x, GeluKind kind);
   Tensor SegmentAttention(const Tensor& query, const Tensor& key, const Tensor& value,
                           int num_heads, float scale, int64_t segment_size);
   Tensor JoinRows(const Tensor& x, int64_t count);
