@@ -59,6 +59,7 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& de
   const auto rotation = ops.RotationOf(spec.rope, step.rope_positions);
   for (int i = 0; i < static_cast<int>(decoder.layers.size()); ++i) {
     const DecoderLayer<O>& layer = decoder.layers[i];
+    ops.BeginLayer(i);
     const auto attention_in = ops.RmsNorm(hidden, layer.attention_norm, spec.norm_epsilon);
     hidden = ops.AddScaled(std::move(hidden),
                            AttentionBranch(ops, spec, i, layer, rotation, attention_in),
@@ -66,6 +67,7 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& de
     const auto mlp_in = ops.RmsNorm(hidden, layer.mlp_norm, spec.norm_epsilon);
     hidden = ops.AddScaled(std::move(hidden), MlpBranch(ops, spec, i, layer, mlp_in, step.trace),
                            spec.residual_scale);
+    ops.EndLayer();
     if (!images.rows.empty() && i < static_cast<int>(images.deepstack.size())) {
       hidden = ops.AddToRows(std::move(hidden), images.rows,
                              ops.FromHost(images.deepstack[i], spec.hidden_size));

@@ -54,13 +54,16 @@ concept RowOps = std::movable<typename O::Tensor> &&
 // The ops of a decoder. Experts are weights; Routing is a routing table with weights.
 template <typename O>
 concept Ops = RowOps<O> &&
-    requires(O ops, const Step& step, const RouterSpec& router_spec, const GatedMlpSpec& mlp_spec,
-             const AttentionArgs& attention, float scale, std::span<const int32_t> rows,
-             typename O::Tensor x, const typename O::Tensor& y, const typename O::Linear& linear,
-             const typename O::Vector& vector, const typename O::Embedding& embedding,
-             const typename O::Experts& experts, const typename O::Routing& routing,
-             const typename O::Vector* sinks) {
+    requires(O ops, const Step& step, int index, const RouterSpec& router_spec,
+             const GatedMlpSpec& mlp_spec, const AttentionArgs& attention, float scale,
+             std::span<const int32_t> rows, typename O::Tensor x, const typename O::Tensor& y,
+             const typename O::Linear& linear, const typename O::Vector& vector,
+             const typename O::Embedding& embedding, const typename O::Experts& experts,
+             const typename O::Routing& routing, const typename O::Vector* sinks) {
   {ops.Begin(step)};  // the step that all ops until the next Begin belong to
+  // The decoder layer that all ops until EndLayer belong to.
+  {ops.BeginLayer(index)};
+  {ops.EndLayer()};
   { ops.Embed(embedding) } -> std::same_as<typename O::Tensor>;  // token_ids -> [T,H]
   // x with the named rows replaced by, or increased by, the rows of y in order.
   { ops.ReplaceRows(std::move(x), rows, y) } -> std::same_as<typename O::Tensor>;

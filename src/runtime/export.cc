@@ -62,6 +62,8 @@ Result<ImageGrid> GridOf(const CompileOptions& options, const ModelConfig& model
 // What is left to check when the vision graph's own options are taken out.
 CompileOptions LanguageOptions(CompileOptions options) {
   options.skip_lang = false;
+  options.use_onnx_subfunctions = false;
+
   options.height.reset();
   options.width.reset();
   return options;
@@ -98,7 +100,8 @@ Result<std::vector<std::filesystem::path>> ExportOnnx(const Model& model,
                                     .blocking = target.blocking,
                                     .max_rows = target.max_step_tokens,
                                     .ctx_len = target.ctx_len,
-                                    .sentinel = sentinel};
+                                    .sentinel = sentinel,
+                                    .use_subfunctions = options.compile.use_onnx_subfunctions};
     if (has_vision && kind == StepKind::kPrefill) {
       graph.image_token_id = vision->spec.prompt.image_token_id;
       graph.num_features = static_cast<int>(vision->spec.deepstack_blocks.size());

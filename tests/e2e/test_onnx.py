@@ -2,6 +2,8 @@
 
 import collections
 import json
+import subprocess
+import sys
 
 import numpy
 import onnx
@@ -92,6 +94,8 @@ BLOCKING = {
     "one NSP": ["--moe-prefill-num-nsp", 1],
     "N does not divide E, P not T": ["--moe-prefill-num-nsp", 5, "--moe-prefill-packed-chunk-size", 5],
     "rows one by one": ["--moe-prefill-num-nsp", 3, "--moe-prefill-packed-chunk-size", 1],
+    "off, layers as functions": ["--use-onnx-subfunctions"],
+    "layers as functions": ["--moe-prefill-num-nsp", 5, "--moe-prefill-packed-chunk-size", 5, "--use-onnx-subfunctions"],
     "one expert an NSP": ["--moe-prefill-num-nsp", 16, "--moe-prefill-packed-chunk-size", 256],
 }
 
@@ -167,6 +171,58 @@ def test_structure(export, family, sentinel):
         assert {value.name for value in model.graph.input} <= used, "an unused input"
         assert outputs <= made
         assert len(made) == sum(len(node.output) for node in model.graph.node), "a name made twice"
+
+
+def test_layers_as_functions(export):
+    """One function for each distinct decoder layer, with what the layer's nodes were; nothing of it outside."""
+    T, N, P = 12, 5, 5
+    blocking = ["--moe-prefill-num-nsp", N, "--moe-prefill-packed-chunk-size", P, "--use-onnx-subfunctions"]
+    for family in FAMILIES:
+        config = config_of(family)
+        layers, L, C = config["num_hidden_layers"], -(-num_experts_of(config) // N), -(-T // P)
+        folder = export(family, "--prefill-seq-len", T, *blocking)
+        for name in ("prefill", "decode"):
+            model = onnx.load(folder / f"{name}.onnx")
+            onnx.checker.check_model(model, full_check=True)
+            (function,) = [f for f in model.functions if f.domain == "expertile"]
+            assert function.name.endswith("DecoderLayer")
+            calls = [node for node in model.graph.node if node.domain == "expertile"]
+            assert [call.op_type for call in calls] == [function.name] * layers
+            assert [call.name.split("/")[2] for call in calls] == [f"layers.{i}" for i in range(layers)]
+            count = collections.Counter(node.op_type for node in function.node)
+            assert count["Sin"] == count["Cos"] == 0 and count["CtxScatter"] == 2
+            if name == "prefill":
+                assert (count["CtxScatter3DInt"], count["CtxGather3D"], count["CtxScatter3D"]) == (L, 3 * L * C, L * C)
+            made = {output for node in function.node for output in node.output}
+            used = {value for node in function.node for value in node.input}
+            assert set(function.input) <= used and set(function.output) <= made
+            assert {v for v in made if not v.startswith("TopK")} <= used | set(function.output), "a dangling node"
+            used = {value for node in model.graph.node for value in node.input}
+            assert {weight.name for weight in model.graph.initializer} <= used, "an unused initialiser"
+
+
+def test_layers_that_differ_have_functions_of_their_own(expertile, tmp_path):
+    """Dense layers among MoE layers: two functions, and what the reference computes."""
+    config = config_of("qwen3_moe") | {"num_hidden_layers": 4, "mlp_only_layers": [1, 2], "intermediate_size": 96}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = tmp_path / "model"
+    command = [sys.executable, ROOT / "tools" / "synthesize", tmp_path / "config.json", model]
+    subprocess.run(command, check=True, capture_output=True)
+    shapes = ["--ctx-len", CTX_LEN, "--prefill-seq-len", 8, "--moe-prefill-num-nsp", 3]
+    done = expertile("export", model, "-o", tmp_path / "graphs", *shapes, "--onnx-sentinel", "in-bounds", "--use-onnx-subfunctions")
+    assert (done.returncode, done.stderr) == (0, b"")
+    graph = onnx.load(tmp_path / "graphs" / "prefill.onnx")
+    calls = [node.op_type for node in graph.graph.node if node.domain == "expertile"]
+    moe, dense = "Qwen3MoeDecoderLayer", "Qwen3MoeDecoderLayer.1"
+    assert calls == [moe, dense, dense, moe]
+    (tmp_path / "ids.json").write_text(json.dumps(PROMPT[:8]))
+    output = tmp_path / "reference.safetensors"
+    done = expertile("forward", model, "--input-ids", tmp_path / "ids.json", "-o", output, "--target", "reference")
+    assert done.returncode == 0, done.stderr
+    runner = Runner("qwen3_moe")
+    runner.caches = {f"past_{part}.{i}": next(iter(runner.caches.values())) for i in range(4) for part in ("key", "value")}
+    logits = runner.run(session_of(tmp_path / "graphs" / "prefill.onnx"), [PROMPT[:8]], [list(range(8))])
+    assert relative_l2(logits[0, 0], read_safetensors(output)["logits"][7]) <= FLOAT32_RELATIVE_L2
 
 
 def constant(graph, name):

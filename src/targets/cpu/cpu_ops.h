@@ -33,6 +33,8 @@ class CpuOps : public CpuRowOps {
   static std::string_view IsaOf(const Context& context) { return context.table->name; }
 
   void Begin(const Step& step) { step_ = &step; }
+  void BeginLayer(int) {}
+  void EndLayer() {}
   Tensor Embed(const Embedding& table);
   Tensor ReplaceRows(Tensor x, std::span<const int32_t> rows, const Tensor& y);
   Tensor AddToRows(Tensor x, std::span<const int32_t> rows, const Tensor& y);

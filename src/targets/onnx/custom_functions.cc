@@ -16,9 +16,7 @@ class FunctionBody {
     function_->set_name(name);
     function_->set_domain(DomainOf(name));
     for (const std::string& input : inputs) function_->add_input(input);
-    auto* opset = function_->add_opset_import();
-    opset->set_domain("");
-    opset->set_version(17);
+    ImportOpset("", kOpset, *function_);
   }
 
   std::string Node(const std::string& op, const Inputs& inputs, const Attributes& attributes = {}) {

@@ -19,8 +19,8 @@ namespace expertile::onnx_target {
 
 struct Attribute;
 
+inline constexpr int kOpset = 17;  // of the standard ops
 inline constexpr const char* kCacheDomain = "com.qualcomm.cloud";
-
 inline constexpr const char* kNormDomain = "com.qti.aisw.onnx";
 
 inline const char* DomainOf(const std::string& op) {
@@ -29,6 +29,14 @@ inline const char* DomainOf(const std::string& op) {
 
 // Adds the function `op` to the model.
 void AddFunction(const std::string& op, ::onnx::ModelProto& model);
+
+// Says which version of a domain's ops `importer`, a model or a function, uses.
+template <typename Importer>
+void ImportOpset(const std::string& domain, int version, Importer& importer) {
+  auto* opset = importer.add_opset_import();
+  opset->set_domain(domain);
+  opset->set_version(version);
+}
 
 void SetAttribute(const Attribute& attribute, ::onnx::NodeProto* node);
 

@@ -1,28 +1,29 @@
 #include "targets/onnx/export_decoder.h"
 
+#include <cctype>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "model/forward.h"
-#include "targets/block_writing.h"
+#include "targets/onnx/append_matrix.h"
 
 namespace expertile::onnx_target {
 namespace {
 
 static_assert(Ops<OnnxOps>);
 
-constexpr int64_t kLargestInlineBytes = int64_t{1} << 30;
-
-// Adds every weight as an initialiser, matrices as [in,out].
+// Adds every weight as an initialiser, matrices as [in,out]. Gives back the checkpoint's pages
+// after every layer: what is resident of it is one layer at most.
 class WeightAdder {
  public:
-  WeightAdder(GraphBuilder& graph, const DecoderSpec& spec, const GraphOptions& options,
+  WeightAdder(GraphBuilder& graph, const Checkpoint& checkpoint, const GraphOptions& options,
               const std::optional<Placement>& placement)
-      : graph_(graph), spec_(spec), options_(options), placement_(placement) {}
+      : graph_(graph), checkpoint_(checkpoint), options_(options), placement_(placement) {}
 
   Status BeginGroup(const std::string& group) {
+    checkpoint_.tensors.ReleasePages();
     if (group.starts_with("layers.")) ++layer_;
     return {};
   }
@@ -34,11 +35,7 @@ class WeightAdder {
 
   Result<OnnxOps::Embedding> PackEmbedding(const std::string& name, const MatrixView& view) {
     graph_.BeginWeight(name, {view.rows, view.cols});
-    std::vector<float> row(view.cols);
-    for (int64_t r = 0; r < view.rows; ++r) {
-      view.ReadRow(r, row);
-      EXPERTILE_RETURN_IF_ERROR(graph_.AppendWeight(row));
-    }
+    EXPERTILE_RETURN_IF_ERROR(AppendRows(view, graph_));
     return OnnxOps::Embedding{name, view.cols};
   }
 
@@ -72,7 +69,7 @@ class WeightAdder {
   // One matrix of every expert, as the layer's way through the experts wants them together.
   Status AddLinears(const std::string& name, const std::vector<ExpertView>& views,
                     LinearView ExpertView::*part) {
-    const bool is_moe = spec_.layers[layer_].is_moe;
+    const bool is_moe = checkpoint_.config.spec.layers[layer_].is_moe;
     if (is_moe && options_.kind == StepKind::kDecode) {
       std::vector<const LinearView*> all;
       for (const ExpertView& view : views) all.push_back(&(view.*part));
@@ -121,17 +118,13 @@ class WeightAdder {
   Status AddMatrices(const std::string& name, const std::vector<int64_t>& shape,
                      const std::vector<const MatrixView*>& matrices) {
     graph_.BeginWeight(name, shape);
-    const int64_t out = matrices[0]->rows;
-    const int64_t in = matrices[0]->cols;
-    std::vector<float> row(in);
-    std::vector<float> transposed(in * out);
     for (const MatrixView* matrix : matrices) {
-      std::fill(transposed.begin(), transposed.end(), 0.0f);
-      for (int64_t r = 0; matrix != nullptr && r < out; ++r) {
-        matrix->ReadRow(r, row);
-        for (int64_t c = 0; c < in; ++c) transposed[c * out + r] = row[c];
+      if (matrix != nullptr) {
+        EXPERTILE_RETURN_IF_ERROR(AppendTransposed(*matrix, graph_));
+      } else {
+        const std::vector<float> zeros(matrices[0]->rows * matrices[0]->cols, 0.0f);
+        EXPERTILE_RETURN_IF_ERROR(graph_.AppendWeight(zeros));
       }
-      EXPERTILE_RETURN_IF_ERROR(graph_.AppendWeight(transposed));
     }
     return {};
   }
@@ -148,7 +141,7 @@ class WeightAdder {
   }
 
   GraphBuilder& graph_;
-  const DecoderSpec& spec_;
+  const Checkpoint& checkpoint_;
   const GraphOptions& options_;
   const std::optional<Placement>& placement_;
   int layer_ = -1;
@@ -187,13 +180,15 @@ void AddInputs(const DecoderSpec& spec, GraphBuilder& graph) {
   }
 }
 
-// In float32, as a graph holds them.
-int64_t WeightBytes(const DecoderSpec& spec) {
-  const int64_t H = spec.hidden_size;
-  const int64_t experts = spec.moe.num_experts * 3 * H * spec.moe.intermediate_size;
-  const int64_t attention = 2 * H * spec.head_dim * (spec.num_heads + spec.num_kv_heads);
-  const auto layers = static_cast<int64_t>(spec.layers.size());
-  return 4 * (2 * spec.vocab_size * H + layers * (experts + attention));
+// qwen3_moe -> Qwen3Moe
+std::string CamelCase(const std::string& name) {
+  std::string words;
+  bool begins = true;
+  for (const char c : name) {
+    if (c != '_') words += begins ? static_cast<char>(std::toupper(c)) : c;
+    begins = c == '_';
+  }
+  return words;
 }
 
 }  // namespace
@@ -205,12 +200,11 @@ Status ExportDecoder(const Checkpoint& checkpoint, const GraphOptions& options,
   if (options.kind == StepKind::kPrefill && options.blocking.num_nsp > 0) {
     EXPERTILE_ASSIGN(placement, Placement::Create(spec.moe.num_experts, options.blocking.num_nsp));
   }
-  GraphBuilder graph(spec.model_type, file.string() + ".data",
-                     WeightBytes(spec) > kLargestInlineBytes);
+  GraphBuilder graph(spec.model_type, file);
   AddInputs(spec, graph);
   const bool has_images = options.image_token_id > 0;
   if (has_images) AddImageInputs(spec, options, graph);
-  WeightAdder adder(graph, spec, options, placement);
+  WeightAdder adder(graph, checkpoint, options, placement);
   EXPERTILE_ASSIGN(const Decoder<OnnxOps> decoder,
                    Prepare<OnnxOps>(checkpoint.weights, adder, on_layer));
   OnnxOps ops(graph, spec, options, placement);
@@ -223,7 +217,8 @@ Status ExportDecoder(const Checkpoint& checkpoint, const GraphOptions& options,
   }
   const OnnxOps::Tensor logits = Forward(ops, spec, decoder, step);
   graph.NameOutput(graph.Node("Unsqueeze", {logits.name, graph.Ints({1})}), "logits");
-  return graph.Save(file);
+  if (options.use_subfunctions) graph.FoldLayers(CamelCase(spec.model_type) + "DecoderLayer");
+  return graph.Save();
 }
 
 }  // namespace expertile::onnx_target

@@ -10,9 +10,9 @@
 
 namespace expertile::onnx_target {
 
-// Writes `file` and, where the weights are more than 1 GiB, FILE.data beside it. With
-// options.image_token_id it takes image rows. Weights pass one matrix at a time. Errors: I/O, out
-// of memory.
+// Writes `file` and, where the weights are more than 1 GiB, FILE.data beside it: not whole or not
+// at all, the caller sees to that. With options.image_token_id it takes image rows. Weights pass in
+// pieces of matrices. Errors: I/O, out of memory.
 Status ExportDecoder(const Checkpoint& checkpoint, const GraphOptions& options,
                      const std::filesystem::path& file, const OnProgress& on_layer);
 

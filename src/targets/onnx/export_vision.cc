@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/vision_forward.h"
+#include "targets/onnx/append_matrix.h"
 #include "targets/onnx/onnx_vision_ops.h"
 
 namespace expertile::onnx_target {
@@ -28,12 +29,14 @@ class VisionWeightAdder {
   }
 
   Result<OnnxVisionOps::Embedding> PackEmbedding(const std::string& name, const MatrixView& view) {
-    EXPERTILE_RETURN_IF_ERROR(AddRows(name, view));
+    graph_.BeginWeight(name, {view.rows, view.cols});
+    EXPERTILE_RETURN_IF_ERROR(AppendRows(view, graph_));
     return OnnxVisionOps::Embedding{name, view.cols};
   }
 
   Result<OnnxVisionOps::Linear> PackVisionLinear(const std::string& name, const LinearView& view) {
-    EXPERTILE_RETURN_IF_ERROR(AddRows(name, view.weight.Transposed()));
+    graph_.BeginWeight(name, {view.weight.cols, view.weight.rows});
+    EXPERTILE_RETURN_IF_ERROR(AppendTransposed(view.weight, graph_));
     OnnxVisionOps::Linear linear{name, "", view.weight.rows};
     if (view.bias) {
       linear.bias = name + ".bias";
@@ -43,16 +46,6 @@ class VisionWeightAdder {
   }
 
  private:
-  Status AddRows(const std::string& name, const MatrixView& view) {
-    graph_.BeginWeight(name, {view.rows, view.cols});
-    std::vector<float> row(view.cols);
-    for (int64_t r = 0; r < view.rows; ++r) {
-      view.ReadRow(r, row);
-      EXPERTILE_RETURN_IF_ERROR(graph_.AppendWeight(row));
-    }
-    return {};
-  }
-
   GraphBuilder& graph_;
 };
 
@@ -63,7 +56,7 @@ Status ExportVision(const Checkpoint& checkpoint, const ImageGrid& grid,
   const VisionSpec& spec = checkpoint.config.vision->spec;
   EXPERTILE_ASSIGN(const VisionPositions positions,
                    ComputeVisionPositions({&grid, 1}, spec.prompt.merge_size, spec.grid_side));
-  GraphBuilder graph("vision", file.string() + ".data", /*external_data=*/false);
+  GraphBuilder graph("vision", file);
   const int64_t num_tokens = grid.num_tokens(spec.prompt.merge_size);
   const auto num_features = static_cast<int64_t>(spec.deepstack_blocks.size());
   graph.AddInput("pixel_values", ElementType::kFloat, {grid.num_patches(), spec.patch_values});
@@ -86,7 +79,7 @@ Status ExportVision(const Checkpoint& checkpoint, const ImageGrid& grid,
     }
     graph.NameOutput(graph.Node("Concat", features, {{"axis", int64_t{0}}}), "deepstack_features");
   }
-  return graph.Save(file);
+  return graph.Save();
 }
 
 }  // namespace expertile::onnx_target

@@ -13,8 +13,9 @@
 namespace expertile::onnx_target {
 namespace {
 
-constexpr int64_t kOpset = 17;
 constexpr int64_t kIrVersion = 8;
+constexpr int64_t kLargestInlineBytes = int64_t{1} << 30;
+constexpr const char* kConstantPrefix = "constant_";
 
 int TypeOf(ElementType type) {
   switch (type) {
@@ -69,28 +70,38 @@ void SetAttribute(const Attribute& attribute, ::onnx::NodeProto* node) {
   }
 }
 
-GraphBuilder::GraphBuilder(std::string graph_name, std::filesystem::path data_file,
-                           bool external_data)
+GraphBuilder::GraphBuilder(std::string graph_name, std::filesystem::path file)
     : model_(std::make_unique<::onnx::ModelProto>()),
       graph_(model_->mutable_graph()),
-      data_file_(std::move(data_file)),
-      external_data_(external_data) {
+      file_(std::move(file)),
+      data_file_(file_.string() + ".data"),
+      data_(data_file_, std::ios::binary | std::ios::trunc) {
   model_->set_ir_version(kIrVersion);
   model_->set_producer_name("expertile");
   model_->set_producer_version(kVersion);
   graph_->set_name(std::move(graph_name));
-  auto* standard = model_->add_opset_import();
-  standard->set_domain("");
-  standard->set_version(kOpset);
-  if (external_data_) data_.open(PartialFile(), std::ios::binary | std::ios::trunc);
 }
 
-GraphBuilder::~GraphBuilder() {
-  std::error_code ignored;
-  if (external_data_) std::filesystem::remove(PartialFile(), ignored);
+GraphBuilder::~GraphBuilder() = default;
+
+std::string GraphBuilder::NewName(const std::string& op) {
+  const std::string scope = in_layer_ ? layers_.back().name + "/" : "/model/";
+  return scope + op + "_" + std::to_string(num_nodes_++);
 }
 
-std::filesystem::path GraphBuilder::PartialFile() const { return data_file_.string() + ".partial"; }
+void GraphBuilder::BeginLayer(int index) {
+  layers_.push_back({"/model/layers." + std::to_string(index), index, graph_->node_size(), 0});
+  in_layer_ = true;
+}
+
+void GraphBuilder::EndLayer() {
+  layers_.back().end = graph_->node_size();
+  in_layer_ = false;
+}
+
+void GraphBuilder::FoldLayers(const std::string& name) {
+  MakeLayersFunctions(name, kConstantPrefix, layers_, *model_);
+}
 
 void GraphBuilder::AddInput(const std::string& name, ElementType type,
                             const std::vector<Dimension>& shape) {
@@ -139,7 +150,7 @@ void GraphBuilder::NameOutput(const std::string& value, const std::string& outpu
 
 std::string GraphBuilder::Constant(const std::string& key, ElementType type,
                                    const std::vector<int64_t>& shape, const std::string& bytes) {
-  const auto [position, is_new] = constants_.emplace(key, "constant_" + key);
+  const auto [position, is_new] = constants_.emplace(key, kConstantPrefix + key);
   if (is_new) {
     auto* tensor = graph_->add_initializer();
     tensor->set_name(position->second);
@@ -179,7 +190,6 @@ void GraphBuilder::BeginWeight(const std::string& name, const std::vector<int64_
     tensor->add_dims(size);
     num_bytes *= size;
   }
-  if (!external_data_) return;
   tensor->set_data_location(::onnx::TensorProto::EXTERNAL);
   const auto set = [&](const char* key, const std::string& value) {
     auto* entry = tensor->add_external_data();
@@ -193,42 +203,53 @@ void GraphBuilder::BeginWeight(const std::string& name, const std::vector<int64_
 
 Status GraphBuilder::AppendWeight(std::span<const float> values) {
   const auto num_bytes = static_cast<int64_t>(values.size_bytes());
-  if (!external_data_) {
-    auto* tensor = graph_->mutable_initializer(graph_->initializer_size() - 1);
-    tensor->mutable_raw_data()->append(reinterpret_cast<const char*>(values.data()), num_bytes);
-    return {};
-  }
   data_.write(reinterpret_cast<const char*>(values.data()), num_bytes);
   data_size_ += num_bytes;
   if (!data_) return IoError("{}: cannot write", data_file_.string());
   return {};
 }
 
-Status GraphBuilder::Save(const std::filesystem::path& file) {
-  if (external_data_) {
-    data_.close();
-    if (!data_) return IoError("{}: cannot write", data_file_.string());
-    std::error_code failure;
-    std::filesystem::rename(PartialFile(), data_file_, failure);
-    if (failure) return IoError("{}: cannot rename: {}", data_file_.string(), failure.message());
+// Weights lie in the data file in the order of the initialisers that are external.
+Status GraphBuilder::TakeWeightsIn() {
+  EXPERTILE_ASSIGN(const MappedFile data, MappedFile::Open(data_file_));
+  size_t offset = 0;
+  for (auto& tensor : *graph_->mutable_initializer()) {
+    if (tensor.data_location() != ::onnx::TensorProto::EXTERNAL) continue;
+    size_t num_bytes = sizeof(float);
+    for (const int64_t size : tensor.dims()) num_bytes *= size;
+    tensor.set_raw_data(std::string(data.text().substr(offset, num_bytes)));
+    tensor.clear_external_data();
+    tensor.clear_data_location();
+    offset += num_bytes;
   }
+  std::error_code failure;
+  if (!std::filesystem::remove(data_file_, failure)) {
+    return IoError("{}: cannot remove: {}", data_file_.string(), failure.message());
+  }
+  return {};
+}
+
+void GraphBuilder::AddFunctions() {
   std::set<std::string> domains;
   for (const std::string& op : functions_) {
     domains.insert(DomainOf(op));
     AddFunction(op, *model_);
   }
-  for (const std::string& domain : domains) {
-    auto* custom = model_->add_opset_import();
-    custom->set_domain(domain);
-    custom->set_version(1);
+  if (model_->functions_size() > static_cast<int>(functions_.size())) domains.insert(kLayerDomain);
+  ImportOpset("", kOpset, *model_);
+  for (const std::string& domain : domains) ImportOpset(domain, 1, *model_);
+}
+
+Status GraphBuilder::Save() {
+  data_.close();
+  if (!data_) return IoError("{}: cannot write", data_file_.string());
+  if (data_size_ <= kLargestInlineBytes) EXPERTILE_RETURN_IF_ERROR(TakeWeightsIn());
+  AddFunctions();
+  std::ofstream output(file_, std::ios::binary | std::ios::trunc);
+  if (!model_->SerializeToOstream(&output) || !output.flush()) {
+    return IoError("{}: cannot write", file_.string());
   }
-  std::string bytes;
-  if (!model_->SerializeToString(&bytes)) {
-    return Fail(ErrorCode::kOutOfMemory, "{}: the graph cannot be written", file.string());
-  }
-  EXPERTILE_ASSIGN(AtomicFile output, AtomicFile::Create(file));
-  EXPERTILE_RETURN_IF_ERROR(output.Append(bytes));
-  return output.Commit();
+  return {};
 }
 
 }  // namespace expertile::onnx_target

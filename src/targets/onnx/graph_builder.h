@@ -1,5 +1,5 @@
 // GraphBuilder: an ONNX graph as it grows, node by node, with its weights and functions.
-// Not what the nodes mean: onnx_ops.h.
+// Not what the nodes mean: onnx_ops.h, onnx_vision_ops.h.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "expertile/result.h"
+#include "targets/onnx/layer_functions.h"
 
 namespace onnx {
 class GraphProto;
@@ -57,12 +58,20 @@ enum class ElementType { kFloat, kInt32, kInt64 };
 
 class GraphBuilder {
  public:
-  // Weights go to `data_file`, or, without external_data, into the graph itself.
-  GraphBuilder(std::string graph_name, std::filesystem::path data_file, bool external_data);
+  // Weights stream to FILE.data, which goes away again if they are not more than 1 GiB. Nothing
+  // else may use these two names; what is left of them after an error is the caller's to remove.
+  GraphBuilder(std::string graph_name, std::filesystem::path file);
   ~GraphBuilder();
 
   void AddInput(const std::string& name, ElementType type, const std::vector<Dimension>& shape);
   void AddOutput(const std::string& name, ElementType type, const std::vector<Dimension>& shape);
+
+  // Nodes from here to EndLayer are decoder layer `index`'s, and named after it.
+  void BeginLayer(int index);
+  void EndLayer();
+  // Makes each layer's nodes one call of a function, NAME or NAME.1, NAME.2, …; layers of the same
+  // nodes call the same one.
+  void FoldLayers(const std::string& name);
 
   // Adds a node of one output and returns the output's name.
   std::string Node(const std::string& op, const Inputs& inputs, const Attributes& attributes = {});
@@ -87,22 +96,25 @@ class GraphBuilder {
   void BeginWeight(const std::string& name, const std::vector<int64_t>& shape);
   Status AppendWeight(std::span<const float> values);
 
-  // The whole model, checked for what this class can see. Call once.
-  Status Save(const std::filesystem::path& file);
+  // Writes the whole model to FILE. Call once.
+  Status Save();
 
  private:
-  std::filesystem::path PartialFile() const;  // the data, while they are written
-  std::string NewName(const std::string& op) { return op + "_" + std::to_string(num_nodes_++); }
+  std::string NewName(const std::string& op);
+  Status TakeWeightsIn();  // from the data file into the graph
+  void AddFunctions();
   std::string Constant(const std::string& key, ElementType type, const std::vector<int64_t>& shape,
                        const std::string& bytes);
 
   std::unique_ptr<::onnx::ModelProto> model_;
   ::onnx::GraphProto* graph_;
+  std::filesystem::path file_;
   std::filesystem::path data_file_;
   std::ofstream data_;
   int64_t data_size_ = 0;
-  bool external_data_;
   int64_t num_nodes_ = 0;
+  std::vector<NodeRange> layers_;
+  bool in_layer_ = false;
   std::map<std::string, std::string> constants_;  // what it is -> its name
   std::set<std::string> functions_;
 };

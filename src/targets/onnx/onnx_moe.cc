@@ -9,7 +9,6 @@
 namespace expertile::onnx_target {
 namespace {
 
-constexpr int64_t kFloatType = 1;  // TensorProto::FLOAT
 constexpr int64_t kInt32Type = 6;  // TensorProto::INT32
 constexpr int32_t kNoRow = std::numeric_limits<int32_t>::max();
 
@@ -89,11 +88,6 @@ std::string OnnxOps::RoutingMatrix(const Routing& routing, int64_t num_experts) 
   const std::string zeros = graph_.Node(
       "Expand", {graph_.Float(0.0f),
                  graph_.Node("Concat", {T, graph_.Ints({num_experts})}, {{"axis", int64_t{0}}})});
-  if (row_valid_.empty()) {
-    const std::string rows = graph_.Node("Reshape", {text_positions_, graph_.Ints({-1, 1})});
-    row_valid_ = graph_.Node("Cast", {graph_.Node("GreaterOrEqual", {rows, graph_.Int(0)})},
-                             {{"to", kFloatType}});
-  }
   const std::string weights = graph_.Node("Mul", {routing.weights, row_valid_});
   return graph_.Node("ScatterElements", {zeros, routing.ids, weights}, {{"axis", int64_t{1}}});
 }

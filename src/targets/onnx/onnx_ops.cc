@@ -1,5 +1,6 @@
 #include "targets/onnx/onnx_ops.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -7,9 +8,11 @@
 namespace expertile::onnx_target {
 namespace {
 
+constexpr int64_t kFloatType = 1;  // TensorProto::FLOAT
 constexpr int64_t kInt64Type = 7;  // TensorProto::INT64
-// Masked scores. Not -inf: a padded row, which sees no key, must stay finite.
-constexpr float kMaskedScore = -1e30f;
+// Masked scores: the least finite float16, which a card computes in. Not -inf: a padded row, which
+// sees no key, must stay finite.
+constexpr float kMaskedScore = -65504.0f;
 
 }  // namespace
 
@@ -22,6 +25,19 @@ OnnxOps::OnnxOps(GraphBuilder& graph, const DecoderSpec& spec, const GraphOption
         graph_.Node("Gather", {"position_ids", graph_.Int(0)}, {{"axis", int64_t{0}}});
   }
   batch_and_seq_ = graph_.Node("Shape", {"input_ids"});
+}
+
+void OnnxOps::Begin(const Step&) {
+  for (const LayerSpec& layer : spec_.layers) {
+    if (!masks_.contains(layer.attention_window)) {
+      masks_[layer.attention_window] = MakeMask(layer.attention_window);
+    }
+  }
+  const bool has_moe = std::ranges::any_of(spec_.layers, &LayerSpec::is_moe);
+  if (options_.kind == StepKind::kDecode || !has_moe) return;
+  const std::string rows = graph_.Node("Reshape", {text_positions_, graph_.Ints({-1, 1})});
+  row_valid_ = graph_.Node("Cast", {graph_.Node("GreaterOrEqual", {rows, graph_.Int(0)})},
+                           {{"to", kFloatType}});
 }
 
 OnnxOps::Tensor OnnxOps::Embed(const Embedding& table) {
@@ -185,20 +201,17 @@ std::string OnnxOps::UpdateCache(const std::string& name, const std::string& row
   return updated;
 }
 
-std::string OnnxOps::MaskOf(int64_t window) {
-  const auto known = masks_.find(window);
-  if (known != masks_.end()) return known->second;
+std::string OnnxOps::MakeMask(int64_t window) {
   const std::string shape = graph_.Node("Shape", {"past_key.0"});
   const std::string ctx = graph_.Node("Gather", {shape, graph_.Int(2)}, {{"axis", int64_t{0}}});
   const std::string keys = graph_.Node("Range", {graph_.Int(0), ctx, graph_.Int(1)});  // [C]
   const std::string queries =
-      graph_.Node("Unsqueeze", {text_positions_, graph_.Ints({1, 3})});  // [B,1,S,1]
+      graph_.Node("Unsqueeze", {text_positions_, graph_.Ints({1, 2, 4})});  // [B,1,1,S,1]
   std::string masked = graph_.Node("Greater", {keys, queries});
   if (window > 0) {
     const std::string first = graph_.Node("Sub", {queries, graph_.Int(window - 1)});
     masked = graph_.Node("Or", {masked, graph_.Node("Less", {keys, first})});
   }
-  masks_[window] = masked;
   return masked;
 }
 
@@ -222,8 +235,7 @@ OnnxOps::Tensor OnnxOps::Attention(const AttentionArgs& args, const Tensor& quer
                     graph_.Ints({2})});
   std::string scores =
       graph_.Node("Mul", {graph_.Node("MatMul", {grouped, key_columns}), graph_.Float(args.scale)});
-  const std::string mask = graph_.Node("Unsqueeze", {MaskOf(args.window), graph_.Ints({2})});
-  scores = graph_.Node("Where", {mask, graph_.Float(kMaskedScore), scores});
+  scores = graph_.Node("Where", {masks_.at(args.window), graph_.Float(kMaskedScore), scores});
   if (sinks != nullptr) {
     const std::string column = graph_.Node(
         "Expand", {graph_.Node("Reshape", {sinks->name, graph_.Ints({1, kv_heads, group, 1, 1})}),

@@ -28,6 +28,7 @@ struct GraphOptions {
   int64_t max_rows = 1;  // T that the packed chunks are unrolled for: batch_size * seq_len
   int64_t ctx_len = 1;   // rows of the RoPE tables
   Sentinel sentinel = Sentinel::kInt32Max;
+  bool use_subfunctions = false;  // one ONNX function per distinct decoder layer
   // Image tokens take rows of the input vision_embeds, and those of deepstack_features, from row
   // image_idx on; 0 = no such inputs.
   int32_t image_token_id = 0;
@@ -76,7 +77,10 @@ class OnnxOps {
   OnnxOps(GraphBuilder& graph, const DecoderSpec& spec, const GraphOptions& options,
           std::optional<Placement> placement);
 
-  void Begin(const Step&) {}
+  // Makes what all layers share, so that none of it is in a layer.
+  void Begin(const Step&);
+  void BeginLayer(int index) { graph_.BeginLayer(index); }
+  void EndLayer() { graph_.EndLayer(); }
   Tensor Embed(const Embedding& table);
   // The rows are those of image tokens, whatever is asked; y is a graph input of all image rows.
   Tensor ReplaceRows(const Tensor& x, std::span<const int32_t>, const Tensor& y);
@@ -107,7 +111,7 @@ class OnnxOps {
   std::string ImageRowsOf(const Tensor& y);               // [T,H], of meaning in image tokens' rows
   std::string Heads(const Tensor& x, int64_t num_heads);  // [T, n D] -> [B,n,S,D]
   std::string UpdateCache(const std::string& name, const std::string& rows);
-  std::string MaskOf(int64_t window);  // bool [B,1,S,C]: keys that a query does not see
+  std::string MakeMask(int64_t window);  // bool [B,1,1,S,C]: keys that a query does not see
   // [.., rows, H] through experts' matrices of names NAME.gate + suffix and so on.
   std::string ExpertFfn(const std::string& x, const Experts& experts, const std::string& suffix,
                         const GatedMlpSpec& spec);
@@ -143,7 +147,7 @@ class OnnxOps {
   std::string is_image_;        // bool [T,1]
   std::string image_rows_;      // int64 [T], of the image tokens' rows in the inputs
   int num_from_host_ = 0;
-  std::map<int64_t, std::string> masks_;  // by window
+  std::map<int64_t, std::string> masks_;  // of MakeMask, by window
 };
 
 }  // namespace expertile::onnx_target

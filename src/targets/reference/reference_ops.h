@@ -26,6 +26,8 @@ class ReferenceOps : public ReferenceRowOps {
   static std::string_view IsaOf(const Context&) { return "portable"; }
 
   void Begin(const Step& step) { step_ = &step; }
+  void BeginLayer(int) {}
+  void EndLayer() {}
   Tensor Embed(const Embedding& table) const;
   Tensor ReplaceRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) const;
   Tensor AddToRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) const;
