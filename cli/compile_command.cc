@@ -8,6 +8,29 @@
 
 namespace expertile::cli {
 
+namespace {
+
+// A state and a path for each; of one that is still to be compiled the line to run as well. Last
+// the path of the last one.
+Status PrintQaicPrograms(const CompiledProgram& compiled) {
+  using State = QaicProgramFolder::State;
+  for (const QaicProgramFolder& program : compiled.qaic) {
+    if (program.state != State::kToBeRun) {
+      const bool is_new = program.state == State::kCompiled;
+      fmt::print("{}: {}\n{}\n", program.name, is_new ? "compiled" : "compiled before",
+                 program.folder.string());
+      continue;
+    }
+    fmt::print(
+        "{}: to be compiled, as the compiler of the Cloud AI SDK is not here (--qaic-compiler); "
+        "run where it is, with the same folders:\n{}\n{}\n",
+        program.name, program.command, program.folder.string());
+  }
+  return {};
+}
+
+}  // namespace
+
 CommandBody AddCompileCommand(CLI::App& app) {
   struct Flags {
     std::string model;
@@ -24,6 +47,7 @@ CommandBody AddCompileCommand(CLI::App& app) {
                        progress.Show(done, total);
                      }));
     progress.Clear();
+    if (!program.qaic.empty()) return PrintQaicPrograms(program);
     fmt::print("{}\n{}\n", program.was_found ? "compiled before" : "compiled",
                program.folder.string());
     return {};

@@ -24,6 +24,26 @@ void AddImageOption(CLI::App& app, std::vector<std::string>& files) {
       ->allow_extra_args(false);
 }
 
+namespace {
+
+void AddQaicFlags(CLI::App& app, QaicOptions& options) {
+  const auto add = [&](const char* name, auto& value, const char* about) {
+    return app.add_option(name, value, about)->group("Compile options of the target qaic");
+  };
+  add("--aic-hw-version", options.aic_hw_version, "ai100 | ai200")->capture_default_str();
+  add("--mdp-num-partitions", options.mdp_num_partitions, "Pipeline stages of the devices")
+      ->capture_default_str();
+  add("--mdp-load-partition-config", options.mdp_load_partition_config,
+      "A partition file of your own");
+  add("--compiler-option", options.compiler_options,
+      "NAME or NAME=VALUE passed on to the compiler (mos=1); again for each further one")
+      ->allow_extra_args(false);
+  add("--qaic-compiler", options.qaic_compiler,
+      "The compiler [$EXPERTILE_QAIC_COMPILER, else /opt/qti-aic/exec/qaic-compile]");
+}
+
+}  // namespace
+
 void AddCompileFlags(CLI::App& app, CompileOptions& options) {
   const auto add = [&](const char* name, auto& value, const char* about) {
     return app.add_option(name, value, about)->group(kCompileGroup);
@@ -31,15 +51,16 @@ void AddCompileFlags(CLI::App& app, CompileOptions& options) {
   const auto add_flag = [&](const char* name, bool& value, const char* about) {
     app.add_flag(name, value, about)->group(kCompileGroup);
   };
-  add("--target", options.target, "reference | cpu")->capture_default_str();
+  add("--target", options.target, "reference | cpu | onnx | qaic")->capture_default_str();
   add("--dtype", options.dtype, "Arithmetic of matrix products: float32 | bfloat16")
       ->capture_default_str();
   add("--batch-size", options.batch_size, "Sequences of a session")->capture_default_str();
   add("--prefill-seq-len", options.prefill_seq_len, "Prompt tokens per prefill step")
       ->capture_default_str();
   add("--ctx-len", options.ctx_len, "Positions of a sequence [4096, or what the model has]");
-  add("--num-cores", options.num_cores, "Workers [all processors]");
-  add("--num-devices", options.num_devices, "Devices")->capture_default_str();
+  add("--num-cores", options.num_cores,
+      "Workers [all processors]; qaic: cores of each device [16]");
+  add("--num-devices", options.num_devices, "Devices (qaic)")->capture_default_str();
   app.add_option_function<std::string>(
          "--moe-prefill-num-nsp",
          [&options](const std::string& text) {
@@ -65,7 +86,12 @@ void AddCompileFlags(CLI::App& app, CompileOptions& options) {
   add("--height", options.height, "Image height, pixels");
   add("--width", options.width, "Image width, pixels");
   add_flag("--use-onnx-subfunctions", options.use_onnx_subfunctions,
-           "One ONNX function per distinct layer");
+           "One ONNX function per distinct decoder layer (onnx, qaic)");
+  add("--onnx-sentinel", options.onnx_sentinel,
+      "int32max: rows of index INT32_MAX are dropped, as on Cloud AI 100 | in-bounds: graphs that "
+      "any runtime runs (onnx, qaic)")
+      ->capture_default_str();
+  AddQaicFlags(app, options.qaic);
   add("--compile-dir", options.compile_dir, "Put the program's folder in this one");
   add("--cache-dir", options.cache_dir,
       "Compile cache [$EXPERTILE_HOME, else $XDG_CACHE_HOME/expertile, else ~/.cache/expertile]");

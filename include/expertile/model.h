@@ -17,7 +17,7 @@
 
 namespace expertile {
 
-struct ExportOptions;
+struct ExportedGraphs;
 class Tokenizer;
 class MoeTrace;
 
@@ -118,10 +118,21 @@ class Session {
   std::unique_ptr<State> state_;
 };
 
+// One program for a Cloud AI 100 (a QPC), from one graph.
+struct QaicProgramFolder {
+  std::string name;              // of the graph: vision, prefill or decode
+  std::filesystem::path folder;  // .../qpc, which the SDK's runtime loads
+  enum class State { kCompiledBefore, kCompiled, kToBeRun } state = State::kToBeRun;
+  std::string
+      command;  // kToBeRun, as there is no SDK here: the line for a shell where there is one
+};
+
 // What Model::CompileToDisk made or found.
 struct CompiledProgram {
+  // What Program::Open() opens; of the targets onnx and qaic, of the graphs.
   std::filesystem::path folder;
   bool was_found = false;  // an earlier compile with the same weights and options made it
+  std::vector<QaicProgramFolder> qaic;  // of target qaic
 };
 
 // A checkpoint compiled for one target and one set of shapes. Sessions share its weights and keep
@@ -183,9 +194,8 @@ class Model {
   Result<NspPlacement> PlacementOn(int num_nsp) const;
 
  private:
-  friend Result<std::vector<std::filesystem::path>> ExportOnnx(const Model&, const ExportOptions&,
-                                                               const std::filesystem::path&,
-                                                               const OnProgress&);
+  friend Result<ExportedGraphs> ExportOnnx(const Model&, const CompileOptions&,
+                                           const std::filesystem::path&, const OnProgress&);
   struct State;
   explicit Model(std::shared_ptr<const State> state);
   std::shared_ptr<const State> state_;

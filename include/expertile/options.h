@@ -5,20 +5,34 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "expertile/result.h"
 
 namespace expertile {
 
+// What the compiler of Cloud AI 100 gets beside the rest (docs/cloud-ai-100.md); target qaic only.
+struct QaicOptions {
+  std::string aic_hw_version = "ai100";       // ai100 | ai200
+  int mdp_num_partitions = 1;                 // pipeline stages; it divides num_devices
+  std::string mdp_load_partition_config;      // a partition file of your own
+  std::vector<std::string> compiler_options;  // passed on in this order: "mos=1", "user_tiled"
+  // The compiler; empty = $EXPERTILE_QAIC_COMPILER, else where the SDK installs it.
+  std::string qaic_compiler;
+};
+
 struct CompileOptions {
-  std::string target = "cpu";     // reference | cpu
+  // reference and cpu run here; onnx makes graphs, qaic programs for a Cloud AI 100.
+  std::string target = "cpu";
   std::string dtype = "float32";  // the arithmetic of matrix products: float32 | bfloat16
 
   int64_t batch_size = 1;         // sequences of a session, >= 1
   int64_t prefill_seq_len = 512;  // prompt tokens of one sequence in a prefill step, >= 1
   std::optional<int64_t>
-      ctx_len;        // positions of a sequence; none = 4096, or what the model has if that is less
-  int num_cores = 0;  // workers; 0 = all processors that this process may use
+      ctx_len;  // positions of a sequence; none = 4096, or what the model has if that is less
+  // Workers; 0 = all processors that this process may use. With qaic the cores of each device, with
+  // onnx what auto means; 0 = 16.
+  int num_cores = 0;
   int num_devices = 1;
 
   // Expert groups of prefill's MoE layers, 1 to E; none = blocking off, kAutoNumNsp = num_cores (at
@@ -36,7 +50,11 @@ struct CompileOptions {
   bool skip_lang = false;
   std::optional<int64_t> height;  // of images, pixels
   std::optional<int64_t> width;
-  bool use_onnx_subfunctions = false;
+  bool use_onnx_subfunctions = false;  // one ONNX function per distinct decoder layer
+  // What an index of INT32_MAX means in graphs: "int32max", the row is dropped, as on Cloud AI 100;
+  // or "in-bounds", where no such index is made and any runtime computes the same.
+  std::string onnx_sentinel = "int32max";
+  QaicOptions qaic;
   std::string compile_dir;
   std::string cache_dir;
 };

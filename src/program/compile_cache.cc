@@ -1,46 +1,19 @@
 #include "program/compile_cache.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_lock.h"
 #include "program/package.h"
 
 namespace expertile {
 namespace {
 
 namespace fs = std::filesystem;
-
-// An exclusive lock on a file, which the kernel releases when its holder dies.
-class FileLock {
- public:
-  static Result<FileLock> Acquire(const fs::path& path) {
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (file < 0) return IoError("{}: cannot open: {}", path.string(), std::strerror(errno));
-    FileLock lock(file);
-    while (::flock(file, LOCK_EX) != 0) {
-      if (errno != EINTR)
-        return IoError("{}: cannot lock: {}", path.string(), std::strerror(errno));
-    }
-    return lock;
-  }
-  FileLock(FileLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-  FileLock& operator=(FileLock&&) = delete;
-  ~FileLock() {
-    if (file_ >= 0) ::close(file_);
-  }
-
- private:
-  explicit FileLock(int file) : file_(file) {}
-  int file_;
-};
 
 std::string NameOf(const ProgramOrigin& origin) {
   return origin.model_type + "-" + origin.fingerprint.substr(0, 16);
@@ -91,7 +64,7 @@ Result<CachedProgram> CompileCache::FindOrMake(
   fs::create_directories(parent, failure);
   if (failure) return IoError("{}: cannot create: {}", parent.string(), failure.message());
   EXPERTILE_ASSIGN(const FileLock lock,
-                   FileLock::Acquire(parent / ("." + NameOf(origin) + ".lock")));
+                   FileLock::OnFile(parent / ("." + NameOf(origin) + ".lock")));
   if (IsThere(program, origin)) return CachedProgram{program, true};
   RemoveLeftovers(parent, NameOf(origin));
   EXPERTILE_RETURN_IF_ERROR(Make(origin, program, make));

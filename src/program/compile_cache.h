@@ -3,6 +3,7 @@
 //
 //   ROOT/store/<sha256>.bin         sections, each also linked into the programs that use it
 //   ROOT/digests/                   hashes of checkpoint files (program/file_digests.h)
+//   ROOT/exports/<name>/            graphs (program/export_folder.h)
 //   ROOT/programs/<name>/           packages (program/package.h), unless the caller names another
 //                                   folder for them
 //   …/programs/.<name>.lock         held while the program is made
@@ -30,6 +31,7 @@ class CompileCache {
   static Result<CompileCache> At(const std::string& root);
 
   const std::filesystem::path& root() const { return root_; }
+  std::filesystem::path exports_folder() const { return root_ / "exports"; }
   std::filesystem::path digests_folder() const { return root_ / "digests"; }
 
   // The program of `origin` in `folder` (empty: ROOT/programs), under the name

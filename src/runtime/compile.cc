@@ -12,7 +12,9 @@
 #include "program/compile_cache.h"
 #include "program/file_digests.h"
 #include "program/package.h"
+#include "runtime/graph_exports.h"
 #include "runtime/option_fields.h"
+#include "runtime/qaic_programs.h"
 #include "runtime/session_state.h"
 #include "targets/open_target.h"
 
@@ -111,15 +113,18 @@ Status CheckIsa(const std::filesystem::path& folder, const ProgramOrigin& origin
 
 }  // namespace
 
-Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir) {
+Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir,
+                                       const OnProgress& on_progress) {
   EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(cache_dir));
-  return DigestOf(checkpoint, FileDigests(cache.digests_folder()), nullptr);
+  return DigestOf(checkpoint, FileDigests(cache.digests_folder()), on_progress);
 }
 
 Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
                                              const OnProgress& on_progress) const {
   const Checkpoint& checkpoint = *state_->checkpoint;
   EXPERTILE_ASSIGN(const CompileOptions resolved, ResolveOptions(options, checkpoint.config));
+  if (resolved.target == "onnx") return CompileToGraphs(checkpoint, resolved, on_progress);
+  if (resolved.target == "qaic") return CompileForCloudAi100(checkpoint, resolved, on_progress);
   EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(resolved.cache_dir));
   EXPERTILE_ASSIGN(const std::vector<Asset> assets, ReadAssets(checkpoint.config.folder));
   const FileDigests digests(cache.digests_folder());
@@ -139,7 +144,7 @@ Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
     });
   };
   EXPERTILE_ASSIGN(CachedProgram program, cache.FindOrMake(origin, resolved.compile_dir, make));
-  return CompiledProgram{std::move(program.folder), program.was_found};
+  return CompiledProgram{std::move(program.folder), program.was_found, {}};
 }
 
 bool Program::IsProgram(const std::filesystem::path& folder) { return Package::IsPackage(folder); }

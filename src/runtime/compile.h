@@ -29,7 +29,11 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
 
 // What tells a checkpoint's weights and config.json from others'. Its files are read once; the
 // cache remembers their hashes.
-Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir);
+Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir,
+                                       const OnProgress& on_progress = nullptr);
+
+// Whether a target's programs can be opened in this process.
+inline bool RunsHere(std::string_view target) { return target == "reference" || target == "cpu"; }
 
 int CoresOf(const CompileOptions& options);
 

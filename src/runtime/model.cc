@@ -19,6 +19,7 @@ namespace expertile {
 namespace {
 
 constexpr int64_t kDefaultCtxLen = 4096;
+constexpr int kCloudAi100Cores = 16;
 
 }  // namespace
 
@@ -27,6 +28,13 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
   const DecoderSpec& spec = model.spec;
   if (options.skip_vision && !model.vision) {
     return InvalidArgument("skip_vision: the model {} has no vision part", spec.model_type);
+  }
+  const bool has_vision = model.vision && !options.skip_vision;
+  if (options.skip_lang && !has_vision) {
+    return InvalidArgument("skip_lang: without a vision part there is nothing left");
+  }
+  if ((options.height || options.width) && !has_vision) {
+    return InvalidArgument("height, width: there is no vision graph that they would be of");
   }
   if (!options.ctx_len) options.ctx_len = std::min(kDefaultCtxLen, spec.max_positions);
   if (*options.ctx_len > spec.max_positions) {
@@ -44,7 +52,8 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
 }
 
 int CoresOf(const CompileOptions& options) {
-  return options.num_cores == 0 ? NumUsableProcessors() : options.num_cores;
+  if (options.num_cores != 0) return options.num_cores;
+  return RunsHere(options.target) ? NumUsableProcessors() : kCloudAi100Cores;
 }
 
 KvFormat KvFormatOf(const CompileOptions& options) {
@@ -97,6 +106,10 @@ Result<NspPlacement> Model::PlacementOn(int num_nsp) const {
 
 Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress) const {
   EXPERTILE_ASSIGN(CompileOptions resolved, ResolveOptions(options, state_->checkpoint->config));
+  if (!RunsHere(resolved.target)) {
+    return Unsupported("target: {} makes files for other machines, and runs nothing here",
+                       resolved.target);
+  }
   if (!resolved.compile_dir.empty() || !resolved.cache_dir.empty()) {
     EXPERTILE_ASSIGN(const CompiledProgram compiled, CompileToDisk(options, on_progress));
     return Program::Open(compiled.folder);

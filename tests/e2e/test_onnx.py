@@ -35,9 +35,8 @@ def export(expertile, tmp_path):
         skip = ["--skip-vision"] if "vl" in family else []
         done = expertile(*command, "--onnx-sentinel", sentinel, *skip, *options)
         assert (done.returncode, done.stderr) == (0, b"")
-        assert [str(folder / name) for name in sorted(path.name for path in folder.iterdir())] == sorted(
-            done.stdout.decode().split()
-        )
+        assert {path.name for path in folder.iterdir()} == {"export.json", "prefill.onnx", "decode.onnx"}
+        assert done.stdout.decode().split() == [str(folder / "prefill.onnx"), str(folder / "decode.onnx")]
         return folder
 
     return run
@@ -277,6 +276,10 @@ def test_refusals(expertile, tmp_path):
     refused("mxfp6_matmul", "--mxfp6-matmul")
     refused("num_nsp", "--moe-prefill-num-nsp", 33)
     refused("skip_lang", "--skip-lang")
+    refused("mdp_num_partitions", "--mdp-num-partitions", 2)
+    refused("compile_dir", "--compile-dir", tmp_path)
+    refused("target", "--target", "cpu")
+    assert not (tmp_path / "graphs").exists()
     refused("height", "--height", 64)
 
 

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/sha256.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 using nlohmann::json;
@@ -121,4 +121,4 @@ Status WriteCompileFiles(const QaicCompile& compile, const CompileFolder& folder
   return WriteWhole(folder.record(), record);
 }
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -12,7 +12,7 @@
 #include "program/qaic/partition.h"
 #include "program/qaic/specializations.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
 struct QaicCompile {
   std::filesystem::path onnx;
@@ -61,4 +61,4 @@ Result<CompileFolder> FolderFor(const QaicCompile& compile, const std::filesyste
 // Makes the folder with every file of it, but for the program.
 Status WriteCompileFiles(const QaicCompile& compile, const CompileFolder& folder);
 
-}  // namespace expertile
+}  // namespace expertile::qaic

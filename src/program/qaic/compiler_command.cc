@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 // Characters besides letters and digits that no shell takes for anything else.
@@ -120,4 +120,4 @@ std::string ShellLine(std::span<const std::string> arguments) {
   return line;
 }
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -11,7 +11,7 @@
 #include "expertile/result.h"
 #include "program/qaic/partition.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
 // An option that is passed on to the compiler as it is.
 struct PassedOption {
@@ -59,4 +59,4 @@ std::vector<std::string> CompilerArguments(const std::filesystem::path& compiler
 // One line that a POSIX shell reads as exactly these arguments.
 std::string ShellLine(std::span<const std::string> arguments);
 
-}  // namespace expertile
+}  // namespace expertile::qaic

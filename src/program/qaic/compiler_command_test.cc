@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 using Arguments = std::vector<std::string>;
@@ -102,4 +102,4 @@ TEST(CompilerCommand, AShellReadsTheLineAsTheArguments) {
 }
 
 }  // namespace
-}  // namespace expertile
+}  // namespace expertile::qaic

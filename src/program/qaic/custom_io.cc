@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 constexpr std::string_view kRetained = "_RetainedState";
@@ -67,4 +67,4 @@ Result<std::string> CustomIoYaml(std::span<const std::string> inputs,
   return yaml;
 }
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -8,7 +8,7 @@
 
 #include "expertile/result.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
 enum class KvPrecision : uint8_t { kFloat16, kMxint8 };
 
@@ -20,4 +20,4 @@ enum class KvPrecision : uint8_t { kFloat16, kMxint8 };
 Result<std::string> CustomIoYaml(std::span<const std::string> inputs,
                                  std::span<const std::string> outputs, KvPrecision kv);
 
-}  // namespace expertile
+}  // namespace expertile::qaic

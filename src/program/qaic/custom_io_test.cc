@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 using Names = std::vector<std::string>;
@@ -67,4 +67,4 @@ TEST(CustomIo, RefusesNamesThatBreakTheFile) {
 }
 
 }  // namespace
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -9,7 +9,7 @@
 #include "program/qaic/custom_io.h"
 #include "program/qaic/recorder.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 class DisaggExamples : public RecorderTest {
@@ -313,4 +313,4 @@ TEST_F(DisaggExamples, Qwen3VlPrefillPartitioned) {
 }
 
 }  // namespace
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 constexpr size_t kInlineBelow = 100;
@@ -86,4 +86,4 @@ std::optional<int> LayerOfName(std::string_view node_name) {
   return std::nullopt;
 }
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -1,31 +1,19 @@
 // The nodes of a graph as the Cloud AI 100 compiler sees them: constants folded, functions inlined.
-// Not a reader of ONNX files: whoever has the graph fills the outline.
+// Not a reader of ONNX files: targets/onnx/graph_outline.h.
 #pragma once
 
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "expertile/result.h"
+#include "targets/onnx/graph_outline.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
-struct GraphNode {
-  std::string name;
-  std::string op_type;              // of an operator, or the name of a function of the model
-  std::vector<std::string> inputs;  // "" stands for one that is left out
-  std::vector<std::string> outputs;
-};
-
-// What of a graph decides its nodes: no weights, no attributes.
-struct GraphOutline {
-  std::vector<GraphNode> nodes;     // each after those that make its inputs
-  std::set<std::string> constants;  // initializers
-  std::map<std::string, std::vector<std::string>> functions;  // of the model: names of body nodes
-};
+using onnx_target::GraphNode;
+using onnx_target::GraphOutline;
 
 // The compiler's names, in the graph's order, and for each the node of the outline it comes from:
 // - a node whose inputs are all constants is gone, unless it is a Loop, If, Const, Identity or
@@ -43,4 +31,4 @@ Result<std::vector<CompilerNode>> CompilerNodes(const GraphOutline& graph);
 // The decoder layer that a name tells of: a part layers.N, h.N or layer_N between slashes.
 std::optional<int> LayerOfName(std::string_view node_name);
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "formats/json.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 using nlohmann::json;
@@ -139,4 +139,4 @@ Result<Partition> GivenPartition(const std::string& path) {
   return Partition{Partition::Kind::kGiven, "mdp_given.json", std::move(text)};
 }
 
-}  // namespace expertile
+}  // namespace expertile::qaic

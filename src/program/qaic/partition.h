@@ -10,7 +10,7 @@
 #include "expertile/result.h"
 #include "program/qaic/node_list.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
 struct Partition {
   // Where a file comes from decides where its flag stands among the compiler's.
@@ -41,4 +41,4 @@ Result<Partition> Pipeline(const GraphOutline& graph, int num_layers, int num_st
 // "connections" and "partitions".
 Result<Partition> GivenPartition(const std::string& path);
 
-}  // namespace expertile
+}  // namespace expertile::qaic

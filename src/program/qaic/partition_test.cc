@@ -9,7 +9,7 @@
 #include "base/temporary_folder.h"
 #include "program/qaic/node_list.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 using Names = std::vector<std::string>;
@@ -197,4 +197,4 @@ TEST(Partition, AUsersFileIsTakenAsItIs) {
 }
 
 }  // namespace
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -13,7 +13,7 @@
 
 extern char** environ;
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 // Redirections of a process to be spawned.
@@ -73,4 +73,4 @@ Result<ProcessEnd> RunProcess(std::span<const std::string> arguments,
   return ProcessEnd{WEXITSTATUS(status), 0};
 }
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -7,7 +7,7 @@
 
 #include "expertile/result.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
 struct ProcessEnd {
   int exit_status = 0;
@@ -23,4 +23,4 @@ Result<ProcessEnd> RunProcess(std::span<const std::string> arguments,
                               const std::filesystem::path& stdout_file,
                               const std::filesystem::path& stderr_file);
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "program/qaic/process.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 namespace fs = std::filesystem;
@@ -160,4 +160,4 @@ Result<QaicProgram> CompileForQaic(QaicCompile compile, const fs::path& parent,
   return program;
 }
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -10,7 +10,7 @@
 #include "expertile/result.h"
 #include "program/qaic/compile_folder.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
 // Where the SDK installs its compiler, and the variable that names another place.
 inline constexpr const char* kDefaultQaicCompiler = "/opt/qti-aic/exec/qaic-compile";
@@ -43,4 +43,4 @@ struct QaicProgram {
 Result<QaicProgram> CompileForQaic(QaicCompile compile, const std::filesystem::path& parent,
                                    const std::optional<std::filesystem::path>& compiler);
 
-}  // namespace expertile
+}  // namespace expertile::qaic

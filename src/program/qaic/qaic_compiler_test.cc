@@ -8,7 +8,7 @@
 
 #include "program/qaic/recorder.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 namespace fs = std::filesystem;
@@ -249,4 +249,4 @@ TEST_F(QaicCompilerTest, PathsDoNotCountButWhatTheyHoldDoes) {
 }
 
 }  // namespace
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -14,7 +14,7 @@
 #include "base/temporary_folder.h"
 #include "program/qaic/qaic_compiler.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
 class RecorderTest : public testing::Test {
  protected:
@@ -73,4 +73,4 @@ class RecorderTest : public testing::Test {
   }
 };
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 // No dimension of a graph is larger; products of four stay within int64_t.
@@ -127,4 +127,4 @@ std::string SpecializationsJson(std::span<const Specialization> specializations)
   return document.dump(4) + "\n";
 }
 
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -11,7 +11,7 @@
 
 #include "expertile/result.h"
 
-namespace expertile {
+namespace expertile::qaic {
 
 // One value for every symbolic dimension of a graph.
 struct Specialization {
@@ -58,4 +58,4 @@ Result<Specialization> VisionSpecialization(const VisionShapes& shapes);
 // name that occurs twice gets _0, _1, … appended.
 std::string SpecializationsJson(std::span<const Specialization> specializations);
 
-}  // namespace expertile
+}  // namespace expertile::qaic

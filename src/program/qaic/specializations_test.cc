@@ -4,7 +4,7 @@
 
 #include <limits>
 
-namespace expertile {
+namespace expertile::qaic {
 namespace {
 
 using Steps = std::vector<Specialization>;
@@ -173,4 +173,4 @@ TEST(Specializations, RefusesImagesThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace expertile
+}  // namespace expertile::qaic

@@ -64,6 +64,7 @@ class FunctionBody {
   std::string Named(const std::string& name, const std::string& op, const Inputs& inputs,
                     const Attributes& attributes) {
     auto* node = function_->add_node();
+    node->set_name(name);
     node->set_op_type(op);
     for (const std::string& input : inputs) node->add_input(input);
     for (const Attribute& attribute : attributes) SetAttribute(attribute, node);

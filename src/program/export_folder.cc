@@ -1,0 +1,139 @@
+#include "program/export_folder.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/file_lock.h"
+#include "program/manifest.h"
+
+namespace expertile {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kScratchPrefix = ".export-";
+
+// Null if there is none that can be read.
+json ReadRecord(const fs::path& folder) {
+  const auto text = ReadTextFile(folder / kExportRecord);
+  if (!text) return nullptr;
+  const json record = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const bool is_record = record.is_object() && record.contains("fingerprint") &&
+                         record.contains("files") && record["files"].is_object();
+  return is_record ? record : json(nullptr);
+}
+
+bool IsFilled(const fs::path& folder, const std::string& fingerprint) {
+  const json record = ReadRecord(folder);
+  if (record.is_null() || record["fingerprint"] != fingerprint) return false;
+  for (const auto& [name, size] : record["files"].items()) {
+    std::error_code failure;
+    if (size != fs::file_size(folder / name, failure) || failure) return false;
+  }
+  return true;
+}
+
+Status Sync(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool is_synced = descriptor >= 0 && ::fsync(descriptor) == 0;
+  const int reason = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  if (!is_synced) return IoError("{}: cannot sync: {}", path.string(), std::strerror(reason));
+  return {};
+}
+
+// Names and sizes of the files in a folder, on disk for certain.
+Result<json> SyncedFiles(const fs::path& folder) {
+  json files = json::object();
+  std::error_code failure;
+  for (const auto& entry : fs::directory_iterator(folder, failure)) {
+    EXPERTILE_RETURN_IF_ERROR(Sync(entry.path()));
+    files[entry.path().filename().string()] = entry.file_size(failure);
+    if (failure) break;
+  }
+  if (failure) return IoError("{}: cannot read: {}", folder.string(), failure.message());
+  return files;
+}
+
+// What goes when the scope ends.
+class RemovedFolder {
+ public:
+  explicit RemovedFolder(fs::path path) : path_(std::move(path)) {}
+  RemovedFolder(const RemovedFolder&) = delete;
+  RemovedFolder& operator=(const RemovedFolder&) = delete;
+  ~RemovedFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+
+ private:
+  fs::path path_;
+};
+
+void RemoveLeftovers(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with(kScratchPrefix)) fs::remove_all(entry.path(), ignored);
+  }
+}
+
+// The record goes first and comes last: a folder with a record is whole.
+Status MoveIn(const fs::path& scratch, const fs::path& folder, const json& record) {
+  std::error_code failure;
+  const json earlier = ReadRecord(folder);
+  fs::remove(folder / kExportRecord, failure);
+  if (failure) return IoError("{}: cannot replace: {}", folder.string(), failure.message());
+  if (!earlier.is_null()) {
+    for (const auto& [name, size] : earlier["files"].items()) {
+      if (fs::path(name).filename() == name) fs::remove(folder / name, failure);
+    }
+  }
+  for (const auto& [name, size] : record["files"].items()) {
+    fs::rename(scratch / name, folder / name, failure);
+    if (failure)
+      return IoError("{}: cannot write: {}", (folder / name).string(), failure.message());
+  }
+  EXPERTILE_RETURN_IF_ERROR(Sync(folder));
+  EXPERTILE_ASSIGN(AtomicFile file, AtomicFile::Create(folder / kExportRecord));
+  EXPERTILE_RETURN_IF_ERROR(file.Append(record.dump(2) + "\n"));
+  return file.Commit();
+}
+
+}  // namespace
+
+Result<bool> FillExportFolder(const fs::path& folder, const json& origin,
+                              const std::function<Status(const fs::path&)>& make) {
+  const std::string fingerprint = FingerprintOf(origin);
+  if (IsFilled(folder, fingerprint)) return true;
+  std::error_code failure;
+  const bool is_new = fs::create_directories(folder, failure);
+  if (failure) return IoError("{}: cannot create: {}", folder.string(), failure.message());
+  EXPERTILE_ASSIGN(const FileLock lock, FileLock::OnFolder(folder));
+  if (IsFilled(folder, fingerprint)) return true;
+  RemoveLeftovers(folder);
+  const fs::path scratch = folder / (kScratchPrefix + std::to_string(::getpid()));
+  const RemovedFolder removed(scratch);
+  if (!fs::create_directory(scratch, failure)) {
+    return IoError("{}: cannot create: {}", scratch.string(), failure.message());
+  }
+  const Status made = make(scratch);
+  if (!made) {
+    fs::remove_all(scratch, failure);
+    if (is_new) fs::remove(folder, failure);
+    return tl::unexpected(made.error());
+  }
+  EXPERTILE_ASSIGN(const json files, SyncedFiles(scratch));
+  EXPERTILE_RETURN_IF_ERROR(MoveIn(
+      scratch, folder, {{"fingerprint", fingerprint}, {"origin", origin}, {"files", files}}));
+  return false;
+}
+
+}  // namespace expertile

@@ -1,0 +1,162 @@
+#include "runtime/graph_exports.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "expertile/export.h"
+#include "expertile/version.h"
+#include "program/compile_cache.h"
+#include "program/export_folder.h"
+#include "runtime/compile.h"
+#include "runtime/option_fields.h"
+#include "runtime/session_state.h"
+#include "targets/onnx/export_decoder.h"
+#include "targets/onnx/export_vision.h"
+
+namespace expertile {
+namespace {
+
+bool HasVision(const CompileOptions& options, const ModelConfig& model) {
+  return model.vision && !options.skip_vision;
+}
+
+// All that decides what is in the graphs. Options of a card's compiler do not.
+Result<nlohmann::json> OriginOf(const Checkpoint& checkpoint, const CompileOptions& options,
+                                const OnProgress& on_progress) {
+  CompileOptions of_graphs = options;
+  of_graphs.target = "onnx";
+  of_graphs.num_cores = 0;
+  of_graphs.num_devices = 1;
+  of_graphs.mxfp6_matmul = false;
+  of_graphs.mxint8_kv_cache = false;
+  nlohmann::json graphs = nlohmann::json::array();
+  for (const GraphKind kind : GraphsOf(options, checkpoint.config)) graphs.push_back(NameOf(kind));
+  EXPERTILE_ASSIGN(const std::string digest,
+                   DigestOfCheckpoint(checkpoint, options.cache_dir, on_progress));
+  return nlohmann::json{{"version", kVersion},
+                        {"model", digest},
+                        {"graphs", graphs},
+                        {"onnx_sentinel", options.onnx_sentinel},
+                        {"options", OptionsToJson(of_graphs)}};
+}
+
+Status WriteGraph(GraphKind kind, const Checkpoint& checkpoint, const CompileOptions& options,
+                  const std::filesystem::path& file, const OnProgress& on_progress) {
+  if (kind == GraphKind::kVision) {
+    EXPERTILE_ASSIGN(const ImageGrid grid, GridOf(options, checkpoint.config));
+    return onnx_target::ExportVision(checkpoint, grid, file);
+  }
+  const TargetOptions target = TargetOptionsOf(options);
+  onnx_target::GraphOptions graph;
+  graph.kind = kind == GraphKind::kPrefill ? StepKind::kPrefill : StepKind::kDecode;
+  graph.blocking = target.blocking;
+  graph.max_rows = target.max_step_tokens;
+  graph.ctx_len = target.ctx_len;
+  graph.use_subfunctions = options.use_onnx_subfunctions;
+  graph.sentinel = options.onnx_sentinel == "in-bounds" ? onnx_target::Sentinel::kInBounds
+                                                        : onnx_target::Sentinel::kInt32Max;
+  if (kind == GraphKind::kPrefill && HasVision(options, checkpoint.config)) {
+    const VisionSpec& vision = checkpoint.config.vision->spec;
+    graph.image_token_id = vision.prompt.image_token_id;
+    graph.num_features = static_cast<int>(vision.deepstack_blocks.size());
+  }
+  return onnx_target::ExportDecoder(checkpoint, graph, file, on_progress);
+}
+
+}  // namespace
+
+std::string NameOf(GraphKind kind) {
+  switch (kind) {
+    case GraphKind::kVision:
+      return "vision";
+    case GraphKind::kPrefill:
+      return "prefill";
+    case GraphKind::kDecode:
+      return "decode";
+  }
+  return "";
+}
+
+std::vector<GraphKind> GraphsOf(const CompileOptions& options, const ModelConfig& model) {
+  std::vector<GraphKind> graphs;
+  const bool has_vision = HasVision(options, model);
+  if (has_vision) graphs.push_back(GraphKind::kVision);
+  if (options.skip_lang) return graphs;
+  const bool decode_does_both = options.target == "qaic" && !options.moe_prefill_num_nsp &&
+                                !options.prefill_only && !has_vision;
+  if (options.prefill_seq_len > 1 && options.prefill_only.value_or(true) && !decode_does_both) {
+    graphs.push_back(GraphKind::kPrefill);
+  }
+  if (!options.prefill_only.value_or(false)) graphs.push_back(GraphKind::kDecode);
+  return graphs;
+}
+
+Result<ImageGrid> GridOf(const CompileOptions& options, const ModelConfig& model) {
+  constexpr ImageSize kDefault = {354, 536};
+  if (!model.vision->preprocessor) {
+    return NotFound("{}: no preprocessor_config.json, which says how images are prepared",
+                    model.folder.string());
+  }
+  const VisionPreprocessorConfig& config = *model.vision->preprocessor;
+  const ImageSize given{options.height.value_or(kDefault.height),
+                        options.width.value_or(kDefault.width)};
+  if (given.height < 1 || given.width < 1) {
+    return InvalidArgument("height, width: {} x {}, expected 1 or more", given.height, given.width);
+  }
+  EXPERTILE_ASSIGN(const ImageSize size, SmartResize(config, given));
+  return ImageGrid{1, size.height / config.patch_size, size.width / config.patch_size};
+}
+
+Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
+                                 const std::filesystem::path& folder,
+                                 const std::filesystem::path& parent,
+                                 const OnProgress& on_progress) {
+  EXPERTILE_ASSIGN(const nlohmann::json origin, OriginOf(checkpoint, options, on_progress));
+  GraphFolder graphs{folder, FingerprintOf(origin)};
+  if (folder.empty()) {
+    EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(options.cache_dir));
+    graphs.path = (parent.empty() ? cache.exports_folder() : parent) /
+                  (checkpoint.config.spec.model_type + "-" + graphs.fingerprint.substr(0, 16));
+  }
+  const auto make = [&](const std::filesystem::path& scratch) -> Status {
+    for (const GraphKind kind : GraphsOf(options, checkpoint.config)) {
+      const auto file = scratch / (NameOf(kind) + ".onnx");
+      EXPERTILE_RETURN_IF_ERROR(CatchOutOfMemory(
+          "the graph", [&] { return WriteGraph(kind, checkpoint, options, file, on_progress); }));
+    }
+    return {};
+  };
+  EXPERTILE_ASSIGN(graphs.was_found, FillExportFolder(graphs.path, origin, make));
+  return graphs;
+}
+
+Result<CompiledProgram> CompileToGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
+                                        const OnProgress& on_progress) {
+  EXPERTILE_ASSIGN(const GraphFolder graphs,
+                   ExportGraphs(checkpoint, options, "", options.compile_dir, on_progress));
+  return CompiledProgram{graphs.path, graphs.was_found, {}};
+}
+
+Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& options,
+                                  const std::filesystem::path& folder,
+                                  const OnProgress& on_progress) {
+  const Checkpoint& checkpoint = *model.state_->checkpoint;
+  if (options.target != "onnx") {
+    return InvalidArgument("target: {}, what is exported is onnx", OneLine(options.target));
+  }
+  if (!options.compile_dir.empty()) {
+    return InvalidArgument("compile_dir: {}, an export goes to the folder {}", options.compile_dir,
+                           folder.string());
+  }
+  EXPERTILE_ASSIGN(const CompileOptions resolved, ResolveOptions(options, checkpoint.config));
+  EXPERTILE_ASSIGN(const GraphFolder graphs,
+                   ExportGraphs(checkpoint, resolved, folder, "", on_progress));
+  ExportedGraphs exported;
+  exported.was_found = graphs.was_found;
+  for (const GraphKind kind : GraphsOf(resolved, checkpoint.config)) {
+    exported.files.push_back(folder / (NameOf(kind) + ".onnx"));
+  }
+  return exported;
+}
+
+}  // namespace expertile

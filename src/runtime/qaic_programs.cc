@@ -1,0 +1,153 @@
+#include "runtime/qaic_programs.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "program/qaic/custom_io.h"
+#include "program/qaic/qaic_compiler.h"
+#include "runtime/compile.h"
+#include "runtime/graph_exports.h"
+
+namespace expertile {
+namespace {
+
+using onnx_target::GraphOutline;
+
+Result<qaic::VisionShapes> VisionShapesOf(const CompileOptions& options, const ModelConfig& model) {
+  EXPERTILE_ASSIGN(const ImageGrid grid, GridOf(options, model));
+  const VisionSpec& spec = model.vision->spec;
+  qaic::VisionShapes shapes;
+  shapes.time = grid.t;
+  shapes.grid_h = grid.h;
+  shapes.grid_w = grid.w;
+  shapes.patch_size = spec.patch_values;
+  shapes.spatial_merge = spec.prompt.merge_size;
+  shapes.num_deepstack = static_cast<int64_t>(spec.deepstack_blocks.size());
+  return shapes;
+}
+
+// What the graph of `kind` is compiled for; decode's is for prefill, too, if there is no other.
+Result<std::vector<qaic::Specialization>> ShapesOf(GraphKind kind, const CompileOptions& options,
+                                                   const ModelConfig& model) {
+  std::optional<qaic::VisionShapes> vision;
+  if (model.vision && !options.skip_vision && kind != GraphKind::kDecode) {
+    EXPERTILE_ASSIGN(vision, VisionShapesOf(options, model));
+  }
+  if (kind == GraphKind::kVision) {
+    EXPERTILE_ASSIGN(auto shapes, qaic::VisionSpecialization(*vision));
+    return std::vector{std::move(shapes)};
+  }
+  qaic::LanguageShapes shapes;
+  shapes.batch_size = options.batch_size;
+  shapes.ctx_len = *options.ctx_len;
+  shapes.prefill_seq_len = std::min(options.prefill_seq_len, *options.ctx_len);
+  shapes.vision = vision;
+  int64_t window = 0;
+  for (const LayerSpec& layer : model.spec.layers)
+    window = std::max(window, layer.attention_window);
+  if (window > 0) shapes.sliding_window = window;
+  const auto graphs = GraphsOf(options, model);
+  if (kind == GraphKind::kPrefill) {
+    shapes.prefill_only = true;
+    shapes.enable_chunking = options.enable_chunking;
+  } else if (options.prefill_only || std::ranges::count(graphs, GraphKind::kPrefill) > 0) {
+    shapes.prefill_seq_len = 1;
+  }
+  return qaic::LanguageSpecializations(shapes);
+}
+
+Result<qaic::CompilerFlags> FlagsOf(GraphKind kind, const CompileOptions& options) {
+  qaic::CompilerFlags flags;
+  flags.hw_version = options.qaic.aic_hw_version;
+  flags.num_cores = CoresOf(options);
+  flags.retained_state = kind != GraphKind::kVision;
+  flags.mxfp6_matmul = options.mxfp6_matmul && kind != GraphKind::kVision;
+  flags.sub_functions = options.use_onnx_subfunctions;
+  for (const std::string& text : options.qaic.compiler_options) {
+    EXPERTILE_ASSIGN(auto option, qaic::ParsePassedOption(text));
+    flags.passed.push_back(std::move(option));
+  }
+  return flags;
+}
+
+// Of the devices that the graph is compiled for; a vision graph has no layers to be staged.
+Result<std::optional<qaic::Partition>> PartitionOf(GraphKind kind, const CompileOptions& options,
+                                                   const ModelConfig& model,
+                                                   const GraphOutline& graph) {
+  std::optional<qaic::Partition> partition;
+  const int num_stages = options.qaic.mdp_num_partitions;
+  if (!options.qaic.mdp_load_partition_config.empty()) {
+    EXPERTILE_ASSIGN(partition, qaic::GivenPartition(options.qaic.mdp_load_partition_config));
+  } else if (num_stages > 1 && kind != GraphKind::kVision) {
+    const auto num_layers = static_cast<int>(model.spec.layers.size());
+    EXPERTILE_ASSIGN(partition, qaic::Pipeline(graph, num_layers, num_stages, options.num_devices,
+                                               CoresOf(options)));
+  } else if (options.num_devices > 1) {
+    EXPERTILE_ASSIGN(partition, qaic::TensorSlicing(options.num_devices, CoresOf(options)));
+  }
+  return partition;
+}
+
+Result<qaic::QaicCompile> CompileOf(GraphKind kind, const GraphFolder& graphs,
+                                    const CompileOptions& options, const ModelConfig& model) {
+  qaic::QaicCompile compile;
+  compile.onnx = graphs.path / (NameOf(kind) + ".onnx");
+  compile.graph_fingerprint = graphs.fingerprint + "/" + NameOf(kind);
+  EXPERTILE_ASSIGN(compile.flags, FlagsOf(kind, options));
+  EXPERTILE_ASSIGN(compile.specializations, ShapesOf(kind, options, model));
+  EXPERTILE_ASSIGN(const GraphOutline graph, onnx_target::ReadGraphOutline(compile.onnx));
+  const auto kv =
+      options.mxint8_kv_cache ? qaic::KvPrecision::kMxint8 : qaic::KvPrecision::kFloat16;
+  EXPERTILE_ASSIGN(compile.custom_io_yaml, qaic::CustomIoYaml(graph.inputs, graph.outputs, kv));
+  EXPERTILE_ASSIGN(compile.partition, PartitionOf(kind, options, model, graph));
+  return compile;
+}
+
+QaicProgramFolder::State StateOf(qaic::QaicProgram::State state) {
+  using State = QaicProgramFolder::State;
+  if (state == qaic::QaicProgram::State::kCached) return State::kCompiledBefore;
+  return state == qaic::QaicProgram::State::kCompiled ? State::kCompiled : State::kToBeRun;
+}
+
+// What can be wrong without a look at the graphs, before they are made.
+Status CheckBeforeExport(const CompileOptions& options, const ModelConfig& model) {
+  for (const GraphKind kind : GraphsOf(options, model)) {
+    EXPERTILE_RETURN_IF_ERROR(ShapesOf(kind, options, model));
+    EXPERTILE_ASSIGN(const qaic::CompilerFlags flags, FlagsOf(kind, options));
+    EXPERTILE_RETURN_IF_ERROR(qaic::CheckFlags(flags));
+  }
+  if (!options.qaic.mdp_load_partition_config.empty()) {
+    EXPERTILE_RETURN_IF_ERROR(qaic::GivenPartition(options.qaic.mdp_load_partition_config));
+  }
+  const auto num_layers = static_cast<int>(model.spec.layers.size());
+  EXPERTILE_RETURN_IF_ERROR(qaic::LayersOfStages(num_layers, options.qaic.mdp_num_partitions));
+  return {};
+}
+
+}  // namespace
+
+Result<CompiledProgram> CompileForCloudAi100(const Checkpoint& checkpoint,
+                                             const CompileOptions& options,
+                                             const OnProgress& on_progress) {
+  const ModelConfig& model = checkpoint.config;
+  EXPERTILE_RETURN_IF_ERROR(CheckBeforeExport(options, model));
+  EXPERTILE_ASSIGN(const auto compiler, qaic::FindQaicCompiler(options.qaic.qaic_compiler));
+  EXPERTILE_ASSIGN(const GraphFolder graphs,
+                   ExportGraphs(checkpoint, options, "", "", on_progress));
+  CompiledProgram compiled{graphs.path, true, {}};
+  const std::filesystem::path parent =
+      options.compile_dir.empty() ? graphs.path : std::filesystem::path(options.compile_dir);
+  for (const GraphKind kind : GraphsOf(options, model)) {
+    EXPERTILE_ASSIGN(auto compile, CompileOf(kind, graphs, options, model));
+    EXPERTILE_ASSIGN(const qaic::QaicProgram program,
+                     qaic::CompileForQaic(std::move(compile), parent, compiler));
+    QaicProgramFolder folder{NameOf(kind), program.folder.program(), StateOf(program.state), ""};
+    if (folder.state == QaicProgramFolder::State::kToBeRun) folder.command = program.command;
+    compiled.was_found &= folder.state == QaicProgramFolder::State::kCompiledBefore;
+    compiled.qaic.push_back(std::move(folder));
+  }
+  return compiled;
+}
+
+}  // namespace expertile
