@@ -76,7 +76,7 @@ void AddCompileFlags(CLI::App& app, CompileOptions& options) {
   add_flag("--mxfp6-matmul", options.mxfp6_matmul, "Weights in MXFP6");
   add_flag("--mxint8-kv-cache", options.mxint8_kv_cache, "KV cache in MXINT8");
   add("--prefill-only", options.prefill_only,
-      "true: a program for prefill alone, which decode programs go on from");
+      "true: prefill alone, which decode programs go on from; false: onnx, qaic: decode alone");
   add_flag("--enable-chunking", options.enable_chunking,
            "A prefill_only program takes prompts longer than prefill_seq_len");
   add_flag("--retain-full-kv", options.retain_full_kv,

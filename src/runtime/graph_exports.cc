@@ -144,6 +144,7 @@ Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& opti
   if (options.target != "onnx") {
     return InvalidArgument("target: {}, what is exported is onnx", OneLine(options.target));
   }
+  if (folder.empty()) return InvalidArgument("an export needs a folder to go to");
   if (!options.compile_dir.empty()) {
     return InvalidArgument("compile_dir: {}, an export goes to the folder {}", options.compile_dir,
                            folder.string());
