@@ -308,13 +308,14 @@ def mrope_positions(ids, grids, image_token, merge_size):
     return numpy.array(rows, numpy.int64).T
 
 
-def test_images(expertile, tmp_path):
+@pytest.mark.parametrize("layers", [[], ["--use-onnx-subfunctions"]], ids=["nodes", "functions"])
+def test_images(expertile, tmp_path, layers):
     """Vision graph, chunked NSP-blocked prefill that cuts the image, decode: against transformers and the reference."""
     case, chunk = "image_1", 10
     ids = VISION_GOLDEN[case + ".input_ids"].tolist()
     grid = VISION_GOLDEN[case + ".image_grid_thw"].tolist()
     size = ["--height", 16 * grid[1], "--width", 16 * grid[2]]
-    blocking = ["--moe-prefill-num-nsp", 5, "--moe-prefill-packed-chunk-size", 4]
+    blocking = ["--moe-prefill-num-nsp", 5, "--moe-prefill-packed-chunk-size", 4, *layers]
     shapes = ["--prefill-seq-len", chunk, "--ctx-len", CTX_LEN]
     graphs = tmp_path / "graphs"
     done = expertile("export", VISION_MODEL, "-o", graphs, "--onnx-sentinel", "in-bounds", *shapes, *size, *blocking)

@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -54,14 +53,24 @@ class ScratchFolder {
   fs::path path_;
 };
 
-// The first line of a file that is not blank; empty if there is none.
-std::string FirstLine(const fs::path& path) {
+// A file's lines that are not blank, as one; empty if there is none. Of a long file the beginning.
+std::string AsOneLine(const fs::path& path) {
+  constexpr size_t kMaxSize = 4000;
   const Result<MappedFile> file = MappedFile::Open(path);
   if (!file) return "";
-  const std::string_view text = file->text();
-  const size_t start = text.find_first_not_of(" \t\r\n");
-  if (start == std::string_view::npos) return "";
-  return std::string(text.substr(start, text.find_first_of("\r\n", start) - start));
+  std::string line;
+  bool at_start = true;  // of a line of the file
+  for (const char c : file->text()) {
+    if (line.size() > kMaxSize) return line + "...";
+    if (c == '\n' || c == '\r') {
+      at_start = true;
+    } else if (!at_start || (c != ' ' && c != '\t')) {
+      if (at_start && !line.empty()) line += " | ";
+      line += c >= 0x20 && c < 0x7f ? c : '?';
+      at_start = false;
+    }
+  }
+  return line;
 }
 
 // What the compiler wrote stays in the compile's folder, whole.
@@ -69,9 +78,9 @@ Error CompilerError(const fs::path& compiler, const std::string& what,
                     const CompileFolder& folder) {
   for (const char* name : {"compiler.stderr", "compiler.stdout"}) {
     const fs::path output = folder.path / name;
-    if (const std::string line = FirstLine(output); !line.empty()) {
+    if (const std::string line = AsOneLine(output); !line.empty()) {
       return Error{ErrorCode::kIo, fmt::format("{}: {}: {} (all of it: {})", compiler.string(),
-                                               what, OneLine(line), output.string())};
+                                               what, line, output.string())};
     }
   }
   return Error{ErrorCode::kIo, fmt::format("{}: {}, with no output (in {})", compiler.string(),

@@ -37,9 +37,9 @@ struct QaicProgram {
 // The compiler writes to a folder of its own, which is renamed to qpc/ when it exits 0 with a
 // programqpc.bin; a compile that failed or was killed leaves no qpc/. Its output goes to
 // compiler.stdout and compiler.stderr in the compile's folder, whole; an error names that file and
-// holds its first line. Of two compiles at once, the first to finish wins.
-// Errors: what CompileRecord refuses, a compiler that does not start, fails, is killed or leaves no
-// programqpc.bin, a file system that refuses.
+// holds its lines as one, of a long output the beginning. Of two compiles at once, the first to
+// finish wins. Errors: what CompileRecord refuses, a compiler that does not start, fails, is killed
+// or leaves no programqpc.bin, a file system that refuses.
 Result<QaicProgram> CompileForQaic(QaicCompile compile, const std::filesystem::path& parent,
                                    const std::optional<std::filesystem::path>& compiler);
 

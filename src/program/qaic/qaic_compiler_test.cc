@@ -73,8 +73,8 @@ TEST_F(QaicCompilerTest, AFailureIsReportedWhole) {
   const CompileFolder folder = FolderOf(SmallCompile());
   const std::string log = folder.path / "compiler.stderr";
   EXPECT_EQ(error.message, recorder_.string() +
-                               ": exit status 3: Unhandled ElemKind in Clip operation (all of "
-                               "it: " +
+                               ": exit status 3: Unhandled ElemKind in Clip operation | node "
+                               "/model/layers.0/mlp/Clip (all of it: " +
                                log + ")");
   EXPECT_EQ(Read(log), "\nUnhandled ElemKind in Clip operation\n  node /model/layers.0/mlp/Clip\n");
   EXPECT_EQ(Read(folder.path / "compiler.stdout"), "reading the graph\n");
