@@ -12,7 +12,7 @@ namespace {
 
 // A state and a path for each; of one that is still to be compiled the line to run as well. Last
 // the path of the last one.
-Status PrintQaicPrograms(const CompiledProgram& compiled) {
+void PrintQaicPrograms(const CompiledProgram& compiled) {
   using State = QaicProgramFolder::State;
   for (const QaicProgramFolder& program : compiled.qaic) {
     if (program.state != State::kToBeRun) {
@@ -26,7 +26,6 @@ Status PrintQaicPrograms(const CompiledProgram& compiled) {
         "run where it is, with the same folders:\n{}\n{}\n",
         program.name, program.command, program.folder.string());
   }
-  return {};
 }
 
 }  // namespace
@@ -47,7 +46,10 @@ CommandBody AddCompileCommand(CLI::App& app) {
                        progress.Show(done, total);
                      }));
     progress.Clear();
-    if (!program.qaic.empty()) return PrintQaicPrograms(program);
+    if (!program.qaic.empty()) {
+      PrintQaicPrograms(program);
+      return {};
+    }
     fmt::print("{}\n{}\n", program.was_found ? "compiled before" : "compiled",
                program.folder.string());
     return {};

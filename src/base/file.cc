@@ -70,6 +70,13 @@ Result<std::string> ReadTextFile(const std::filesystem::path& path) {
   return std::string(file.text());
 }
 
+Status SyncToDisk(const std::filesystem::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return tl::unexpected(SystemError("open", path));
+  if (::fsync(file.get()) != 0) return tl::unexpected(SystemError("sync", path));
+  return {};
+}
+
 AtomicFile::AtomicFile(std::filesystem::path path, std::filesystem::path temporary, int descriptor)
     : path_(std::move(path)), temporary_(std::move(temporary)), descriptor_(descriptor) {}
 

@@ -36,6 +36,9 @@ class MappedFile {
 // Reads a whole (small) file: configurations, templates, prompts.
 Result<std::string> ReadTextFile(const std::filesystem::path& path);
 
+// What a file holds, or a folder lists, is on disk only after this.
+Status SyncToDisk(const std::filesystem::path& path);
+
 // A file that appears under its name only when Commit() succeeds: written under a temporary name
 // beside it, fsync'ed, renamed. Destroying it uncommitted removes the temporary file.
 class AtomicFile {

@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string NameOf(const ProgramOrigin& origin) {
-  return origin.model_type + "-" + origin.fingerprint.substr(0, 16);
+  return FolderNameOf(origin.model_type, origin.fingerprint);
 }
 
 // Whether a whole package of this very fingerprint is there.
@@ -36,6 +36,10 @@ void RemoveLeftovers(const fs::path& folder, const std::string& name) {
 }
 
 }  // namespace
+
+std::string FolderNameOf(const std::string& model_type, const std::string& fingerprint) {
+  return model_type + "-" + fingerprint.substr(0, 16);
+}
 
 Result<CompileCache> CompileCache::At(const std::string& root) {
   if (!root.empty()) return CompileCache(root);

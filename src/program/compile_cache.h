@@ -19,6 +19,9 @@
 
 namespace expertile {
 
+// What the cache calls the folder of a fingerprint: <model_type>-<its first 16 digits>.
+std::string FolderNameOf(const std::string& model_type, const std::string& fingerprint);
+
 struct CachedProgram {
   std::filesystem::path folder;
   bool was_found = false;  // not made by this call

@@ -1,15 +1,11 @@
 #include "program/export_folder.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/file_lock.h"
+#include "base/scratch_folder.h"
 #include "program/manifest.h"
 
 namespace expertile {
@@ -40,42 +36,18 @@ bool IsFilled(const fs::path& folder, const std::string& fingerprint) {
   return true;
 }
 
-Status Sync(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool is_synced = descriptor >= 0 && ::fsync(descriptor) == 0;
-  const int reason = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (!is_synced) return IoError("{}: cannot sync: {}", path.string(), std::strerror(reason));
-  return {};
-}
-
 // Names and sizes of the files in a folder, on disk for certain.
 Result<json> SyncedFiles(const fs::path& folder) {
   json files = json::object();
   std::error_code failure;
   for (const auto& entry : fs::directory_iterator(folder, failure)) {
-    EXPERTILE_RETURN_IF_ERROR(Sync(entry.path()));
+    EXPERTILE_RETURN_IF_ERROR(SyncToDisk(entry.path()));
     files[entry.path().filename().string()] = entry.file_size(failure);
     if (failure) break;
   }
   if (failure) return IoError("{}: cannot read: {}", folder.string(), failure.message());
   return files;
 }
-
-// What goes when the scope ends.
-class RemovedFolder {
- public:
-  explicit RemovedFolder(fs::path path) : path_(std::move(path)) {}
-  RemovedFolder(const RemovedFolder&) = delete;
-  RemovedFolder& operator=(const RemovedFolder&) = delete;
-  ~RemovedFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-
- private:
-  fs::path path_;
-};
 
 void RemoveLeftovers(const fs::path& folder) {
   std::error_code ignored;
@@ -101,10 +73,19 @@ Status MoveIn(const fs::path& scratch, const fs::path& folder, const json& recor
     if (failure)
       return IoError("{}: cannot write: {}", (folder / name).string(), failure.message());
   }
-  EXPERTILE_RETURN_IF_ERROR(Sync(folder));
+  EXPERTILE_RETURN_IF_ERROR(SyncToDisk(folder));
   EXPERTILE_ASSIGN(AtomicFile file, AtomicFile::Create(folder / kExportRecord));
   EXPERTILE_RETURN_IF_ERROR(file.Append(record.dump(2) + "\n"));
   return file.Commit();
+}
+
+Status Fill(const fs::path& folder, const json& origin, const std::string& fingerprint,
+            const std::function<Status(const fs::path&)>& make) {
+  EXPERTILE_ASSIGN(const ScratchFolder scratch, ScratchFolder::Create(folder, kScratchPrefix));
+  EXPERTILE_RETURN_IF_ERROR(make(scratch.path()));
+  EXPERTILE_ASSIGN(const json files, SyncedFiles(scratch.path()));
+  return MoveIn(scratch.path(), folder,
+                {{"fingerprint", fingerprint}, {"origin", origin}, {"files", files}});
 }
 
 }  // namespace
@@ -119,21 +100,10 @@ Result<bool> FillExportFolder(const fs::path& folder, const json& origin,
   EXPERTILE_ASSIGN(const FileLock lock, FileLock::OnFolder(folder));
   if (IsFilled(folder, fingerprint)) return true;
   RemoveLeftovers(folder);
-  const fs::path scratch = folder / (kScratchPrefix + std::to_string(::getpid()));
-  const RemovedFolder removed(scratch);
-  if (!fs::create_directory(scratch, failure)) {
-    return IoError("{}: cannot create: {}", scratch.string(), failure.message());
-  }
-  const Status made = make(scratch);
-  if (!made) {
-    fs::remove_all(scratch, failure);
-    if (is_new) fs::remove(folder, failure);
-    return tl::unexpected(made.error());
-  }
-  EXPERTILE_ASSIGN(const json files, SyncedFiles(scratch));
-  EXPERTILE_RETURN_IF_ERROR(MoveIn(
-      scratch, folder, {{"fingerprint", fingerprint}, {"origin", origin}, {"files", files}}));
-  return false;
+  const Status filled = Fill(folder, origin, fingerprint, make);
+  if (filled) return false;
+  if (is_new) fs::remove(folder, failure);  // if it is empty
+  return tl::unexpected(filled.error());
 }
 
 }  // namespace expertile

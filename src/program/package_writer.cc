@@ -31,16 +31,6 @@ Status WriteAll(int file, std::span<const std::byte> bytes, const fs::path& path
   return {};
 }
 
-// What a folder lists is on disk only after this.
-Status SyncFolder(const fs::path& folder) {
-  const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (file < 0) return SystemError("open", folder);
-  const int failed = ::fsync(file);
-  ::close(file);
-  if (failed != 0) return SystemError("sync", folder);
-  return {};
-}
-
 // Makes `path` a second name of `existing`, or a copy where file systems do not allow that.
 Status LinkOrCopy(const fs::path& existing, const fs::path& path) {
   if (::link(existing.c_str(), path.c_str()) == 0) return {};
@@ -191,12 +181,12 @@ Status PackageWriter::Finish(const ProgramOrigin& origin, const fs::path& folder
   EXPERTILE_ASSIGN(AtomicFile file, AtomicFile::Create(scratch_ / kManifestName));
   EXPERTILE_RETURN_IF_ERROR(file.Append(ManifestText(manifest_)));
   EXPERTILE_RETURN_IF_ERROR(file.Commit());
-  EXPERTILE_RETURN_IF_ERROR(SyncFolder(scratch_ / "sections"));
-  EXPERTILE_RETURN_IF_ERROR(SyncFolder(scratch_ / "assets"));
-  EXPERTILE_RETURN_IF_ERROR(SyncFolder(scratch_));
+  EXPERTILE_RETURN_IF_ERROR(SyncToDisk(scratch_ / "sections"));
+  EXPERTILE_RETURN_IF_ERROR(SyncToDisk(scratch_ / "assets"));
+  EXPERTILE_RETURN_IF_ERROR(SyncToDisk(scratch_));
   if (::rename(scratch_.c_str(), folder.c_str()) != 0) return SystemError("rename to", folder);
   scratch_.clear();
-  return SyncFolder(folder.parent_path());
+  return SyncToDisk(folder.parent_path());
 }
 
 }  // namespace expertile

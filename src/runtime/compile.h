@@ -32,6 +32,11 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
 Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir,
                                        const OnProgress& on_progress = nullptr);
 
+// Whether there is a vision part that is to be compiled.
+inline bool HasVision(const CompileOptions& options, const ModelConfig& model) {
+  return model.vision && !options.skip_vision;
+}
+
 // Whether a target's programs can be opened in this process.
 inline bool RunsHere(std::string_view target) { return target == "reference" || target == "cpu"; }
 

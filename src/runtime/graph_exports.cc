@@ -16,10 +16,6 @@
 namespace expertile {
 namespace {
 
-bool HasVision(const CompileOptions& options, const ModelConfig& model) {
-  return model.vision && !options.skip_vision;
-}
-
 // All that decides what is in the graphs. Options of a card's compiler do not.
 Result<nlohmann::json> OriginOf(const Checkpoint& checkpoint, const CompileOptions& options,
                                 const OnProgress& on_progress) {
@@ -116,7 +112,7 @@ Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOpti
   if (folder.empty()) {
     EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(options.cache_dir));
     graphs.path = (parent.empty() ? cache.exports_folder() : parent) /
-                  (checkpoint.config.spec.model_type + "-" + graphs.fingerprint.substr(0, 16));
+                  FolderNameOf(checkpoint.config.spec.model_type, graphs.fingerprint);
   }
   const auto make = [&](const std::filesystem::path& scratch) -> Status {
     for (const GraphKind kind : GraphsOf(options, checkpoint.config)) {

@@ -29,7 +29,7 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
   if (options.skip_vision && !model.vision) {
     return InvalidArgument("skip_vision: the model {} has no vision part", spec.model_type);
   }
-  const bool has_vision = model.vision && !options.skip_vision;
+  const bool has_vision = HasVision(options, model);
   if (options.skip_lang && !has_vision) {
     return InvalidArgument("skip_lang: without a vision part there is nothing left");
   }

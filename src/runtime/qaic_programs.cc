@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "program/qaic/custom_io.h"
@@ -31,7 +32,7 @@ Result<qaic::VisionShapes> VisionShapesOf(const CompileOptions& options, const M
 Result<std::vector<qaic::Specialization>> ShapesOf(GraphKind kind, const CompileOptions& options,
                                                    const ModelConfig& model) {
   std::optional<qaic::VisionShapes> vision;
-  if (model.vision && !options.skip_vision && kind != GraphKind::kDecode) {
+  if (HasVision(options, model) && kind != GraphKind::kDecode) {
     EXPERTILE_ASSIGN(vision, VisionShapesOf(options, model));
   }
   if (kind == GraphKind::kVision) {
@@ -71,37 +72,45 @@ Result<qaic::CompilerFlags> FlagsOf(GraphKind kind, const CompileOptions& option
   return flags;
 }
 
-// Of the devices that the graph is compiled for; a vision graph has no layers to be staged.
-Result<std::optional<qaic::Partition>> PartitionOf(GraphKind kind, const CompileOptions& options,
-                                                   const ModelConfig& model,
-                                                   const GraphOutline& graph) {
-  std::optional<qaic::Partition> partition;
-  const int num_stages = options.qaic.mdp_num_partitions;
-  if (!options.qaic.mdp_load_partition_config.empty()) {
-    EXPERTILE_ASSIGN(partition, qaic::GivenPartition(options.qaic.mdp_load_partition_config));
-  } else if (num_stages > 1 && kind != GraphKind::kVision) {
-    const auto num_layers = static_cast<int>(model.spec.layers.size());
-    EXPERTILE_ASSIGN(partition, qaic::Pipeline(graph, num_layers, num_stages, options.num_devices,
-                                               CoresOf(options)));
-  } else if (options.num_devices > 1) {
-    EXPERTILE_ASSIGN(partition, qaic::TensorSlicing(options.num_devices, CoresOf(options)));
-  }
-  return partition;
+// Whether the graph's layers go to stages; a vision graph has none that could.
+bool IsStaged(GraphKind kind, const CompileOptions& options) {
+  return options.qaic.mdp_num_partitions > 1 && kind != GraphKind::kVision;
 }
 
-Result<qaic::QaicCompile> CompileOf(GraphKind kind, const GraphFolder& graphs,
-                                    const CompileOptions& options, const ModelConfig& model) {
+// Everything that is known without a look at the graph; refuses what can be refused before it is
+// made.
+Result<qaic::QaicCompile> CompileWithoutGraph(GraphKind kind, const CompileOptions& options,
+                                              const ModelConfig& model) {
   qaic::QaicCompile compile;
+  EXPERTILE_ASSIGN(compile.flags, FlagsOf(kind, options));
+  EXPERTILE_RETURN_IF_ERROR(qaic::CheckFlags(compile.flags));
+  EXPERTILE_ASSIGN(compile.specializations, ShapesOf(kind, options, model));
+  const auto num_layers = static_cast<int>(model.spec.layers.size());
+  EXPERTILE_RETURN_IF_ERROR(qaic::LayersOfStages(num_layers, options.qaic.mdp_num_partitions));
+  if (!options.qaic.mdp_load_partition_config.empty()) {
+    EXPERTILE_ASSIGN(compile.partition,
+                     qaic::GivenPartition(options.qaic.mdp_load_partition_config));
+  } else if (options.num_devices > 1 && !IsStaged(kind, options)) {
+    EXPERTILE_ASSIGN(compile.partition, qaic::TensorSlicing(options.num_devices, CoresOf(options)));
+  }
+  return compile;
+}
+
+Status AddGraph(GraphKind kind, const GraphFolder& graphs, const CompileOptions& options,
+                const ModelConfig& model, qaic::QaicCompile& compile) {
   compile.onnx = graphs.path / (NameOf(kind) + ".onnx");
   compile.graph_fingerprint = graphs.fingerprint + "/" + NameOf(kind);
-  EXPERTILE_ASSIGN(compile.flags, FlagsOf(kind, options));
-  EXPERTILE_ASSIGN(compile.specializations, ShapesOf(kind, options, model));
   EXPERTILE_ASSIGN(const GraphOutline graph, onnx_target::ReadGraphOutline(compile.onnx));
   const auto kv =
       options.mxint8_kv_cache ? qaic::KvPrecision::kMxint8 : qaic::KvPrecision::kFloat16;
   EXPERTILE_ASSIGN(compile.custom_io_yaml, qaic::CustomIoYaml(graph.inputs, graph.outputs, kv));
-  EXPERTILE_ASSIGN(compile.partition, PartitionOf(kind, options, model, graph));
-  return compile;
+  if (IsStaged(kind, options)) {
+    const auto num_layers = static_cast<int>(model.spec.layers.size());
+    EXPERTILE_ASSIGN(compile.partition,
+                     qaic::Pipeline(graph, num_layers, options.qaic.mdp_num_partitions,
+                                    options.num_devices, CoresOf(options)));
+  }
+  return {};
 }
 
 QaicProgramFolder::State StateOf(qaic::QaicProgram::State state) {
@@ -110,39 +119,30 @@ QaicProgramFolder::State StateOf(qaic::QaicProgram::State state) {
   return state == qaic::QaicProgram::State::kCompiled ? State::kCompiled : State::kToBeRun;
 }
 
-// What can be wrong without a look at the graphs, before they are made.
-Status CheckBeforeExport(const CompileOptions& options, const ModelConfig& model) {
-  for (const GraphKind kind : GraphsOf(options, model)) {
-    EXPERTILE_RETURN_IF_ERROR(ShapesOf(kind, options, model));
-    EXPERTILE_ASSIGN(const qaic::CompilerFlags flags, FlagsOf(kind, options));
-    EXPERTILE_RETURN_IF_ERROR(qaic::CheckFlags(flags));
-  }
-  if (!options.qaic.mdp_load_partition_config.empty()) {
-    EXPERTILE_RETURN_IF_ERROR(qaic::GivenPartition(options.qaic.mdp_load_partition_config));
-  }
-  const auto num_layers = static_cast<int>(model.spec.layers.size());
-  EXPERTILE_RETURN_IF_ERROR(qaic::LayersOfStages(num_layers, options.qaic.mdp_num_partitions));
-  return {};
-}
-
 }  // namespace
 
 Result<CompiledProgram> CompileForCloudAi100(const Checkpoint& checkpoint,
                                              const CompileOptions& options,
                                              const OnProgress& on_progress) {
   const ModelConfig& model = checkpoint.config;
-  EXPERTILE_RETURN_IF_ERROR(CheckBeforeExport(options, model));
+  const std::vector<GraphKind> kinds = GraphsOf(options, model);
+  std::vector<qaic::QaicCompile> compiles;
+  for (const GraphKind kind : kinds) {
+    EXPERTILE_ASSIGN(auto compile, CompileWithoutGraph(kind, options, model));
+    compiles.push_back(std::move(compile));
+  }
   EXPERTILE_ASSIGN(const auto compiler, qaic::FindQaicCompiler(options.qaic.qaic_compiler));
   EXPERTILE_ASSIGN(const GraphFolder graphs,
                    ExportGraphs(checkpoint, options, "", "", on_progress));
   CompiledProgram compiled{graphs.path, true, {}};
   const std::filesystem::path parent =
       options.compile_dir.empty() ? graphs.path : std::filesystem::path(options.compile_dir);
-  for (const GraphKind kind : GraphsOf(options, model)) {
-    EXPERTILE_ASSIGN(auto compile, CompileOf(kind, graphs, options, model));
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    EXPERTILE_RETURN_IF_ERROR(AddGraph(kinds[i], graphs, options, model, compiles[i]));
     EXPERTILE_ASSIGN(const qaic::QaicProgram program,
-                     qaic::CompileForQaic(std::move(compile), parent, compiler));
-    QaicProgramFolder folder{NameOf(kind), program.folder.program(), StateOf(program.state), ""};
+                     qaic::CompileForQaic(std::move(compiles[i]), parent, compiler));
+    QaicProgramFolder folder{NameOf(kinds[i]), program.folder.program(), StateOf(program.state),
+                             ""};
     if (folder.state == QaicProgramFolder::State::kToBeRun) folder.command = program.command;
     compiled.was_found &= folder.state == QaicProgramFolder::State::kCompiledBefore;
     compiled.qaic.push_back(std::move(folder));

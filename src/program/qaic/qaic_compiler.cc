@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/scratch_folder.h"
 #include "program/qaic/process.h"
 
 namespace expertile::qaic {
@@ -28,30 +29,6 @@ fs::path Absolute(const fs::path& path) {
   fs::path absolute = fs::absolute(path, error);
   return error ? path : absolute;
 }
-
-// A folder of this process alone, gone with all it holds at the end of the scope.
-class ScratchFolder {
- public:
-  static Result<ScratchFolder> Create(const fs::path& parent) {
-    std::string name = parent / "compile-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) {
-      return IoError("{}: cannot create a folder in it: {}", parent.string(), std::strerror(errno));
-    }
-    return ScratchFolder(name);
-  }
-  ScratchFolder(ScratchFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  ScratchFolder& operator=(ScratchFolder&&) = delete;
-  ~ScratchFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-
-  const fs::path& path() const { return path_; }
-
- private:
-  explicit ScratchFolder(fs::path path) : path_(std::move(path)) {}
-  fs::path path_;
-};
 
 // A file's lines that are not blank, as one; empty if there is none. Of a long file the beginning.
 std::string AsOneLine(const fs::path& path) {
@@ -122,7 +99,7 @@ void KeepOutput(const fs::path& scratch, const CompileFolder& folder) {
 
 Status RunCompiler(const QaicCompile& compile, const CompileFolder& folder,
                    const fs::path& compiler) {
-  EXPERTILE_ASSIGN(const ScratchFolder scratch, ScratchFolder::Create(folder.path));
+  EXPERTILE_ASSIGN(const ScratchFolder scratch, ScratchFolder::Create(folder.path, "compile-"));
   const fs::path program = scratch.path() / "qpc";
   const std::vector<std::string> command = CommandFor(compile, folder, compiler, program);
   EXPERTILE_ASSIGN(const ProcessEnd end, RunProcess(command, scratch.path() / "compiler.stdout",
