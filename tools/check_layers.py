@@ -17,7 +17,10 @@ LAYERS = {
     "model": 3,
     "targets": 4,
     "program": 5,
-    "runtime": 6,
+    "text": 6,
+    "running": 6,
+    "compiling": 7,
+    "benchmarks": 7,
 }
 SAME_LAYER = {("image", "formats")}
 # Lower layers that are closed to a folder all the same, but for the files named.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,17 @@ tl::unexpected<Error> Unsupported(fmt::format_string<Args...> format, Args&&... 
 template <typename... Args>
 tl::unexpected<Error> IoError(fmt::format_string<Args...> format, Args&&... args) {
   return Fail(ErrorCode::kIo, format, std::forward<Args>(args)...);
+}
+
+// What `work` returns, or kOutOfMemory if it throws std::bad_alloc; `what` names what there was no
+// memory for.
+template <typename Work>
+auto CatchOutOfMemory(std::string_view what, Work work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return Fail(ErrorCode::kOutOfMemory, "no memory for {}", what);
+  }
 }
 
 // `text` from an untrusted file as a message may hold it: one line of printable ASCII (any other

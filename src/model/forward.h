@@ -1,5 +1,5 @@
 // The forward pass, written once: embeddings, decoder layers, logits. It names no model family and
-// no target. Not the loop over tokens or chunks (runtime/).
+// no target. Not the loop over tokens or chunks (running/).
 #pragma once
 
 #include <utility>

@@ -1,6 +1,6 @@
 // Step: what one forward pass is asked to do. Rows are independent of each other but for attention,
 // so a step may mix sequences and positions freely (chunked prefill, batches of unequal prompts,
-// one token each). Not a schedule: runtime/ decides which tokens make a step.
+// one token each). Not a schedule: running/ decides which tokens make a step.
 #pragma once
 
 #include <cstdint>

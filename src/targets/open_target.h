@@ -1,5 +1,5 @@
 // The one place that knows every target by name.
-// Not their options' meaning: runtime/options.cc checks those.
+// Not their options' meaning: compiling/options.cc checks those.
 #pragma once
 
 #include <memory>

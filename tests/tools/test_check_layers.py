@@ -48,7 +48,7 @@ def test_clients_use_the_public_api(client):
     for wanted in set(LAYERS) - {"expertile", "targets"}:
         assert refused(f"{client}/a.cc", f"{wanted}/b.h")
     assert refused(f"{client}/a.cc", "targets/target.h") == (client != "bench")
-    assert refused("src/runtime/a.cc", f"{client}/b.h")
+    assert refused("src/running/a.cc", f"{client}/b.h")
 
 
 def test_form_of_an_include():

@@ -1,5 +1,5 @@
 // Exports a decoder as an ONNX graph: the forward pass run with Ops that emit nodes.
-// Not the choice of graphs for a set of options: runtime/export.cc.
+// Not the choice of graphs for a set of options: compiling/graph_exports.h.
 #pragma once
 
 #include <filesystem>

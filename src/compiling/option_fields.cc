@@ -1,4 +1,4 @@
-#include "runtime/option_fields.h"
+#include "compiling/option_fields.h"
 
 #include <nlohmann/json.hpp>
 #include <optional>

@@ -1,5 +1,5 @@
 // Which ONNX graphs a set of options makes, and the folder that they are exported to.
-// Not the graphs (targets/onnx/), and not the card's compiler (runtime/qaic_programs.h).
+// Not the graphs (targets/onnx/), and not the card's compiler (compiling/qaic_programs.h).
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-#include "runtime/describe.h"
+#include "compiling/describe.h"
 
 #include <algorithm>
 #include <map>

@@ -9,7 +9,7 @@
 
 #include "expertile/model.h"
 #include "model/checkpoint.h"
-#include "runtime/kv_file.h"
+#include "running/kv_file.h"
 #include "targets/target.h"
 
 namespace expertile {
@@ -22,10 +22,14 @@ struct Model::State {
 struct Program::State {
   ModelConfig model;
   CompileOptions options;  // resolved
+  KvFormat kv_format;      // of its sessions' caches
   std::unique_ptr<TargetProgram> target;
   // Of the weights and config.json; a program of a checkpoint computes it when it is asked for.
   std::function<Result<std::string>()> model_digest;
 };
+
+// Which experts lie on which of `num_nsp` NSPs. Errors: fewer experts than NSPs.
+Result<NspPlacement> PlacementOf(int num_experts, int num_nsp);
 
 struct Session::State {
   std::shared_ptr<const Program::State> program;

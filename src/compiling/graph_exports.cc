@@ -1,15 +1,15 @@
-#include "runtime/graph_exports.h"
+#include "compiling/graph_exports.h"
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "compiling/compile.h"
+#include "compiling/option_fields.h"
 #include "expertile/export.h"
 #include "expertile/version.h"
 #include "program/compile_cache.h"
 #include "program/export_folder.h"
-#include "runtime/compile.h"
-#include "runtime/option_fields.h"
-#include "runtime/session_state.h"
+#include "running/session_state.h"
 #include "targets/onnx/export_decoder.h"
 #include "targets/onnx/export_vision.h"
 

@@ -1,5 +1,5 @@
 // Every compile option by name, once: for manifests, fingerprints and messages.
-// Not their meaning or bounds (runtime/options.cc), and not the command line's flags.
+// Not their meaning or bounds (compiling/options.cc), and not the command line's flags.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

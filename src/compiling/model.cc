@@ -1,18 +1,16 @@
-// Model and Program: a checkpoint described, its options resolved, its weights prepared for a
-// target.
+// Model: a checkpoint described, its options resolved, its weights prepared for a target.
 #include "expertile/model.h"
 
 #include <algorithm>
-#include <new>
 #include <string_view>
 #include <utility>
 
 #include "base/error.h"
+#include "compiling/compile.h"
+#include "compiling/describe.h"
 #include "dispatch/placement.h"
-#include "runtime/compile.h"
-#include "runtime/describe.h"
-#include "runtime/processors.h"
-#include "runtime/session_state.h"
+#include "running/processors.h"
+#include "running/session_state.h"
 #include "targets/open_target.h"
 
 namespace expertile {
@@ -74,20 +72,6 @@ TargetOptions TargetOptionsOf(const CompileOptions& options) {
       .kv_format = KvFormatOf(options)};
 }
 
-namespace {
-
-Result<NspPlacement> PlacementOf(int num_experts, int num_nsp) {
-  EXPERTILE_ASSIGN(const Placement placement, Placement::Create(num_experts, num_nsp));
-  NspPlacement lists{num_nsp, placement.local_experts(), {}};
-  lists.experts.resize(num_nsp);
-  for (int expert = 0; expert < num_experts; ++expert) {
-    lists.experts[placement.NspOf(expert)].push_back(expert);
-  }
-  return lists;
-}
-
-}  // namespace
-
 Model::Model(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
 Result<Model> Model::Load(const std::filesystem::path& folder) {
@@ -120,37 +104,12 @@ Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& 
                      return PackAndOpen(resolved.target, *state_->checkpoint, target_options);
                    }));
   resolved.num_cores = CoresOf(resolved);
+  const KvFormat kv_format = KvFormatOf(resolved);
   return Program(std::make_shared<const Program::State>(
-      Program::State{state_->checkpoint->config, std::move(resolved), std::move(target),
+      Program::State{state_->checkpoint->config, std::move(resolved), kv_format, std::move(target),
                      [checkpoint = state_->checkpoint, cache_dir = options.cache_dir] {
                        return DigestOfCheckpoint(*checkpoint, cache_dir);
                      }}));
-}
-
-Program::Program(std::shared_ptr<const State> state) : state_(std::move(state)) {}
-
-const CompileOptions& Program::options() const { return state_->options; }
-
-const std::filesystem::path& Program::model_folder() const { return state_->model.folder; }
-
-const std::vector<int32_t>& Program::end_token_ids() const { return state_->model.end_token_ids; }
-
-int64_t Program::vocab_size() const { return state_->model.spec.vocab_size; }
-
-std::string Program::isa() const { return std::string(state_->target->isa()); }
-
-std::optional<NspPlacement> Program::placement() const {
-  if (!state_->options.moe_prefill_num_nsp) return std::nullopt;
-  return PlacementOf(state_->model.spec.moe.num_experts, *state_->options.moe_prefill_num_nsp)
-      .value();
-}
-
-Result<Session> Program::NewSession() const {
-  EXPERTILE_ASSIGN(auto target,
-                   CatchOutOfMemory("a session", [&] { return state_->target->NewSession(); }));
-  return Session(std::make_unique<Session::State>(
-      Session::State{state_, std::move(target), std::vector<int64_t>(state_->options.batch_size, 0),
-                     std::vector<int32_t>(state_->options.batch_size, 0)}));
 }
 
 }  // namespace expertile

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/worker_pool.h"
-#include "runtime/processors.h"
+#include "running/processors.h"
 #include "targets/cpu/moe_bench.h"
 #include "targets/cpu/roof.h"
 

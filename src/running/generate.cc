@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "expertile/generation.h"
-#include "runtime/sampler.h"
+#include "running/sampler.h"
 
 namespace expertile {
 namespace {

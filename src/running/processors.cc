@@ -1,4 +1,4 @@
-#include "runtime/processors.h"
+#include "running/processors.h"
 
 #include <sched.h>
 

@@ -1,5 +1,5 @@
 // Programs on disk: compiling into the cache, and opening.
-#include "runtime/compile.h"
+#include "compiling/compile.h"
 
 #include <cstdlib>
 #include <string>
@@ -7,15 +7,15 @@
 
 #include "base/file.h"
 #include "base/sha256.h"
+#include "compiling/graph_exports.h"
+#include "compiling/option_fields.h"
+#include "compiling/qaic_programs.h"
 #include "expertile/model.h"
 #include "model/checkpoint.h"
 #include "program/compile_cache.h"
 #include "program/file_digests.h"
 #include "program/package.h"
-#include "runtime/graph_exports.h"
-#include "runtime/option_fields.h"
-#include "runtime/qaic_programs.h"
-#include "runtime/session_state.h"
+#include "running/session_state.h"
 #include "targets/open_target.h"
 
 namespace expertile {
@@ -159,6 +159,7 @@ Result<Program> Program::Open(const std::filesystem::path& folder) {
   EXPERTILE_ASSIGN(CompileOptions options, OptionsFromJson(fields));
   EXPERTILE_ASSIGN(options, ResolveOptions(std::move(options), model));
   EXPERTILE_RETURN_IF_ERROR(CheckIsa(folder, origin));
+  const KvFormat kv_format = KvFormatOf(options);
   TargetOptions target_options = TargetOptionsOf(options);
   target_options.isa = origin.isa;
   EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the program", [&] {
@@ -166,7 +167,7 @@ Result<Program> Program::Open(const std::filesystem::path& folder) {
                    }));
   options.num_cores = CoresOf(options);
   return Program(std::make_shared<const Program::State>(
-      Program::State{std::move(model), std::move(options), std::move(target),
+      Program::State{std::move(model), std::move(options), kv_format, std::move(target),
                      [digest = origin.model_digest]() -> Result<std::string> { return digest; }}));
 }
 

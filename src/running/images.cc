@@ -7,7 +7,7 @@
 #include "image/decode.h"
 #include "image/vision_preprocessor.h"
 #include "model/mrope_positions.h"
-#include "runtime/session_state.h"
+#include "running/session_state.h"
 
 namespace expertile {
 namespace {

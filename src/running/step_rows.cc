@@ -1,4 +1,4 @@
-#include "runtime/step_rows.h"
+#include "running/step_rows.h"
 
 #include <algorithm>
 #include <utility>

@@ -2,7 +2,6 @@
 // Not public: include/expertile/model.h is.
 #pragma once
 
-#include <new>
 #include <string_view>
 
 #include "base/error.h"
@@ -11,17 +10,6 @@
 #include "targets/target.h"
 
 namespace expertile {
-
-// What `work` returns, or kOutOfMemory if it throws std::bad_alloc; `what` names what there was no
-// memory for.
-template <typename Work>
-auto CatchOutOfMemory(std::string_view what, Work work) -> decltype(work()) {
-  try {
-    return work();
-  } catch (const std::bad_alloc&) {
-    return Fail(ErrorCode::kOutOfMemory, "no memory for {}", what);
-  }
-}
 
 // Checks options, and replaces what stands for a value by that value: ctx_len, and num_nsp "auto".
 // num_cores 0 stays: it means the processors of the machine that runs the program.

@@ -1,4 +1,4 @@
-#include "runtime/kv_file.h"
+#include "running/kv_file.h"
 
 #include <algorithm>
 #include <charconv>

@@ -3,9 +3,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "runtime/compile.h"
-#include "runtime/session_state.h"
-#include "runtime/step_rows.h"
+#include "running/session_state.h"
+#include "running/step_rows.h"
 
 namespace expertile {
 namespace {
@@ -145,7 +144,7 @@ Result<KvHeader> Session::State::HeaderOf(int64_t sequence) const {
     return InvalidArgument("sequence {}: batch_size is {}", sequence, lengths.size());
   }
   EXPERTILE_ASSIGN(std::string model, program->model_digest());
-  return KvHeader{std::move(model), KvFormatOf(program->options), *program->options.ctx_len,
+  return KvHeader{std::move(model), program->kv_format, *program->options.ctx_len,
                   lengths[sequence], rope_deltas[sequence]};
 }
 

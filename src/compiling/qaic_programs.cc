@@ -1,14 +1,14 @@
-#include "runtime/qaic_programs.h"
+#include "compiling/qaic_programs.h"
 
 #include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "compiling/compile.h"
+#include "compiling/graph_exports.h"
 #include "program/qaic/custom_io.h"
 #include "program/qaic/qaic_compiler.h"
-#include "runtime/compile.h"
-#include "runtime/graph_exports.h"
 
 namespace expertile {
 namespace {
