@@ -7,7 +7,6 @@
 #include "model/decoder.h"
 #include "model/decoder_spec.h"
 #include "model/ops.h"
-#include "model/step.h"
 
 namespace expertile {
 
@@ -15,17 +14,17 @@ namespace expertile {
 template <Ops O>
 typename O::Tensor AttentionBranch(O& ops, const DecoderSpec& spec, int index,
                                    const DecoderLayer<O>& layer,
+                                   const typename O::Inputs& inputs,
                                    const typename O::Rotation& rotation,
                                    const typename O::Tensor& x) {
-  auto query = ops.Multiply(x, layer.query);  // [T, heads D]
-  auto key = ops.Multiply(x, layer.key);      // [T, kv_heads D]
-  auto value = ops.Multiply(x, layer.value);  // [T, kv_heads D]
+  auto [query, key, value] =
+      ops.MultiplyThree(x, layer.query, layer.key, layer.value);  // [T, heads D], [T, kv_heads D]
   if (layer.query_norm) query = ops.RmsNorm(query, *layer.query_norm, spec.norm_epsilon);
   if (layer.key_norm) key = ops.RmsNorm(key, *layer.key_norm, spec.norm_epsilon);
   query = ops.Rotate(std::move(query), rotation);
   key = ops.Rotate(std::move(key), rotation);
   const AttentionArgs args{index, spec.layers[index].attention_window, spec.attention_scale};
-  const auto mixed = ops.Attention(args, query, key, value,
+  const auto mixed = ops.Attention(args, inputs, query, key, value,
                                    layer.sinks ? &*layer.sinks : nullptr);  // [T, heads D]
   return ops.Multiply(mixed, layer.output);
 }
@@ -33,47 +32,36 @@ typename O::Tensor AttentionBranch(O& ops, const DecoderSpec& spec, int index,
 // x [T,H] (normed) -> the MoE branch, or a dense layer's MLP, [T,H].
 template <Ops O>
 typename O::Tensor MlpBranch(O& ops, const DecoderSpec& spec, int index,
-                             const DecoderLayer<O>& layer, const typename O::Tensor& x,
-                             MoeTrace* trace) {
+                             const DecoderLayer<O>& layer, const typename O::Inputs& inputs,
+                             const typename O::Tensor& x) {
   if (!layer.router) return ops.GatedMlp(x, layer.experts, spec.moe.mlp);
   const auto routing = ops.Route(x, *layer.router, spec.moe.router);
   auto y = ops.Moe(x, routing, layer.experts, spec.moe.mlp);
-  if (trace != nullptr) {
-    trace->Record(index, ops.Values(x), ops.Ids(routing), ops.Weights(routing), ops.Values(y));
-  }
+  ops.Trace(inputs, index, x, routing, y);
   return y;
 }
 
-// Runs `step`, extending the KV cache that `ops` holds; returns the logits of step.logit_rows,
-// [R,V].
+// Runs a step, extending the sequences that it names; returns the logits of the wanted rows, [R,V].
 template <Ops O>
 typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& decoder,
-                           const Step& step) {
-  ops.Begin(step);
-  auto hidden = ops.Scale(ops.Embed(decoder.embedding), spec.embedding_scale);  // [T,H]
-  const ImageRows& images = step.images;
-  if (!images.rows.empty()) {
-    hidden = ops.ReplaceRows(std::move(hidden), images.rows,
-                             ops.FromHost(images.embeddings, spec.hidden_size));
-  }
-  const auto rotation = ops.RotationOf(spec.rope, step.rope_positions);
+                           const typename O::Inputs& inputs) {
+  auto hidden = ops.Scale(ops.Embed(decoder.embedding, inputs), spec.embedding_scale);  // [T,H]
+  hidden = ops.PlaceImages(std::move(hidden), inputs);
+  const auto rotation = ops.RotationOf(spec.rope, inputs);
   for (int i = 0; i < static_cast<int>(decoder.layers.size()); ++i) {
     const DecoderLayer<O>& layer = decoder.layers[i];
     ops.BeginLayer(i);
     const auto attention_in = ops.RmsNorm(hidden, layer.attention_norm, spec.norm_epsilon);
     hidden = ops.AddScaled(std::move(hidden),
-                           AttentionBranch(ops, spec, i, layer, rotation, attention_in),
+                           AttentionBranch(ops, spec, i, layer, inputs, rotation, attention_in),
                            spec.residual_scale);
     const auto mlp_in = ops.RmsNorm(hidden, layer.mlp_norm, spec.norm_epsilon);
-    hidden = ops.AddScaled(std::move(hidden), MlpBranch(ops, spec, i, layer, mlp_in, step.trace),
+    hidden = ops.AddScaled(std::move(hidden), MlpBranch(ops, spec, i, layer, inputs, mlp_in),
                            spec.residual_scale);
     ops.EndLayer();
-    if (!images.rows.empty() && i < static_cast<int>(images.deepstack.size())) {
-      hidden = ops.AddToRows(std::move(hidden), images.rows,
-                             ops.FromHost(images.deepstack[i], spec.hidden_size));
-    }
+    hidden = ops.AddDeepstack(std::move(hidden), i, inputs);
   }
-  const auto last = ops.RmsNorm(ops.Rows(hidden, step.logit_rows), decoder.final_norm,
+  const auto last = ops.RmsNorm(ops.WantedRows(hidden, inputs), decoder.final_norm,
                                 spec.norm_epsilon);  // [R,H]
   return ops.Scale(ops.Multiply(last, decoder.lm_head), spec.logits_scale);
 }

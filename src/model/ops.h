@@ -3,11 +3,13 @@
 // the definition where words fall short.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstdint>
 #include <span>
 #include <utility>
 
+#include "expertile/result.h"
 #include "model/decoder_spec.h"
 #include "model/step.h"
 
@@ -26,17 +28,13 @@ enum class GeluKind {
 
 // Ops on rows that are independent of each other. Types: Tensor is an activation [T, width] that
 // can be moved; Linear, Vector and Embedding are weights as the target prepared them; Rotation
-// holds the cos and sin rows of a step. An op cannot fail: whatever it needs is allocated and
-// checked when the program and the session are made. Arguments taken by value are consumed: a
-// target may work in place.
+// holds the cos and sin rows of a step. An op returns no error: what it needs is allocated and
+// checked when the program and the session are made, and what fails all the same is reported at the
+// end of the step (ComputingOps). Arguments taken by value are consumed: a target may work in place.
 template <typename O>
 concept RowOps = std::movable<typename O::Tensor> &&
-    requires(O ops, const RopeSpec& rope, float scale, std::span<const int32_t> indices,
-             std::span<const float> values, int64_t width, typename O::Tensor x,
-             const typename O::Tensor& y, const typename O::Linear& linear,
-             const typename O::Vector& vector, const typename O::Rotation& rotation) {
-  // positions [A,T] -> cos, sin [T, D/2]
-  { ops.RotationOf(rope, indices) } -> std::same_as<typename O::Rotation>;
+    requires(O ops, float scale, typename O::Tensor x, const typename O::Tensor& y,
+             const typename O::Linear& linear, const typename O::Rotation& rotation) {
   { ops.Scale(std::move(x), scale) } -> std::same_as<typename O::Tensor>;
   // x + y * scale, element by element.
   { ops.AddScaled(std::move(x), y, scale) } -> std::same_as<typename O::Tensor>;
@@ -44,55 +42,72 @@ concept RowOps = std::movable<typename O::Tensor> &&
   { ops.Multiply(y, linear) } -> std::same_as<typename O::Tensor>;
   // Rotates every head of D elements.
   { ops.Rotate(std::move(x), rotation) } -> std::same_as<typename O::Tensor>;
-  { ops.Rows(y, indices) } -> std::same_as<typename O::Tensor>;  // the named rows of y
-  // Values from the host, [values.size() / width, width].
-  { ops.FromHost(values, width) } -> std::same_as<typename O::Tensor>;
-  // Values on the host, valid until the tensor is used again.
-  { ops.Values(y) } -> std::same_as<std::span<const float>>;
 };
 
-// The ops of a decoder. Experts are weights; Routing is a routing table with weights.
+// The ops of a decoder. Inputs is a step as the target has it: what the rows are, and where their
+// keys and values go. Experts are weights; Routing is a routing table with weights.
 template <typename O>
 concept Ops = RowOps<O> &&
-    requires(O ops, const Step& step, int index, const RouterSpec& router_spec,
-             const GatedMlpSpec& mlp_spec, const AttentionArgs& attention, float scale,
-             std::span<const int32_t> rows, typename O::Tensor x, const typename O::Tensor& y,
-             const typename O::Linear& linear, const typename O::Vector& vector,
-             const typename O::Embedding& embedding, const typename O::Experts& experts,
-             const typename O::Routing& routing, const typename O::Vector* sinks) {
-  {ops.Begin(step)};  // the step that all ops until the next Begin belong to
+    requires(O ops, const typename O::Inputs& inputs, int index, const RopeSpec& rope,
+             const RouterSpec& router_spec, const GatedMlpSpec& mlp_spec,
+             const AttentionArgs& attention, float scale, typename O::Tensor x,
+             const typename O::Tensor& y, const typename O::Linear& linear,
+             const typename O::Vector& vector, const typename O::Embedding& embedding,
+             const typename O::Experts& experts, const typename O::Routing& routing,
+             const typename O::Vector* sinks) {
   // The decoder layer that all ops until EndLayer belong to.
   {ops.BeginLayer(index)};
   {ops.EndLayer()};
-  { ops.Embed(embedding) } -> std::same_as<typename O::Tensor>;  // token_ids -> [T,H]
-  // x with the named rows replaced by, or increased by, the rows of y in order.
-  { ops.ReplaceRows(std::move(x), rows, y) } -> std::same_as<typename O::Tensor>;
-  { ops.AddToRows(std::move(x), rows, y) } -> std::same_as<typename O::Tensor>;
+  { ops.Embed(embedding, inputs) } -> std::same_as<typename O::Tensor>;  // token ids -> [T,H]
+  { ops.RotationOf(rope, inputs) } -> std::same_as<typename O::Rotation>;  // cos, sin [T, D/2]
+  // x with the image tokens' rows replaced by the image embeddings.
+  { ops.PlaceImages(std::move(x), inputs) } -> std::same_as<typename O::Tensor>;
+  // x with the deepstack features of layer `index`, if there are such, added to those rows.
+  { ops.AddDeepstack(std::move(x), index, inputs) } -> std::same_as<typename O::Tensor>;
+  { ops.WantedRows(y, inputs) } -> std::same_as<typename O::Tensor>;  // those of wanted logits
   // Every group of vector.size() elements of a row: x * rsqrt(mean(x^2) + eps) * vector. With the
   // vector [H] that is a row's norm, with [D] every head's.
   { ops.RmsNorm(y, vector, scale) } -> std::same_as<typename O::Tensor>;
+  // y through three matrices: query, key and value. A target may make one product of them.
+  { ops.MultiplyThree(y, linear, linear, linear) }
+      -> std::same_as<std::array<typename O::Tensor, 3>>;
   // Writes keys and values to the cache at the step's positions, then softmax(q k^T scale) v over
   // the keys that each query sees; sinks (one per head, or null) join the softmax's sum and nothing
   // else. -> [T, num_heads D]
-  { ops.Attention(attention, y, y, y, sinks) } -> std::same_as<typename O::Tensor>;
+  { ops.Attention(attention, inputs, y, y, y, sinks) } -> std::same_as<typename O::Tensor>;
   { ops.Route(y, linear, router_spec) } -> std::same_as<typename O::Routing>;
   // sum over k of weight[t,k] * expert[id[t,k]](x[t]), in the order of the top-k list. -> [T,H]
   { ops.Moe(y, routing, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;
   { ops.GatedMlp(y, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;  // the one expert
-  // For traces: on the host, valid until the routing is used again.
-  { ops.Ids(routing) } -> std::same_as<std::span<const int32_t>>;
-  { ops.Weights(routing) } -> std::same_as<std::span<const float>>;
+  // Shows a MoE layer's input, routing and output to the step's trace, if it has one.
+  {ops.Trace(inputs, index, y, routing, y)};
+};
+
+// What a target that computes has beside its ops: how a step gets to it, and how results come back.
+template <typename O>
+concept ComputingOps = Ops<O> &&
+    requires(O ops, const Step& step, std::span<const float> values, int64_t width,
+             const typename O::Tensor& y, std::span<float> result) {
+  { ops.Begin(step) } -> std::same_as<Result<typename O::Inputs>>;
+  // The values of y, and whatever went wrong since Begin: a step ends with the fetch of its logits.
+  { ops.Fetch(y, result) } -> std::same_as<Status>;
+  // Values as a tensor [values.size() / width, width].
+  { ops.FromHost(values, width) } -> std::same_as<typename O::Tensor>;
 };
 
 // The ops of a vision tower.
 template <typename O>
 concept VisionOps = RowOps<O> &&
-    requires(O ops, float scale, int num_heads, int64_t count, GeluKind kind,
-             std::span<const int32_t> indices, std::span<const float> weights, typename O::Tensor x,
+    requires(O ops, const RopeSpec& rope, float scale, int num_heads, int64_t count, GeluKind kind,
+             std::span<const int32_t> indices, std::span<const float> values, typename O::Tensor x,
              const typename O::Tensor& y, const typename O::Vector& vector,
              const typename O::Embedding& embedding) {
+  // Values from the host, [values.size() / count, count].
+  { ops.FromHost(values, count) } -> std::same_as<typename O::Tensor>;
+  // positions [A,T] -> cos, sin [T, D/2]
+  { ops.RotationOf(rope, indices) } -> std::same_as<typename O::Rotation>;
   // sum over j of weights[t,j] * table[indices[t,j]]; indices and weights [T,n]. -> [T,width]
-  { ops.WeightedRows(embedding, indices, weights, count) } -> std::same_as<typename O::Tensor>;
+  { ops.WeightedRows(embedding, indices, values, count) } -> std::same_as<typename O::Tensor>;
   // (x - mean) * rsqrt(variance + eps) * vector + vector over a row; the population's variance.
   { ops.LayerNorm(y, vector, vector, scale) } -> std::same_as<typename O::Tensor>;
   { ops.Gelu(std::move(x), kind) } -> std::same_as<typename O::Tensor>;

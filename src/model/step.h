@@ -1,6 +1,7 @@
 // Step: what one forward pass is asked to do. Rows are independent of each other but for attention,
-// so a step may mix sequences and positions freely (chunked prefill, batches of unequal prompts,
-// one token each). Not a schedule: running/ decides which tokens make a step.
+// so a step may mix sequences and positions freely: chunks of prompts of some, one token of others.
+// How a target does its work follows from the rows. Not a schedule: running/ decides which tokens
+// make a step.
 #pragma once
 
 #include <cstdint>
@@ -11,25 +12,26 @@
 
 namespace expertile {
 
-enum class StepKind {
-  kPrefill,  // many tokens: the MoE layers run expert by expert (NSP-blocked or one after another)
-  kDecode,   // a token or so per sequence: the MoE layers gather the K experts' weights
-};
+// Positions of a sequence lie in blocks of this many, anywhere in a session's pool of blocks.
+inline constexpr int64_t kKvBlockSize = 64;
+
+// The blocks of one sequence: position p is number p % kKvBlockSize of block p / kKvBlockSize.
+using BlockTable = std::span<const int32_t>;
 
 // The rows of a step that are image tokens, and what the vision tower made for them.
 struct ImageRows {
-  std::span<const int32_t> rows;              // [M], ascending
-  std::span<const float> embeddings;          // [M,H], in the place of token embeddings
-  std::vector<std::vector<float>> deepstack;  // [features] of [M,H]: i is added after layer i
+  std::span<const int32_t> rows;                  // [M], ascending
+  std::span<const float> embeddings;              // [M,H], in the place of token embeddings
+  std::vector<std::span<const float>> deepstack;  // [features] of [M,H]: i is added after layer i
 };
 
 struct Step {
-  StepKind kind = StepKind::kPrefill;
-  std::span<const int32_t> token_ids;       // [T], 0 <= id < vocab_size
-  std::span<const int32_t> sequences;       // [T], the row's sequence in the KV cache
-  std::span<const int32_t> positions;       // [T], absolute, ascending within a sequence
-  std::span<const int32_t> rope_positions;  // [A,T], what RoPE turns by; A = RopeSpec::num_axes
-  std::span<const int32_t> logit_rows;      // [R], the rows whose logits are wanted
+  std::span<const int32_t> token_ids;        // [T], 0 <= id < vocab_size
+  std::span<const int32_t> sequences;        // [T], the row's sequence: an index of block_tables
+  std::span<const int32_t> positions;        // [T], absolute, ascending within a sequence
+  std::span<const int32_t> rope_positions;   // [A,T], what RoPE turns by; A = RopeSpec::num_axes
+  std::span<const BlockTable> block_tables;  // [S], with a block for every position of the step
+  std::span<const int32_t> logit_rows;       // [R], the rows whose logits are wanted
   ImageRows images;
   MoeTrace* trace = nullptr;  // may be null
 

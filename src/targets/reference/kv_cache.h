@@ -1,8 +1,8 @@
-// The key-value cache of a host target: keys and values of every layer, addressed by (sequence,
-// position). Not a policy: who owns which sequence, and when it starts anew, is the runtime's
-// business.
+// The reference's key-value cache: keys and values of every layer in blocks of positions.
+// Not a policy: which blocks a sequence has, and when it starts anew, is running/'s business.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -12,67 +12,63 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/tensor.h"
+#include "model/step.h"
 
-namespace expertile {
+namespace expertile::reference {
 
 struct KvShape {
   int num_layers = 0;
-  int64_t num_sequences = 0;  // B
+  int64_t num_blocks = 0;
   int num_kv_heads = 0;
-  int64_t ctx_len = 0;
   int64_t head_dim = 0;  // D
 };
 
-// Element is float or uint16_t (bfloat16 bits). A layer's keys lie as [B, kv_heads, ctx_len, D],
-// and so do its values.
-template <typename Element>
+// A layer's keys lie as [blocks, kv_heads, kKvBlockSize, D], and so do its values.
 class KvCache {
  public:
   static Result<KvCache> Create(const KvShape& shape) {
     KvCache cache(shape);
-    if (!CheckedByteSize(DType::kF32, std::array{shape.num_sequences, int64_t{shape.num_kv_heads},
-                                                 shape.ctx_len, shape.head_dim})) {
-      return InvalidArgument("KV cache: {} sequences of ctx_len {} are too many",
-                             shape.num_sequences, shape.ctx_len);
-    }
+    const auto num_bytes = CheckedByteSize(
+        DType::kF32, std::array{shape.num_blocks, int64_t{shape.num_kv_heads}, kKvBlockSize,
+                                shape.head_dim});
+    if (!num_bytes) return InvalidArgument("KV cache: {} blocks are too many", shape.num_blocks);
+    const size_t plane_size = *num_bytes / sizeof(float);
     for (int i = 0; i < 2 * shape.num_layers; ++i) {
-      cache.planes_.emplace_back(cache.plane_size());
-      if (cache.planes_.back().size() != cache.plane_size()) {
-        return Fail(ErrorCode::kOutOfMemory,
-                    "KV cache: no memory for {} bytes ({} sequences of ctx_len {})",
-                    2 * shape.num_layers * cache.plane_size() * sizeof(Element),
-                    shape.num_sequences, shape.ctx_len);
-      }
+      if (cache.planes_.emplace_back(plane_size).size() == plane_size) continue;
+      return Fail(ErrorCode::kOutOfMemory, "KV cache: no memory for {} blocks of {} positions",
+                  shape.num_blocks, kKvBlockSize);
     }
     return cache;
   }
 
   const KvShape& shape() const { return shape_; }
 
-  // [ctx_len, D] of one head; only positions that were written hold meaning.
-  Element* Keys(int layer, int64_t sequence, int head) { return Head(2 * layer, sequence, head); }
-  const Element* Keys(int layer, int64_t sequence, int head) const {
-    return const_cast<KvCache*>(this)->Keys(layer, sequence, head);
+  // [D] of one position; only those that were written hold meaning.
+  std::span<float> Key(int layer, BlockTable blocks, int head, int64_t position) {
+    return Row(2 * layer, blocks, head, position);
   }
-  const Element* Values(int layer, int64_t sequence, int head) const {
-    return const_cast<KvCache*>(this)->Values(layer, sequence, head);
+  std::span<float> Value(int layer, BlockTable blocks, int head, int64_t position) {
+    return Row(2 * layer + 1, blocks, head, position);
   }
-  Element* Values(int layer, int64_t sequence, int head) {
-    return Head(2 * layer + 1, sequence, head);
+
+  void CopyBlock(int32_t from, int32_t to) {
+    const int64_t size = shape_.num_kv_heads * kKvBlockSize * shape_.head_dim;
+    for (AlignedBuffer<float>& plane : planes_) {
+      std::copy_n(plane.data() + from * size, size, plane.data() + to * size);
+    }
   }
 
  private:
   explicit KvCache(const KvShape& shape) : shape_(shape) {}
-  size_t plane_size() const {
-    return shape_.num_sequences * shape_.num_kv_heads * shape_.ctx_len * shape_.head_dim;
-  }
-  Element* Head(int plane, int64_t sequence, int head) {
-    return planes_[plane].data() +
-           (sequence * shape_.num_kv_heads + head) * shape_.ctx_len * shape_.head_dim;
+  std::span<float> Row(int plane, BlockTable blocks, int head, int64_t position) {
+    const int64_t block = blocks[position / kKvBlockSize];
+    const int64_t row =
+        (block * shape_.num_kv_heads + head) * kKvBlockSize + position % kKvBlockSize;
+    return {planes_[plane].data() + row * shape_.head_dim, static_cast<size_t>(shape_.head_dim)};
   }
 
   KvShape shape_;
-  std::vector<AlignedBuffer<Element>> planes_;  // keys and values of layer 0, of layer 1, …
+  std::vector<AlignedBuffer<float>> planes_;  // keys and values of layer 0, of layer 1, …
 };
 
-}  // namespace expertile
+}  // namespace expertile::reference
