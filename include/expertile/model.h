@@ -79,28 +79,51 @@ struct Extension {
 
 enum class LogitsWanted { kLast, kAll };
 
+// Runs a program on sequences of tokens. A sequence is a number: 0 to batch_size - 1 are there from
+// the start, more can be made. Their keys and values share one pool, which has room for batch_size
+// sequences of ctx_len tokens: more of them fit if they are shorter, or forks of each other.
+//
+// Whatever else is extended with it, in the same call or before, and however it came to hold its
+// tokens, a sequence's logits are the same bits.
 class Session {
  public:
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  // Extends the named sequences, each at most once in a call, by chunks of prefill_seq_len tokens.
-  // Returns the logits of each extension's last token [num_extensions, V], or of all tokens,
-  // extension by extension [sum of tokens, V]. Nothing is changed if a sequence would outgrow
-  // ctx_len. `trace` may be null.
+  // Extends the named sequences, each at most once in a call, some by a whole prompt, others by a
+  // token: in steps of at most prefill_seq_len tokens of each of batch_size sequences. Returns the
+  // logits of each extension's last token [num_extensions, V], or of all tokens, extension by
+  // extension [sum of tokens, V]. `trace` may be null. Errors, which change nothing: a sequence
+  // that is not there or would outgrow ctx_len, a pool without the room.
+  Result<std::vector<float>> Run(std::span<const Extension> extensions,
+                                 LogitsWanted wanted = LogitsWanted::kLast,
+                                 MoeTrace* trace = nullptr);
+  // Run(), by the name of what most do with it.
   Result<std::vector<float>> Prefill(std::span<const Extension> extensions,
                                      LogitsWanted wanted = LogitsWanted::kLast,
-                                     MoeTrace* trace = nullptr);
-
-  // The same for one token per sequence, through the decode path. Returns [num_extensions, V].
+                                     MoeTrace* trace = nullptr) {
+    return Run(extensions, wanted, trace);
+  }
+  // The same for one token per sequence. Returns [num_extensions, V]. Error: a program of prefill
+  // alone.
   Result<std::vector<float>> Decode(std::span<const Extension> extensions);
 
   int64_t batch_size() const;
   int64_t ctx_len() const;
   int64_t prefill_seq_len() const;
-  int64_t length(int64_t sequence) const;  // tokens held
-  void Clear(int64_t sequence);            // forgets them
+
+  // A new, empty sequence.
+  int64_t NewSequence();
+  // All of these: error: a sequence that is not there.
+  Status DropSequence(int64_t sequence);
+  // A new sequence that holds what `sequence` does, in the same memory until one of them grows.
+  Result<int64_t> Fork(int64_t sequence);
+  Result<int64_t> length(int64_t sequence) const;  // tokens held
+  // Forgets the tokens from `length` on. Errors: 0 <= length <= length(sequence) does not hold, or
+  // it is inside the tokens of an image.
+  Status Truncate(int64_t sequence, int64_t length);
+  Status Clear(int64_t sequence);  // forgets them all
   NspLoad nsp_load() const;
 
   // Writes what the cache holds of a sequence, for LoadKv() of another session, in this process or

@@ -44,7 +44,8 @@ Status WriteGraph(GraphKind kind, const Checkpoint& checkpoint, const CompileOpt
   }
   const TargetOptions target = TargetOptionsOf(options);
   onnx_target::GraphOptions graph;
-  graph.kind = kind == GraphKind::kPrefill ? StepKind::kPrefill : StepKind::kDecode;
+  graph.kind = kind == GraphKind::kPrefill ? onnx_target::StepKind::kPrefill
+                                           : onnx_target::StepKind::kDecode;
   graph.blocking = target.blocking;
   graph.max_rows = target.max_step_tokens;
   graph.ctx_len = target.ctx_len;

@@ -11,6 +11,11 @@
 
 namespace expertile {
 
+// A step of few tokens (decode) has a row or so for each chosen expert, and is bound by reading
+// their weights: it is not spread over NSPs, a target cuts it otherwise.
+inline constexpr int64_t kMaxGatheredTokens = 8;
+inline bool IsGathered(int64_t num_tokens) { return num_tokens <= kMaxGatheredTokens; }
+
 struct Chunk {
   int32_t expert;
   int32_t nsp;

@@ -13,19 +13,17 @@ namespace expertile {
 // x [T,H] (normed) -> the attention branch [T,H].
 template <Ops O>
 typename O::Tensor AttentionBranch(O& ops, const DecoderSpec& spec, int index,
-                                   const DecoderLayer<O>& layer,
-                                   const typename O::Inputs& inputs,
+                                   const DecoderLayer<O>& layer, const typename O::Inputs& inputs,
                                    const typename O::Rotation& rotation,
                                    const typename O::Tensor& x) {
-  auto [query, key, value] =
-      ops.MultiplyThree(x, layer.query, layer.key, layer.value);  // [T, heads D], [T, kv_heads D]
+  // [T, heads D], [T, kv_heads D], [T, kv_heads D]
+  auto [query, key, value] = ops.MultiplyThree(x, layer.query, layer.key, layer.value);
   if (layer.query_norm) query = ops.RmsNorm(query, *layer.query_norm, spec.norm_epsilon);
   if (layer.key_norm) key = ops.RmsNorm(key, *layer.key_norm, spec.norm_epsilon);
   query = ops.Rotate(std::move(query), rotation);
   key = ops.Rotate(std::move(key), rotation);
-  const AttentionArgs args{index, spec.layers[index].attention_window, spec.attention_scale};
-  const auto mixed = ops.Attention(args, inputs, query, key, value,
-                                   layer.sinks ? &*layer.sinks : nullptr);  // [T, heads D]
+  const auto mixed = ops.Attention(index, AttentionOf(spec.layers[index]), inputs, query, key,
+                                   value, layer.sinks ? &*layer.sinks : nullptr);  // [T, heads D]
   return ops.Multiply(mixed, layer.output);
 }
 
@@ -34,9 +32,11 @@ template <Ops O>
 typename O::Tensor MlpBranch(O& ops, const DecoderSpec& spec, int index,
                              const DecoderLayer<O>& layer, const typename O::Inputs& inputs,
                              const typename O::Tensor& x) {
-  if (!layer.router) return ops.GatedMlp(x, layer.experts, spec.moe.mlp);
-  const auto routing = ops.Route(x, *layer.router, spec.moe.router);
-  auto y = ops.Moe(x, routing, layer.experts, spec.moe.mlp);
+  if (const auto* mlp = std::get_if<MlpSpec>(&spec.layers[index].mlp)) {
+    return ops.GatedMlp(x, layer.experts, mlp->gated);
+  }
+  const auto routing = ops.Route(x, *layer.router, spec.moe.router, inputs);
+  auto y = ops.Moe(x, routing, layer.experts, spec.moe.gated);
   ops.Trace(inputs, index, x, routing, y);
   return y;
 }

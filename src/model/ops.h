@@ -15,12 +15,6 @@
 
 namespace expertile {
 
-struct AttentionArgs {
-  int layer;       // whose KV cache to extend and read
-  int64_t window;  // keys a query sees, itself included; 0 = all before it
-  float scale;     // multiplies query-key products
-};
-
 enum class GeluKind {
   kTanh,  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
   kErf,   // x/2 (1 + erf(x / sqrt(2)))
@@ -30,7 +24,8 @@ enum class GeluKind {
 // can be moved; Linear, Vector and Embedding are weights as the target prepared them; Rotation
 // holds the cos and sin rows of a step. An op returns no error: what it needs is allocated and
 // checked when the program and the session are made, and what fails all the same is reported at the
-// end of the step (ComputingOps). Arguments taken by value are consumed: a target may work in place.
+// end of the step (ComputingOps). Arguments taken by value are consumed: a target may work in
+// place.
 template <typename O>
 concept RowOps = std::movable<typename O::Tensor> &&
     requires(O ops, float scale, typename O::Tensor x, const typename O::Tensor& y,
@@ -50,7 +45,7 @@ template <typename O>
 concept Ops = RowOps<O> &&
     requires(O ops, const typename O::Inputs& inputs, int index, const RopeSpec& rope,
              const RouterSpec& router_spec, const GatedMlpSpec& mlp_spec,
-             const AttentionArgs& attention, float scale, typename O::Tensor x,
+             const AttentionSpec& attention, float scale, typename O::Tensor x,
              const typename O::Tensor& y, const typename O::Linear& linear,
              const typename O::Vector& vector, const typename O::Embedding& embedding,
              const typename O::Experts& experts, const typename O::Routing& routing,
@@ -58,7 +53,7 @@ concept Ops = RowOps<O> &&
   // The decoder layer that all ops until EndLayer belong to.
   {ops.BeginLayer(index)};
   {ops.EndLayer()};
-  { ops.Embed(embedding, inputs) } -> std::same_as<typename O::Tensor>;  // token ids -> [T,H]
+  { ops.Embed(embedding, inputs) } -> std::same_as<typename O::Tensor>;    // token ids -> [T,H]
   { ops.RotationOf(rope, inputs) } -> std::same_as<typename O::Rotation>;  // cos, sin [T, D/2]
   // x with the image tokens' rows replaced by the image embeddings.
   { ops.PlaceImages(std::move(x), inputs) } -> std::same_as<typename O::Tensor>;
@@ -69,13 +64,15 @@ concept Ops = RowOps<O> &&
   // vector [H] that is a row's norm, with [D] every head's.
   { ops.RmsNorm(y, vector, scale) } -> std::same_as<typename O::Tensor>;
   // y through three matrices: query, key and value. A target may make one product of them.
-  { ops.MultiplyThree(y, linear, linear, linear) }
-      -> std::same_as<std::array<typename O::Tensor, 3>>;
-  // Writes keys and values to the cache at the step's positions, then softmax(q k^T scale) v over
-  // the keys that each query sees; sinks (one per head, or null) join the softmax's sum and nothing
-  // else. -> [T, num_heads D]
-  { ops.Attention(attention, inputs, y, y, y, sinks) } -> std::same_as<typename O::Tensor>;
-  { ops.Route(y, linear, router_spec) } -> std::same_as<typename O::Routing>;
+  {
+    ops.MultiplyThree(y, linear, linear, linear)
+    } -> std::same_as<std::array<typename O::Tensor, 3>>;
+  // Writes keys and values to the state of layer `index` at the step's positions, then
+  // softmax(q k^T scale) v over the keys that each query sees; sinks (one per head, or null) join
+  // the softmax's sum and nothing else. -> [T, num_heads D]
+  { ops.Attention(index, attention, inputs, y, y, y, sinks) } -> std::same_as<typename O::Tensor>;
+  // Rows that are no tokens have no experts.
+  { ops.Route(y, linear, router_spec, inputs) } -> std::same_as<typename O::Routing>;
   // sum over k of weight[t,k] * expert[id[t,k]](x[t]), in the order of the top-k list. -> [T,H]
   { ops.Moe(y, routing, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;
   { ops.GatedMlp(y, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;  // the one expert
@@ -85,14 +82,19 @@ concept Ops = RowOps<O> &&
 
 // What a target that computes has beside its ops: how a step gets to it, and how results come back.
 template <typename O>
-concept ComputingOps = Ops<O> &&
-    requires(O ops, const Step& step, std::span<const float> values, int64_t width,
-             const typename O::Tensor& y, std::span<float> result) {
+concept ComputingOps = Ops<O> && requires(O ops, const Step& step, int index, BlockTable blocks,
+                                          int64_t n, std::span<const float> values, int64_t width,
+                                          const typename O::Tensor& y, std::span<float> result) {
   { ops.Begin(step) } -> std::same_as<Result<typename O::Inputs>>;
   // The values of y, and whatever went wrong since Begin: a step ends with the fetch of its logits.
   { ops.Fetch(y, result) } -> std::same_as<Status>;
   // Values as a tensor [values.size() / width, width].
   { ops.FromHost(values, width) } -> std::same_as<typename O::Tensor>;
+  // All that block `from` holds, in every layer, goes to block `to`.
+  { ops.CopyBlock(int32_t{}, int32_t{}) } -> std::same_as<Status>;
+  // Positions 0 to n - 1 in layer `index`: keys and values [kv_heads, n, D].
+  { ops.ReadKv(index, blocks, n, result, result) } -> std::same_as<Status>;
+  { ops.WriteKv(index, blocks, n, values, values) } -> std::same_as<Status>;
 };
 
 // The ops of a vision tower.

@@ -1,20 +1,24 @@
-// The KV cache of one sequence as a file: what a prefill program hands to a decode program in
-// another process. docs/kv-cache-file.md is the layout. Not a session's cache in memory: that is
-// its target's.
+// The states of one sequence as a file: what a prefill program hands to a decode program in another
+// process. docs/kv-cache-file.md is the layout. Not a session's cache in memory: that is its
+// target's.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "expertile/result.h"
 #include "formats/kv_codec.h"
+#include "formats/safetensors.h"
 #include "model/decoder_spec.h"
 #include "targets/target.h"
 
 namespace expertile {
 
-inline constexpr int kKvFileVersion = 1;
+// Written. Version 1, which has no next_deltas and names no states, is read, too.
+inline constexpr int kKvFileVersion = 2;
 
 // What a file and a program must agree on, and where its sequence stands.
 struct KvHeader {
@@ -25,15 +29,34 @@ struct KvHeader {
   int32_t rope_delta = 0;  // RoPE's position of the next token, less its index
 };
 
-// Writes the first header.num_tokens positions of `sequence`, whole or not at all.
+// Writes the first header.num_tokens positions of the sequence with these blocks, whole or not at
+// all. next_deltas [num_tokens]: Sequences::next_deltas().
 Status WriteKvFile(const std::filesystem::path& path, const KvHeader& header,
-                   const DecoderSpec& spec, const TargetSession& session, int64_t sequence);
+                   const DecoderSpec& spec, TargetSession& session, BlockTable blocks,
+                   std::span<const int32_t> next_deltas);
 
-// Reads a file into `sequence`, which is empty, and returns its header. `expected` has the
-// program's model, kv_format and ctx_len. Errors, before anything is changed: kInvalidArgument for
-// a file of another model, format or ctx_len, kUnsupported for a newer version, kInvalidData for
-// damaged bytes; each with both values.
-Result<KvHeader> ReadKvFile(const std::filesystem::path& path, const KvHeader& expected,
-                            const DecoderSpec& spec, TargetSession& session, int64_t sequence);
+class KvFile {
+ public:
+  // `expected` has the program's model, kv_format and ctx_len; spec and the header's are the
+  // model's. Errors: kInvalidArgument for a file of another model, format or ctx_len, kUnsupported
+  // for a newer version or a state that the model does not have, kInvalidData for damaged bytes;
+  // each with both values.
+  static Result<KvFile> Open(const std::filesystem::path& path, const KvHeader& expected,
+                             const DecoderSpec& spec);
+
+  const KvHeader& header() const { return header_; }
+  const std::vector<int32_t>& next_deltas() const { return next_deltas_; }  // [num_tokens]
+  // Gives the file's positions to the sequence with these blocks.
+  Status ReadInto(TargetSession& session, BlockTable blocks) const;
+
+ private:
+  KvFile(SafetensorsFile file, KvHeader header, const DecoderSpec& spec)
+      : file_(std::move(file)), header_(std::move(header)), spec_(spec) {}
+
+  SafetensorsFile file_;
+  KvHeader header_;
+  const DecoderSpec& spec_;
+  std::vector<int32_t> next_deltas_;
+};
 
 }  // namespace expertile

@@ -41,9 +41,8 @@ std::optional<NspPlacement> Program::placement() const {
 Result<Session> Program::NewSession() const {
   EXPERTILE_ASSIGN(auto target,
                    CatchOutOfMemory("a session", [&] { return state_->target->NewSession(); }));
-  return Session(std::make_unique<Session::State>(
-      Session::State{state_, std::move(target), std::vector<int64_t>(state_->options.batch_size, 0),
-                     std::vector<int32_t>(state_->options.batch_size, 0)}));
+  return Session(std::make_unique<Session::State>(Session::State{
+      state_, std::move(target), Sequences(state_->options.batch_size, *state_->options.ctx_len)}));
 }
 
 }  // namespace expertile

@@ -1,5 +1,6 @@
 // Session: extends sequences by steps of at most prefill_seq_len tokens each.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -14,20 +15,18 @@ int64_t CountTokens(const Extension& extension) {
   return static_cast<int64_t>(extension.token_ids.size()) - num_padding;
 }
 
-Status CheckExtensions(std::span<const Extension> extensions, std::span<const int64_t> lengths,
+Status CheckExtensions(std::span<const Extension> extensions, const Sequences& sequences,
                        int64_t ctx_len, int64_t vocab_size) {
-  std::vector<bool> named(lengths.size(), false);
+  std::set<int64_t> named;
   for (const Extension& extension : extensions) {
     const int64_t sequence = extension.sequence;
-    if (sequence < 0 || sequence >= static_cast<int64_t>(lengths.size())) {
-      return InvalidArgument("sequence {}: batch_size is {}", sequence, lengths.size());
-    }
-    if (named[sequence])
+    EXPERTILE_RETURN_IF_ERROR(sequences.Check(sequence));
+    if (!named.insert(sequence).second) {
       return InvalidArgument("sequence {}: extended twice in one call", sequence);
-    named[sequence] = true;
+    }
     const int64_t count = CountTokens(extension);
     if (count == 0) return InvalidArgument("sequence {}: no tokens", sequence);
-    const int64_t length = lengths[sequence] + count;
+    const int64_t length = sequences.length(sequence) + count;
     if (length > ctx_len) {
       return InvalidArgument("prompt: {} tokens, ctx_len is {}", length, ctx_len);
     }
@@ -42,16 +41,17 @@ Status CheckExtensions(std::span<const Extension> extensions, std::span<const in
 
 // A program that is compiled for prefill alone and without enable_chunking takes a prompt in one
 // step: it has no input for what came before.
-Status CheckWholePrompts(std::span<const Extension> extensions, std::span<const int64_t> lengths,
+Status CheckWholePrompts(std::span<const Extension> extensions, const Sequences& sequences,
                          const CompileOptions& options) {
   if (!options.prefill_only.value_or(false) || options.enable_chunking) return {};
   for (const Extension& extension : extensions) {
     const int64_t count = CountTokens(extension);
-    if (count > options.prefill_seq_len || lengths[extension.sequence] > 0) {
+    const int64_t held = sequences.length(extension.sequence);
+    if (count > options.prefill_seq_len || held > 0) {
       return InvalidArgument(
           "prompt: {} tokens after {}, the program prefills at most {} at once and was compiled "
           "without enable_chunking",
-          count, lengths[extension.sequence], options.prefill_seq_len);
+          count, held, options.prefill_seq_len);
     }
   }
   return {};
@@ -59,48 +59,79 @@ Status CheckWholePrompts(std::span<const Extension> extensions, std::span<const 
 
 }  // namespace
 
+Status Session::State::Reserve(std::span<const Sequences::Growth> growths) {
+  EXPERTILE_ASSIGN(const std::vector<BlockCopy> copies, sequences.Reserve(growths));
+  for (const BlockCopy& copy : copies) {
+    EXPERTILE_RETURN_IF_ERROR(target->CopyBlock(copy.from, copy.to));
+  }
+  return {};
+}
+
 Result<std::vector<float>> Session::State::Extend(std::span<const Extension> extensions,
-                                                  StepKind kind, int64_t step_limit,
-                                                  LogitsWanted wanted, MoeTrace* trace) {
-  const int64_t V = program->model.spec.vocab_size;
-  EXPERTILE_RETURN_IF_ERROR(CheckExtensions(extensions, lengths, *program->options.ctx_len, V));
-  EXPERTILE_RETURN_IF_ERROR(CheckWholePrompts(extensions, lengths, program->options));
-  int64_t longest = 0;
-  int64_t total = 0;
+                                                  int64_t step_limit, LogitsWanted wanted,
+                                                  MoeTrace* trace) {
+  EXPERTILE_RETURN_IF_ERROR(CheckExtensions(extensions, sequences, *program->options.ctx_len,
+                                            program->model.spec.vocab_size));
+  EXPERTILE_RETURN_IF_ERROR(CheckWholePrompts(extensions, sequences, program->options));
   std::vector<PlacedExtension> placed;
+  std::vector<Sequences::Growth> growths;
   for (const Extension& extension : extensions) {
     const int64_t sequence = extension.sequence;
-    EXPERTILE_ASSIGN(auto next, PlaceExtension(extension, lengths[sequence], rope_deltas[sequence],
-                                               program->model));
-    longest = std::max(longest, next.size());
-    total += next.padded_size;
+    EXPERTILE_ASSIGN(auto next, PlaceExtension(extension, sequences.length(sequence),
+                                               sequences.rope_delta(sequence), program->model));
+    growths.push_back({sequence, next.size()});
     placed.push_back(std::move(next));
   }
-  const int64_t num_rows =
-      wanted == LogitsWanted::kAll ? total : static_cast<int64_t>(extensions.size());
-  std::vector<float> logits(num_rows * V);
+  EXPERTILE_RETURN_IF_ERROR(Reserve(growths));
+  const int64_t V = program->model.spec.vocab_size;
+  // A step has rows of at most batch_size sequences.
+  std::vector<float> logits;
+  Status outcome;
+  const auto batch_size = static_cast<size_t>(program->options.batch_size);
+  for (std::span<const PlacedExtension> rest = placed; outcome && !rest.empty();) {
+    const auto batch = rest.first(std::min(batch_size, rest.size()));
+    rest = rest.subspan(batch.size());
+    const size_t done = logits.size();
+    logits.resize(done + NumLogitRows(batch, wanted) * V);
+    outcome = RunSteps(batch, step_limit, wanted, trace, std::span(logits).subspan(done));
+  }
+  for (const PlacedExtension& extension : placed) {
+    if (outcome) sequences.Append(extension.sequence, extension.next_deltas);
+    sequences.Trim(extension.sequence);
+  }
+  EXPERTILE_RETURN_IF_ERROR(outcome);
+  return logits;
+}
+
+Status Session::State::RunSteps(std::span<const PlacedExtension> placed, int64_t step_limit,
+                                LogitsWanted wanted, MoeTrace* trace, std::span<float> logits) {
+  const int64_t V = program->model.spec.vocab_size;
+  int64_t longest = 0;
+  std::vector<BlockTable> block_tables;
+  for (const PlacedExtension& extension : placed) {
+    longest = std::max(longest, extension.size());
+    block_tables.push_back(sequences.blocks(extension.sequence));
+  }
   std::vector<float> step_logits;
   for (int64_t done = 0; done < longest; done += step_limit) {
-    StepRows rows = RowsOf(placed, done, step_limit, wanted);
+    const StepRows rows = RowsOf(placed, done, step_limit, wanted);
     step_logits.resize(rows.logit_rows.size() * V);
-    const Step step{.kind = kind,
-                    .token_ids = rows.token_ids,
+    const Step step{.token_ids = rows.token_ids,
                     .sequences = rows.sequences,
                     .positions = rows.positions,
                     .rope_positions = rows.rope_positions,
+                    .block_tables = block_tables,
                     .logit_rows = rows.logit_rows,
-                    .images = {rows.image_rows, rows.image_embeddings, std::move(rows.deepstack)},
+                    .images = {rows.image_rows,
+                               rows.image_embeddings,
+                               {rows.deepstack.begin(), rows.deepstack.end()}},
                     .trace = trace};
     EXPERTILE_RETURN_IF_ERROR(target->Run(step, step_logits));
     for (size_t r = 0; r < rows.destinations.size(); ++r) {
       std::copy_n(step_logits.begin() + r * V, V, logits.begin() + rows.destinations[r] * V);
     }
   }
-  for (const PlacedExtension& extension : placed) {
-    lengths[extension.sequence] += extension.size();
-    rope_deltas[extension.sequence] = extension.rope_delta;
-  }
-  return logits;
+  return {};
 }
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -108,9 +139,9 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
-Result<std::vector<float>> Session::Prefill(std::span<const Extension> extensions,
-                                            LogitsWanted wanted, MoeTrace* trace) {
-  return state_->Extend(extensions, StepKind::kPrefill, prefill_seq_len(), wanted, trace);
+Result<std::vector<float>> Session::Run(std::span<const Extension> extensions, LogitsWanted wanted,
+                                        MoeTrace* trace) {
+  return state_->Extend(extensions, prefill_seq_len(), wanted, trace);
 }
 
 Result<std::vector<float>> Session::Decode(std::span<const Extension> extensions) {
@@ -123,35 +154,44 @@ Result<std::vector<float>> Session::Decode(std::span<const Extension> extensions
                              CountTokens(extension));
     }
   }
-  return state_->Extend(extensions, StepKind::kDecode, 1, LogitsWanted::kLast, nullptr);
+  return state_->Extend(extensions, 1, LogitsWanted::kLast, nullptr);
 }
 
-int64_t Session::batch_size() const { return static_cast<int64_t>(state_->lengths.size()); }
+int64_t Session::batch_size() const { return state_->program->options.batch_size; }
 
 int64_t Session::ctx_len() const { return *state_->program->options.ctx_len; }
 
 int64_t Session::prefill_seq_len() const { return state_->program->options.prefill_seq_len; }
 
-int64_t Session::length(int64_t sequence) const { return state_->lengths[sequence]; }
+int64_t Session::NewSequence() { return state_->sequences.Add(); }
 
-void Session::Clear(int64_t sequence) {
-  state_->lengths[sequence] = 0;
-  state_->rope_deltas[sequence] = 0;
+Status Session::DropSequence(int64_t sequence) { return state_->sequences.Drop(sequence); }
+
+Result<int64_t> Session::Fork(int64_t sequence) { return state_->sequences.Fork(sequence); }
+
+Result<int64_t> Session::length(int64_t sequence) const {
+  EXPERTILE_RETURN_IF_ERROR(state_->sequences.Check(sequence));
+  return state_->sequences.length(sequence);
 }
 
+Status Session::Truncate(int64_t sequence, int64_t length) {
+  return state_->sequences.Truncate(sequence, length);
+}
+
+Status Session::Clear(int64_t sequence) { return Truncate(sequence, 0); }
+
 Result<KvHeader> Session::State::HeaderOf(int64_t sequence) const {
-  if (sequence < 0 || sequence >= static_cast<int64_t>(lengths.size())) {
-    return InvalidArgument("sequence {}: batch_size is {}", sequence, lengths.size());
-  }
+  EXPERTILE_RETURN_IF_ERROR(sequences.Check(sequence));
   EXPERTILE_ASSIGN(std::string model, program->model_digest());
   return KvHeader{std::move(model), program->kv_format, *program->options.ctx_len,
-                  lengths[sequence], rope_deltas[sequence]};
+                  sequences.length(sequence), sequences.rope_delta(sequence)};
 }
 
 Status Session::SaveKv(int64_t sequence, const std::filesystem::path& file) const {
   EXPERTILE_ASSIGN(const KvHeader header, state_->HeaderOf(sequence));
   if (header.num_tokens == 0) return InvalidArgument("sequence {}: no tokens", sequence);
-  return WriteKvFile(file, header, state_->program->model.spec, *state_->target, sequence);
+  return WriteKvFile(file, header, state_->program->model.spec, *state_->target,
+                     state_->sequences.blocks(sequence), state_->sequences.next_deltas(sequence));
 }
 
 Status Session::LoadKv(int64_t sequence, const std::filesystem::path& file) {
@@ -160,11 +200,13 @@ Status Session::LoadKv(int64_t sequence, const std::filesystem::path& file) {
     return InvalidArgument("sequence {}: holds {} tokens, expected an empty one", sequence,
                            expected.num_tokens);
   }
-  EXPERTILE_ASSIGN(const KvHeader header, ReadKvFile(file, expected, state_->program->model.spec,
-                                                     *state_->target, sequence));
-  state_->lengths[sequence] = header.num_tokens;
-  state_->rope_deltas[sequence] = header.rope_delta;
-  return {};
+  EXPERTILE_ASSIGN(const KvFile kv, KvFile::Open(file, expected, state_->program->model.spec));
+  const Sequences::Growth growth{sequence, kv.header().num_tokens};
+  EXPERTILE_RETURN_IF_ERROR(state_->Reserve({&growth, 1}));
+  const Status read = kv.ReadInto(*state_->target, state_->sequences.blocks(sequence));
+  if (read) state_->sequences.Append(sequence, kv.next_deltas());
+  state_->sequences.Trim(sequence);
+  return read;
 }
 
 NspLoad Session::nsp_load() const {

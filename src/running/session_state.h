@@ -10,6 +10,8 @@
 #include "expertile/model.h"
 #include "model/checkpoint.h"
 #include "running/kv_file.h"
+#include "running/sequences.h"
+#include "running/step_rows.h"
 #include "targets/target.h"
 
 namespace expertile {
@@ -34,16 +36,19 @@ Result<NspPlacement> PlacementOf(int num_experts, int num_nsp);
 struct Session::State {
   std::shared_ptr<const Program::State> program;
   std::unique_ptr<TargetSession> target;
-  std::vector<int64_t> lengths;  // [batch_size], tokens in the cache
-  std::vector<int32_t>
-      rope_deltas;  // [batch_size], RoPE's position of the next token, less its index
+  Sequences sequences;
 
   // What a KV cache file of a sequence must say.
   Result<KvHeader> HeaderOf(int64_t sequence) const;
 
+  // Blocks for `growths`, with what they hold so far.
+  Status Reserve(std::span<const Sequences::Growth> growths);
   // Runs the extensions in steps of at most `step_limit` tokens of each.
-  Result<std::vector<float>> Extend(std::span<const Extension> extensions, StepKind kind,
-                                    int64_t step_limit, LogitsWanted wanted, MoeTrace* trace);
+  Result<std::vector<float>> Extend(std::span<const Extension> extensions, int64_t step_limit,
+                                    LogitsWanted wanted, MoeTrace* trace);
+  // Those of one batch; `logits` receives NumLogitRows() rows.
+  Status RunSteps(std::span<const PlacedExtension> placed, int64_t step_limit, LogitsWanted wanted,
+                  MoeTrace* trace, std::span<float> logits);
 };
 
 }  // namespace expertile

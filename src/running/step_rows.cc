@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/mrope_positions.h"
+#include "running/sequences.h"
 
 namespace expertile {
 namespace {
@@ -35,6 +36,19 @@ std::vector<int32_t> TextPositions(int64_t num_axes, int64_t count, int64_t firs
   return positions;
 }
 
+// What begins after a token, text or image, has the same position on all axes of RoPE: less its
+// index, that is the delta. `last` is the extension's.
+std::vector<int32_t> NextDeltasOf(const PlacedExtension& placed, int32_t last) {
+  std::vector<int32_t> deltas(placed.size(), last);
+  for (int64_t i = 0; i + 1 < placed.size(); ++i) {
+    const bool is_inside =
+        placed.image_rows[i + 1].image != nullptr && placed.image_rows[i + 1].row > 0;
+    const auto next = static_cast<int32_t>(placed.first_position + i + 1);
+    deltas[i] = is_inside ? Sequences::kNoDelta : placed.rope_positions[i + 1] - next;
+  }
+  return deltas;
+}
+
 void AppendImageRow(const PlacedExtension::ImageRow& source, int64_t H, int32_t row,
                     StepRows& rows) {
   const EncodedImage& image = *source.image;
@@ -55,7 +69,6 @@ Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first
   PlacedExtension placed;
   placed.sequence = extension.sequence;
   placed.first_position = first_position;
-  placed.rope_delta = rope_delta;
   placed.padded_size = static_cast<int64_t>(extension.token_ids.size());
   for (int64_t i = 0; i < placed.padded_size; ++i) {
     if (extension.token_ids[i] == kPaddingToken) continue;
@@ -65,6 +78,7 @@ Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first
   const int64_t first_rope = first_position + rope_delta;
   if (extension.images.empty()) {
     placed.rope_positions = TextPositions(model.spec.rope.num_axes, placed.size(), first_rope);
+    placed.next_deltas.assign(placed.size(), rope_delta);
     return placed;
   }
   if (!model.vision) return InvalidArgument("images: the model has no vision part");
@@ -76,9 +90,16 @@ Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first
   EXPERTILE_ASSIGN(MropePositions mrope, ComputeMropePositions(placed.token_ids, grids, prompt));
   placed.rope_positions = std::move(mrope.positions);
   for (int32_t& position : placed.rope_positions) position += static_cast<int32_t>(first_rope);
-  placed.rope_delta += mrope.delta;
   placed.image_rows = ImageRowsOf(placed.token_ids, extension.images, prompt.image_token_id);
+  placed.next_deltas = NextDeltasOf(placed, rope_delta + mrope.delta);
   return placed;
+}
+
+int64_t NumLogitRows(std::span<const PlacedExtension> extensions, LogitsWanted wanted) {
+  if (wanted == LogitsWanted::kLast) return static_cast<int64_t>(extensions.size());
+  int64_t count = 0;
+  for (const PlacedExtension& extension : extensions) count += extension.padded_size;
+  return count;
 }
 
 StepRows RowsOf(std::span<const PlacedExtension> extensions, int64_t done, int64_t limit,
@@ -93,7 +114,7 @@ StepRows RowsOf(std::span<const PlacedExtension> extensions, int64_t done, int64
     for (int64_t j = done; j < std::min(done + limit, count); ++j) {
       const auto row = static_cast<int32_t>(rows.token_ids.size());
       rows.token_ids.push_back(extension.token_ids[j]);
-      rows.sequences.push_back(static_cast<int32_t>(extension.sequence));
+      rows.sequences.push_back(static_cast<int32_t>(i));
       rows.positions.push_back(static_cast<int32_t>(extension.first_position + j));
       for (size_t a = 0; a < axes.size(); ++a) {
         axes[a].push_back(extension.rope_positions[a * count + j]);

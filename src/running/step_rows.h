@@ -26,8 +26,7 @@ struct PlacedExtension {
   int64_t first_position = 0;           // tokens that the sequence held before
   std::vector<int32_t> rope_positions;  // [A,n]
   std::vector<ImageRow> image_rows;     // [n], or empty without images
-  int32_t rope_delta =
-      0;  // afterwards: RoPE's position of the sequence's next token, less its index
+  std::vector<int32_t> next_deltas;     // [n], of Sequences::Append
 
   int64_t size() const { return static_cast<int64_t>(token_ids.size()); }
 };
@@ -37,10 +36,13 @@ struct PlacedExtension {
 Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first_position,
                                        int32_t rope_delta, const ModelConfig& model);
 
+// Rows of logits that the extensions' caller gets.
+int64_t NumLogitRows(std::span<const PlacedExtension> extensions, LogitsWanted wanted);
+
 // The rows of one step, and where each row's logits go.
 struct StepRows {
   std::vector<int32_t> token_ids;             // [T]
-  std::vector<int32_t> sequences;             // [T]
+  std::vector<int32_t> sequences;             // [T], indices of the extensions
   std::vector<int32_t> positions;             // [T]
   std::vector<int32_t> rope_positions;        // [A,T]
   std::vector<int32_t> logit_rows;            // [R]

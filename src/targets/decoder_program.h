@@ -20,41 +20,48 @@
 
 namespace expertile {
 
-template <Ops O>
+// body()'s result, or the error of the memory that it could not get.
+template <typename Body>
+auto WithMemory(int64_t num_rows, Body body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return Fail(ErrorCode::kOutOfMemory, "no memory for the activations of {} rows", num_rows);
+  }
+}
+
+template <ComputingOps O>
 class DecoderSession : public TargetSession {
  public:
   DecoderSession(const DecoderSpec& spec, const Decoder<O>& decoder, O ops)
       : spec_(spec), decoder_(decoder), ops_(std::move(ops)) {}
 
   Status Run(const Step& step, std::span<float> logits) override {
-    try {
-      const auto rows = Forward(ops_, spec_, decoder_, step);
-      std::ranges::copy(ops_.Values(rows), logits.begin());
-      return {};
-    } catch (const std::bad_alloc&) {
-      return Fail(ErrorCode::kOutOfMemory, "no memory for the activations of {} tokens",
-                  step.num_tokens());
-    }
+    return WithMemory(step.num_tokens(), [&]() -> Status {
+      EXPERTILE_ASSIGN(const auto inputs, ops_.Begin(step));
+      return ops_.Fetch(Forward(ops_, spec_, decoder_, inputs), logits);
+    });
   }
 
-  Status RunMlp(int layer, StepKind kind, std::span<const float> x, std::span<float> y) override {
-    Step step;
-    step.kind = kind;
-    ops_.Begin(step);
-    const auto input = ops_.FromHost(x, spec_.hidden_size);
-    const auto output = MlpBranch(ops_, spec_, layer, decoder_.layers[layer], input, nullptr);
-    std::ranges::copy(ops_.Values(output), y.begin());
-    return {};
+  Status RunMlp(int layer, std::span<const float> x, std::span<float> y) override {
+    const auto num_rows = static_cast<int64_t>(x.size()) / spec_.hidden_size;
+    return WithMemory(num_rows, [&]() -> Status {
+      EXPERTILE_ASSIGN(const auto inputs, ops_.Begin(Step()));
+      const auto input = ops_.FromHost(x, spec_.hidden_size);
+      return ops_.Fetch(MlpBranch(ops_, spec_, layer, decoder_.layers[layer], inputs, input), y);
+    });
   }
 
   const NspStatistics& nsp_statistics() const override { return ops_.nsp_statistics(); }
 
-  void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const override {
-    ops_.ReadKv(slot, key, value);
+  Status CopyBlock(int32_t from, int32_t to) override { return ops_.CopyBlock(from, to); }
+  Status ReadKv(int layer, BlockTable blocks, int64_t n, std::span<float> keys,
+                std::span<float> values) override {
+    return ops_.ReadKv(layer, blocks, n, keys, values);
   }
-  void WriteKv(const KvSlot& slot, std::span<const float> key,
-               std::span<const float> value) override {
-    ops_.WriteKv(slot, key, value);
+  Status WriteKv(int layer, BlockTable blocks, int64_t n, std::span<const float> keys,
+                 std::span<const float> values) override {
+    return ops_.WriteKv(layer, blocks, n, keys, values);
   }
 
  private:
@@ -70,7 +77,7 @@ struct PreparedVision {
   VisionTower<typename O::Vision> tower;
 };
 
-template <Ops O>
+template <ComputingOps O>
 class DecoderProgram : public TargetProgram {
  public:
   DecoderProgram(DecoderSpec spec, Decoder<O> decoder, std::optional<PreparedVision<O>> vision,
@@ -92,14 +99,17 @@ class DecoderProgram : public TargetProgram {
     EXPERTILE_ASSIGN(const VisionPositions positions,
                      ComputeVisionPositions({&grid, 1}, spec.prompt.merge_size, spec.grid_side));
     EXPERTILE_ASSIGN(auto ops, O::Vision::Create(spec, context_, grid.num_patches()));
-    const auto rows = VisionForward(ops, spec, vision_->tower, grid, positions, patches);
-    const auto copy = [&](const auto& tensor) {
-      const std::span<const float> values = ops.Values(tensor);
-      return std::vector<float>(values.begin(), values.end());
-    };
-    ImageFeatures features{copy(rows.embeddings), {}};
-    for (const auto& feature : rows.deepstack) features.deepstack.push_back(copy(feature));
-    return features;
+    return WithMemory(grid.num_patches(), [&]() -> Result<ImageFeatures> {
+      const auto rows = VisionForward(ops, spec, vision_->tower, grid, positions, patches);
+      const size_t size = grid.num_tokens(spec.prompt.merge_size) * spec.output_size;
+      ImageFeatures features;
+      features.embeddings.resize(size);
+      EXPERTILE_RETURN_IF_ERROR(ops.Fetch(rows.embeddings, features.embeddings));
+      for (const auto& feature : rows.deepstack) {
+        EXPERTILE_RETURN_IF_ERROR(ops.Fetch(feature, features.deepstack.emplace_back(size)));
+      }
+      return features;
+    });
   }
   std::string_view isa() const override { return O::IsaOf(context_); }
 

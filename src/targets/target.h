@@ -44,6 +44,11 @@ struct TargetOptions {
   KvFormat kv_format = KvFormat::kFloat32;
   std::string isa = {};      // instruction set of kernels and panels, from ChooseIsa(target)
   OnProgress on_layer = {};  // told how many layers are prepared; may be empty
+
+  // Blocks of a session's pool: enough for batch_size sequences of ctx_len positions.
+  int64_t num_kv_blocks() const {
+    return batch_size * ((ctx_len + kKvBlockSize - 1) / kKvBlockSize);
+  }
 };
 
 // What the NSPs did in the prefill steps of a session, summed over its MoE layers; empty when
@@ -53,14 +58,6 @@ struct NspStatistics {
   std::vector<double> busy_seconds;  // [N]
 };
 
-// Where one key and one value lie in a session's cache.
-struct KvSlot {
-  int layer = 0;
-  int64_t sequence = 0;
-  int head = 0;  // of the key-value heads
-  int64_t position = 0;
-};
-
 class TargetSession {
  public:
   virtual ~TargetSession() = default;
@@ -68,13 +65,17 @@ class TargetSession {
   virtual Status Run(const Step& step, std::span<float> logits) = 0;
   // Runs layer `layer`'s MoE block, or dense MLP, alone: y [T,H] of x [T,H]. For tests against
   // goldens.
-  virtual Status RunMlp(int layer, StepKind kind, std::span<const float> x, std::span<float> y) = 0;
+  virtual Status RunMlp(int layer, std::span<const float> x, std::span<float> y) = 0;
   virtual const NspStatistics& nsp_statistics() const = 0;
-  // One key and one value [D] as the cache holds them: written to another cache of the same number
-  // format they are the same bits. Positions of a sequence are written in ascending order from 0.
-  virtual void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const = 0;
-  virtual void WriteKv(const KvSlot& slot, std::span<const float> key,
-                       std::span<const float> value) = 0;
+  // All that block `from` holds, in every layer, goes to block `to`.
+  virtual Status CopyBlock(int32_t from, int32_t to) = 0;
+  // Positions 0 to n - 1 of the sequence with these blocks, as layer `layer`'s attention holds
+  // them: keys and values [kv_heads, n, D]. Written to another cache of the same number format they
+  // are the same bits.
+  virtual Status ReadKv(int layer, BlockTable blocks, int64_t n, std::span<float> keys,
+                        std::span<float> values) = 0;
+  virtual Status WriteKv(int layer, BlockTable blocks, int64_t n, std::span<const float> keys,
+                         std::span<const float> values) = 0;
 };
 
 // An image as rows of the decoder.

@@ -60,7 +60,8 @@ void BlockAttention::ListTiles(const AttentionPass& pass, int num_kv_heads) {
     const RowTiles split((last - first) * group, table_->max_tile_rows);
     for (int kv_head = 0; kv_head < num_kv_heads; ++kv_head) {
       for (int64_t i = 0; i < split.num_tiles(); ++i) {
-        tiles_.push_back({pass.sequences[first], kv_head, first, split.Begin(i), split.Size(i)});
+        tiles_.push_back({pass.block_tables[pass.sequences[first]], kv_head, first, split.Begin(i),
+                          split.Size(i)});
       }
     }
   }
@@ -92,15 +93,14 @@ void BlockAttention::RunTile(const AttentionPass& pass, const KvCache& cache, co
   const int64_t sums_size = tile.num_pairs * columns;
   std::fill_n(scratch.sums.data(), num_panels * sums_size, 0.0f);
 
-  for (int64_t block = all.begin / columns; block * columns < all.end; ++block) {
+  for (int64_t strip = all.begin / columns; strip * columns < all.end; ++strip) {
     std::array<KeyRange, kMaxTileRows> valid;
     for (int p = 0; p < tile.num_pairs; ++p) {
       valid[p] = {
-          static_cast<int>(std::clamp<int64_t>(seen[p].begin - block * columns, 0, columns)),
-          static_cast<int>(std::clamp<int64_t>(seen[p].end - block * columns, 0, columns))};
+          static_cast<int>(std::clamp<int64_t>(seen[p].begin - strip * columns, 0, columns)),
+          static_cast<int>(std::clamp<int64_t>(seen[p].end - strip * columns, 0, columns))};
     }
-    const float* keys =
-        cache.KeyBlock(pass.layer, tile.sequence, tile.kv_head, block, scratch.decoded.data());
+    const float* keys = cache.KeyPanel(tile.blocks, tile.kv_head, strip, scratch.decoded.data());
     multiply(scratch.query.data(), reinterpret_cast<const std::byte*>(keys), head_dim,
              scratch.scores.data(), /*first=*/true, {});
     std::array<float, kMaxTileRows> rescale;
@@ -109,7 +109,7 @@ void BlockAttention::RunTile(const AttentionPass& pass, const KvCache& cache, co
     kernels.pack(scratch.scores.data(), columns, nullptr, tile.num_pairs, columns,
                  scratch.probabilities.data());
     const float* values =
-        cache.ValueBlock(pass.layer, tile.sequence, tile.kv_head, block, scratch.decoded.data());
+        cache.ValuePanels(tile.blocks, tile.kv_head, strip, scratch.decoded.data());
     for (int64_t panel = 0; panel < num_panels; ++panel) {
       float* sums = scratch.sums.data() + panel * sums_size;
       for (int p = 0; p < tile.num_pairs; ++p) {

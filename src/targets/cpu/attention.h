@@ -1,5 +1,5 @@
-// Attention over the CPU target's KV cache: online softmax, key block by key block, on the tile
-// kernels. Not the projections around it, nor RoPE.
+// Attention over the CPU target's KV cache: online softmax, strip of keys by strip of keys, on the
+// tile kernels. Not the projections around it, nor RoPE.
 #pragma once
 
 #include <cstdint>
@@ -15,23 +15,23 @@
 namespace expertile::cpu {
 
 struct AttentionPass {
-  int layer;
   int64_t window;                      // keys a query sees, itself included; 0 = all before it
   float scale;                         // multiplies query-key products
   const float* sinks;                  // [heads], logits that join the softmax's sum only; or null
   const float* query;                  // [T, heads D]
   int64_t num_heads;                   // a multiple of the cache's kv heads
-  std::span<const int32_t> sequences;  // [T]
+  std::span<const int32_t> sequences;  // [T], indices of block_tables
   std::span<const int32_t> positions;  // [T]; their keys and values are in the cache
-  float* mixed;                        // [T, heads D], the result
+  std::span<const BlockTable> block_tables;  // [S]
+  float* mixed;                              // [T, heads D], the result
 };
 
-// Owns the scratch; one Run at a time. Key blocks begin at multiples of their size, whatever the
-// chunk, and a block that a row does not see leaves its bits as they are: so a row's result depends
-// on its own position only.
+// Owns the scratch; one Run at a time. Strips of keys begin at multiples of their size, whatever
+// the chunk, and a strip that a row does not see leaves its bits as they are: so a row's result
+// depends on its own position only.
 class BlockAttention {
  public:
-  // For caches of the shape of `cache`. Errors: out of memory.
+  // For caches of shapes no larger than `cache`'s. Errors: out of memory.
   static Result<BlockAttention> Create(const KernelTable& table, const KvCache& cache,
                                        int num_workers);
 
@@ -40,7 +40,7 @@ class BlockAttention {
  private:
   // Up to MR (row, head) pairs of one sequence that share a kv head.
   struct Tile {
-    int64_t sequence;
+    BlockTable blocks;
     int kv_head;
     int64_t first_row;
     int64_t first_pair;  // pairs (row, head of the group), numbered row by row from first_row on
@@ -51,7 +51,7 @@ class BlockAttention {
     AlignedBuffer<std::byte> probabilities;  // packed tile, depth NR
     AlignedBuffer<float> scores;             // [MR, NR]
     AlignedBuffer<float> sums;               // [ceil(D/NR)][MR, NR]
-    AlignedBuffer<float> decoded;            // a block of keys or values, if the cache encodes them
+    AlignedBuffer<float> decoded;            // a strip of keys or values, if the cache encodes them
   };
 
   explicit BlockAttention(const KernelTable& table) : table_(&table) {}

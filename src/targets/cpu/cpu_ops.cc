@@ -19,6 +19,31 @@ double SquareSum(std::span<const float> x) {
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+// One cache a layer: a layer's state is its mixer's.
+Result<std::vector<KvCache>> CreateCaches(const DecoderSpec& spec,
+                                          const CpuRowOps::Context& context) {
+  std::vector<KvCache> caches;
+  for (const LayerSpec& layer : spec.layers) {
+    const AttentionSpec& attention = AttentionOf(layer);
+    EXPERTILE_ASSIGN(KvCache cache,
+                     KvCache::Create({context.options.num_kv_blocks(), attention.num_kv_heads,
+                                      attention.head_dim, context.table->panel_columns,
+                                      context.options.kv_format}));
+    caches.push_back(std::move(cache));
+  }
+  return caches;
+}
+
+// The widest input of a product that is not an expert's.
+int64_t MaxInputOf(const DecoderSpec& spec) {
+  int64_t max_in = spec.hidden_size;
+  for (const LayerSpec& layer : spec.layers) {
+    const AttentionSpec& attention = AttentionOf(layer);
+    max_in = std::max(max_in, attention.num_heads * attention.head_dim);
+  }
+  return max_in;
+}
+
 }  // namespace
 
 Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
@@ -28,13 +53,11 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
   const ComputeType type = ComputeTypeOf(options);
   const int64_t H = spec.hidden_size;
   const int64_t max_rows = options.max_step_tokens;
-  const int64_t max_in = std::max(H, spec.num_heads * spec.head_dim);
-  EXPERTILE_ASSIGN(
-      KvCache cache,
-      KvCache::Create({static_cast<int>(spec.layers.size()), options.batch_size, spec.num_kv_heads,
-                       options.ctx_len, spec.head_dim, table.panel_columns, options.kv_format}));
-  EXPERTILE_ASSIGN(BlockAttention attention, BlockAttention::Create(table, cache, num_workers));
-  EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, max_in));
+  EXPERTILE_ASSIGN(std::vector<KvCache> caches, CreateCaches(spec, context));
+  const KvCache& largest = *std::ranges::max_element(
+      caches, {}, [](const KvCache& cache) { return cache.shape().head_dim; });
+  EXPERTILE_ASSIGN(BlockAttention attention, BlockAttention::Create(table, largest, num_workers));
+  EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, MaxInputOf(spec)));
   EXPERTILE_ASSIGN(cpu::Linear exact_product,
                    cpu::Linear::Create(table, ComputeType::kFloat32, max_rows, H, num_workers));
   const int64_t P = options.blocking.packed_chunk_size;
@@ -43,20 +66,25 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
                                                    spec.moe.intermediate_size, P},
                                                   num_workers));
   std::optional<MoeBlock> mlp;
-  if (std::ranges::any_of(spec.layers, [](const LayerSpec& layer) { return !layer.is_moe; })) {
+  int64_t dense_size = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    if (const auto* dense = std::get_if<MlpSpec>(&layer.mlp)) {
+      dense_size = std::max(dense_size, dense->intermediate_size);
+    }
+  }
+  if (dense_size > 0) {
     EXPERTILE_ASSIGN(MoeBlock dense,
-                     MoeBlock::Create(table, type, {max_rows, 1, H, spec.mlp_intermediate_size, P},
-                                      num_workers));
+                     MoeBlock::Create(table, type, {max_rows, 1, H, dense_size, P}, num_workers));
     mlp.emplace(std::move(dense));
   }
-  return CpuOps(std::move(rows), std::move(cache), std::move(attention), std::move(exact_product),
+  return CpuOps(std::move(rows), std::move(caches), std::move(attention), std::move(exact_product),
                 std::move(moe), std::move(mlp));
 }
 
-CpuOps::CpuOps(CpuRowOps rows, KvCache cache, BlockAttention attention, cpu::Linear exact_product,
-               MoeBlock moe, std::optional<MoeBlock> mlp)
+CpuOps::CpuOps(CpuRowOps rows, std::vector<KvCache> caches, BlockAttention attention,
+               cpu::Linear exact_product, MoeBlock moe, std::optional<MoeBlock> mlp)
     : CpuRowOps(std::move(rows)),
-      cache_(std::move(cache)),
+      caches_(std::move(caches)),
       attention_(std::move(attention)),
       exact_product_(std::move(exact_product)),
       moe_(std::move(moe)),
@@ -65,24 +93,51 @@ CpuOps::CpuOps(CpuRowOps rows, KvCache cache, BlockAttention attention, cpu::Lin
   statistics_.busy_seconds.resize(context_.options.blocking.num_nsp);
 }
 
-Tensor CpuOps::Embed(const Embedding& table) {
-  Tensor hidden = NewTensor(step_->num_tokens(), table.cols);
-  ForRows(hidden.rows(), [&](int64_t t) { table.ReadRow(step_->token_ids[t], hidden.Row(t)); });
+Tensor CpuOps::Embed(const Embedding& table, const Inputs& inputs) {
+  Tensor hidden = NewTensor(inputs.num_tokens(), table.cols);
+  ForRows(hidden.rows(), [&](int64_t t) { table.ReadRow(inputs.token_ids[t], hidden.Row(t)); });
   return hidden;
 }
 
-Tensor CpuOps::ReplaceRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) {
-  ForRows(y.rows(), [&](int64_t i) { std::ranges::copy(y.Row(i), x.Row(rows[i]).begin()); });
+Tensor CpuOps::PlaceImages(Tensor x, const Inputs& inputs) {
+  const ImageRows& images = inputs.images;
+  ForRows(static_cast<int64_t>(images.rows.size()), [&](int64_t i) {
+    const auto row = images.embeddings.subspan(i * x.width(), x.width());
+    std::ranges::copy(row, x.Row(images.rows[i]).begin());
+  });
   return x;
 }
 
-Tensor CpuOps::AddToRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) {
-  ForRows(y.rows(), [&](int64_t i) {
-    const auto sum = x.Row(rows[i]);
-    const auto added = y.Row(i);
+Tensor CpuOps::AddDeepstack(Tensor x, int layer, const Inputs& inputs) {
+  const ImageRows& images = inputs.images;
+  if (layer >= static_cast<int>(images.deepstack.size())) return x;
+  ForRows(static_cast<int64_t>(images.rows.size()), [&](int64_t i) {
+    const auto sum = x.Row(images.rows[i]);
+    const auto added = images.deepstack[layer].subspan(i * x.width(), x.width());
     for (size_t j = 0; j < sum.size(); ++j) sum[j] += added[j];
   });
   return x;
+}
+
+Tensor CpuOps::WantedRows(const Tensor& x, const Inputs& inputs) {
+  Tensor y = NewTensor(static_cast<int64_t>(inputs.logit_rows.size()), x.width());
+  ForRows(y.rows(), [&](int64_t row) {
+    std::ranges::copy(x.Row(inputs.logit_rows[row]), y.Row(row).begin());
+  });
+  return y;
+}
+
+std::array<Tensor, 3> CpuOps::MultiplyThree(const Tensor& x, const Linear& query, const Linear& key,
+                                            const Linear& value) {
+  std::array<Tensor, 3> products = {NewTensor(x.rows(), query.out()),
+                                    NewTensor(x.rows(), key.out()),
+                                    NewTensor(x.rows(), value.out())};
+  const LinearProduct parts[] = {
+      {&query, products[0].data()}, {&key, products[1].data()}, {&value, products[2].data()}};
+  Status outcome = product_.Run(x.data(), x.rows(), parts, *context_.pool);
+  if (outcome) return products;
+  for (Tensor& product : products) product = Finished(outcome, std::move(product));
+  return products;
 }
 
 Tensor CpuOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) {
@@ -100,28 +155,38 @@ Tensor CpuOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) {
   return y;
 }
 
-Tensor CpuOps::Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
-                         const Tensor& value, const Vector* sinks) {
-  const KvShape& shape = cache_.shape();
-  const int64_t D = shape.head_dim;
-  context_.pool->ForEach(shape.num_kv_heads, [&](int64_t head, int) {
+Tensor CpuOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inputs,
+                         const Tensor& query, const Tensor& key, const Tensor& value,
+                         const Vector* sinks) {
+  KvCache& cache = caches_[layer];
+  const int64_t D = spec.head_dim;
+  context_.pool->ForEach(spec.num_kv_heads, [&](int64_t head, int) {
     for (int64_t t = 0; t < key.rows(); ++t) {
-      cache_.Write(args.layer, step_->sequences[t], static_cast<int>(head), step_->positions[t],
-                   key.Row(t).subspan(head * D, D), value.Row(t).subspan(head * D, D));
+      cache.Write(inputs.block_tables[inputs.sequences[t]], static_cast<int>(head),
+                  inputs.positions[t], key.Row(t).subspan(head * D, D),
+                  value.Row(t).subspan(head * D, D));
     }
   });
   Tensor mixed = NewTensor(query.rows(), query.width());
-  const AttentionPass pass{
-      args.layer,   args.window,       args.scale,       sinks != nullptr ? sinks->data() : nullptr,
-      query.data(), query.width() / D, step_->sequences, step_->positions,
-      mixed.data()};
-  attention_.Run(pass, cache_, *context_.pool);
+  const AttentionPass pass{.window = spec.window,
+                           .scale = spec.scale,
+                           .sinks = sinks != nullptr ? sinks->data() : nullptr,
+                           .query = query.data(),
+                           .num_heads = spec.num_heads,
+                           .sequences = inputs.sequences,
+                           .positions = inputs.positions,
+                           .block_tables = inputs.block_tables,
+                           .mixed = mixed.data()};
+  attention_.Run(pass, cache, *context_.pool);
   return mixed;
 }
 
-CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec) {
+CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
+                              const Inputs&) {
   Tensor logits = NewTensor(x.rows(), router.out());  // [T,E]
-  exact_product_.Run(x.data(), x.rows(), router, *context_.pool, logits.data());
+  const LinearProduct part{&router, logits.data()};
+  Status outcome = exact_product_.Run(x.data(), x.rows(), {&part, 1}, *context_.pool);
+  logits = Finished(std::move(outcome), std::move(logits));
   const int64_t K = spec.experts_per_token;
   Routing routing{spec.experts_per_token, std::vector<int32_t>(x.rows() * K),
                   std::vector<float>(x.rows() * K)};
@@ -138,7 +203,9 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
   const RoutedTokens tokens{x.data(), routing.ids, routing.weights, x.rows(),
                             routing.experts_per_token};
   MoeStats stats;
-  moe_.Run(tokens, experts, context_.options.blocking, *context_.pool, y.data(), &stats);
+  Status outcome =
+      moe_.Run(tokens, experts, context_.options.blocking, *context_.pool, y.data(), &stats);
+  y = Finished(std::move(outcome), std::move(y));
   for (size_t n = 0; n < stats.nsp.size(); ++n) {
     statistics_.rows[n] += stats.nsp[n].num_rows;
     statistics_.busy_seconds[n] += stats.nsp[n].busy_seconds;
@@ -148,8 +215,38 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
 
 Tensor CpuOps::GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec&) {
   Tensor y = NewTensor(x.rows(), x.width());
-  mlp_->RunDense(x.data(), x.rows(), experts, *context_.pool, y.data());
-  return y;
+  Status outcome = mlp_->RunDense(x.data(), x.rows(), experts, *context_.pool, y.data());
+  return Finished(std::move(outcome), std::move(y));
+}
+
+void CpuOps::Trace(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
+                   const Tensor& y) const {
+  if (inputs.trace == nullptr) return;
+  inputs.trace->Record(layer, x.values(), routing.ids, routing.weights, y.values());
+}
+
+Status CpuOps::ReadKv(int layer, BlockTable blocks, int64_t n, std::span<float> keys,
+                      std::span<float> values) const {
+  const KvShape& shape = caches_[layer].shape();
+  for (int64_t row = 0; row < shape.num_kv_heads * n; ++row) {
+    const auto of_row = [&](std::span<float> rows) {
+      return rows.subspan(row * shape.head_dim, shape.head_dim);
+    };
+    caches_[layer].Read(blocks, static_cast<int>(row / n), row % n, of_row(keys), of_row(values));
+  }
+  return {};
+}
+
+Status CpuOps::WriteKv(int layer, BlockTable blocks, int64_t n, std::span<const float> keys,
+                       std::span<const float> values) {
+  const KvShape& shape = caches_[layer].shape();
+  for (int64_t row = 0; row < shape.num_kv_heads * n; ++row) {
+    const auto of_row = [&](std::span<const float> rows) {
+      return rows.subspan(row * shape.head_dim, shape.head_dim);
+    };
+    caches_[layer].Write(blocks, static_cast<int>(row / n), row % n, of_row(keys), of_row(values));
+  }
+  return {};
 }
 
 }  // namespace expertile::cpu

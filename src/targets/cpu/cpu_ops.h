@@ -2,6 +2,7 @@
 // Not the kernels (targets/cpu/kernel_table.h), nor the MoE block's schedule (targets/cpu/moe.h).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -20,6 +21,7 @@ namespace expertile::cpu {
 
 class CpuOps : public CpuRowOps {
  public:
+  using Inputs = Step;  // the step's own spans
   using Experts = PackedExperts;
   using Vision = CpuVisionOps;
 
@@ -32,40 +34,52 @@ class CpuOps : public CpuRowOps {
   static Result<CpuOps> Create(const DecoderSpec& spec, const Context& context);
   static std::string_view IsaOf(const Context& context) { return context.table->name; }
 
-  void Begin(const Step& step) { step_ = &step; }
+  Result<Inputs> Begin(const Step& step) {
+    failure_ = {};
+    return step;
+  }
   void BeginLayer(int) {}
   void EndLayer() {}
-  Tensor Embed(const Embedding& table);
-  Tensor ReplaceRows(Tensor x, std::span<const int32_t> rows, const Tensor& y);
-  Tensor AddToRows(Tensor x, std::span<const int32_t> rows, const Tensor& y);
+  Tensor Embed(const Embedding& table, const Inputs& inputs);
+  Rotation RotationOf(const RopeSpec& rope, const Inputs& inputs) {
+    return CpuRowOps::RotationOf(rope, inputs.rope_positions);
+  }
+  Tensor PlaceImages(Tensor x, const Inputs& inputs);
+  Tensor AddDeepstack(Tensor x, int layer, const Inputs& inputs);
+  Tensor WantedRows(const Tensor& x, const Inputs& inputs);
+  std::array<Tensor, 3> MultiplyThree(const Tensor& x, const Linear& query, const Linear& key,
+                                      const Linear& value);
   Tensor RmsNorm(const Tensor& x, const Vector& weight, float epsilon);
-  Tensor Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
-                   const Tensor& value, const Vector* sinks);
-  Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec);
+  Tensor Attention(int layer, const AttentionSpec& spec, const Inputs& inputs, const Tensor& query,
+                   const Tensor& key, const Tensor& value, const Vector* sinks);
+  Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
+                const Inputs& inputs);
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
   Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
-  void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const {
-    cache_.Read(slot.layer, slot.sequence, slot.head, slot.position, key, value);
-  }
-  void WriteKv(const KvSlot& slot, std::span<const float> key, std::span<const float> value) {
-    cache_.Write(slot.layer, slot.sequence, slot.head, slot.position, key, value);
-  }
+  void Trace(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
+             const Tensor& y) const;
 
-  std::span<const int32_t> Ids(const Routing& routing) const { return routing.ids; }
-  std::span<const float> Weights(const Routing& routing) const { return routing.weights; }
+  // Positions 0 to n - 1 of the sequence with these blocks: keys and values [kv_heads, n, D].
+  Status ReadKv(int layer, BlockTable blocks, int64_t n, std::span<float> keys,
+                std::span<float> values) const;
+  Status WriteKv(int layer, BlockTable blocks, int64_t n, std::span<const float> keys,
+                 std::span<const float> values);
+  Status CopyBlock(int32_t from, int32_t to) {
+    for (KvCache& cache : caches_) cache.CopyBlock(from, to);
+    return {};
+  }
   const NspStatistics& nsp_statistics() const { return statistics_; }
 
  private:
-  CpuOps(CpuRowOps rows, KvCache cache, BlockAttention attention, cpu::Linear exact_product,
-         MoeBlock moe, std::optional<MoeBlock> mlp);
+  CpuOps(CpuRowOps rows, std::vector<KvCache> caches, BlockAttention attention,
+         cpu::Linear exact_product, MoeBlock moe, std::optional<MoeBlock> mlp);
 
-  KvCache cache_;
+  std::vector<KvCache> caches_;  // of the layers
   BlockAttention attention_;
   cpu::Linear exact_product_;  // in float32: the router
   MoeBlock moe_;
   std::optional<MoeBlock> mlp_;  // dense layers, if there are any
-  const Step* step_ = nullptr;
   NspStatistics statistics_;
 };
 

@@ -11,44 +11,38 @@ namespace expertile::cpu {
 
 Result<KvCache> KvCache::Create(const KvShape& shape) {
   KvCache cache(shape);
-  const int64_t value_block_size = cache.value_block_size();  // the larger of the two kinds
-  if (!CheckedByteSize(DType::kF32, std::array{shape.num_sequences, int64_t{shape.num_kv_heads},
-                                               cache.num_blocks(), value_block_size})) {
-    return InvalidArgument("KV cache: {} sequences of ctx_len {} are too many", shape.num_sequences,
-                           shape.ctx_len);
+  const int64_t value_strip_size = cache.value_strip_size();  // the larger of the two kinds
+  if (!CheckedByteSize(DType::kF32, std::array{shape.num_blocks, int64_t{shape.num_kv_heads},
+                                               cache.strips_per_block(), value_strip_size})) {
+    return InvalidArgument("KV cache: {} blocks of {} positions are too many", shape.num_blocks,
+                           kKvBlockSize);
   }
-  for (int layer = 0; layer < shape.num_layers; ++layer) {
-    if (!cache.AllocateLayer()) {
-      return Fail(ErrorCode::kOutOfMemory, "KV cache: no memory for {} sequences of ctx_len {}",
-                  shape.num_sequences, shape.ctx_len);
-    }
-  }
-  return cache;
+  if (cache.Allocate()) return cache;
+  return Fail(ErrorCode::kOutOfMemory, "KV cache: no memory for {} blocks of {} positions",
+              shape.num_blocks, kKvBlockSize);
 }
 
-bool KvCache::AllocateLayer() {
+bool KvCache::Allocate() {
   if (is_encoded()) return AllocateRows(encoded_keys_) && AllocateRows(encoded_values_);
-  keys_.emplace_back(num_all_blocks() * key_block_size());
-  values_.emplace_back(num_all_blocks() * value_block_size());
-  return keys_.back().size() != 0 && values_.back().size() != 0;
+  return keys_.Reserve(num_strips() * key_strip_size()) &&
+         values_.Reserve(num_strips() * value_strip_size());
 }
 
-bool KvCache::AllocateRows(std::vector<Rows>& planes) {
-  const int64_t num_rows = num_all_blocks() * shape_.block_columns;
-  Rows& rows = planes.emplace_back();
+bool KvCache::AllocateRows(Rows& rows) const {
+  const int64_t num_rows = num_strips() * shape_.panel_columns;
   return rows.elements.Reserve(num_rows * codec_.row_bytes()) &&
          rows.scales.Reserve(num_rows * codec_.row_scales());
 }
 
-void KvCache::Write(int layer, int64_t sequence, int head, int64_t position,
-                    std::span<const float> key, std::span<const float> value) {
-  const int columns = shape_.block_columns;
-  const int64_t block = BlockIndex(sequence, head, position / columns);
+void KvCache::Write(BlockTable blocks, int head, int64_t position, std::span<const float> key,
+                    std::span<const float> value) {
+  const int columns = shape_.panel_columns;
+  const int64_t strip = StripIndex(blocks, head, position / columns);
   const int64_t column = position % columns;
   if (is_encoded()) {
-    Rows& keys = encoded_keys_[layer];
-    Rows& values = encoded_values_[layer];
-    const int64_t row = block * columns + column;
+    Rows& keys = encoded_keys_;
+    Rows& values = encoded_values_;
+    const int64_t row = strip * columns + column;
     if (column == 0) {
       std::fill_n(values.elements.data() + row * codec_.row_bytes(), columns * codec_.row_bytes(),
                   std::byte{0});
@@ -59,9 +53,9 @@ void KvCache::Write(int layer, int64_t sequence, int head, int64_t position,
     codec_.Encode(value, row, values.element_bytes(), values.scale_bytes());
     return;
   }
-  float* keys = keys_[layer].data() + block * key_block_size();
-  float* values = values_[layer].data() + block * value_block_size();
-  if (column == 0) std::fill_n(values, value_block_size(), 0.0f);
+  float* keys = keys_.data() + strip * key_strip_size();
+  float* values = values_.data() + strip * value_strip_size();
+  if (column == 0) std::fill_n(values, value_strip_size(), 0.0f);
   for (int64_t d = 0; d < shape_.head_dim; ++d) keys[d * columns + column] = key[d];
   for (int64_t panel = 0; panel < num_value_panels(); ++panel) {
     const auto part = value.subspan(panel * columns,
@@ -70,34 +64,45 @@ void KvCache::Write(int layer, int64_t sequence, int head, int64_t position,
   }
 }
 
-void KvCache::Read(int layer, int64_t sequence, int head, int64_t position, std::span<float> key,
+void KvCache::Read(BlockTable blocks, int head, int64_t position, std::span<float> key,
                    std::span<float> value) const {
-  const int64_t columns = shape_.block_columns;
-  const int64_t block = BlockIndex(sequence, head, position / columns);
+  const int64_t columns = shape_.panel_columns;
+  const int64_t strip = StripIndex(blocks, head, position / columns);
   const int64_t column = position % columns;
   if (is_encoded()) {
-    const Rows& keys = encoded_keys_[layer];
-    const Rows& values = encoded_values_[layer];
-    codec_.Decode(keys.element_bytes(), keys.scale_bytes(), block * columns + column, key);
-    codec_.Decode(values.element_bytes(), values.scale_bytes(), block * columns + column, value);
+    const int64_t row = strip * columns + column;
+    codec_.Decode(encoded_keys_.element_bytes(), encoded_keys_.scale_bytes(), row, key);
+    codec_.Decode(encoded_values_.element_bytes(), encoded_values_.scale_bytes(), row, value);
     return;
   }
-  const float* keys = keys_[layer].data() + block * key_block_size();
+  const float* keys = keys_.data() + strip * key_strip_size();
   for (size_t d = 0; d < key.size(); ++d) key[d] = keys[d * columns + column];
-  const float* values = values_[layer].data() + block * value_block_size();
+  const float* values = values_.data() + strip * value_strip_size();
   for (size_t d = 0; d < value.size(); ++d) {
     const auto panel = static_cast<int64_t>(d) / columns;
     value[d] = values[(panel * columns + column) * columns + static_cast<int64_t>(d) % columns];
   }
 }
 
-const float* KvCache::KeyBlock(int layer, int64_t sequence, int head, int64_t block,
-                               float* scratch) const {
-  const int64_t index = BlockIndex(sequence, head, block);
-  if (!is_encoded()) return keys_[layer].data() + index * key_block_size();
-  const Rows& rows = encoded_keys_[layer];
-  const int columns = shape_.block_columns;
-  const std::span<float> row(scratch + value_block_size(), shape_.head_dim);
+void KvCache::CopyBlock(int32_t from, int32_t to) {
+  const auto copy = [&](auto& buffer) {
+    const auto size = static_cast<int64_t>(buffer.size()) / shape_.num_blocks;
+    std::copy_n(buffer.data() + from * size, size, buffer.data() + to * size);
+  };
+  copy(keys_);
+  copy(values_);
+  for (Rows* rows : {&encoded_keys_, &encoded_values_}) {
+    copy(rows->elements);
+    copy(rows->scales);
+  }
+}
+
+const float* KvCache::KeyPanel(BlockTable blocks, int head, int64_t strip, float* scratch) const {
+  const int64_t index = StripIndex(blocks, head, strip);
+  if (!is_encoded()) return keys_.data() + index * key_strip_size();
+  const Rows& rows = encoded_keys_;
+  const int columns = shape_.panel_columns;
+  const std::span<float> row(scratch + value_strip_size(), shape_.head_dim);
   for (int column = 0; column < columns; ++column) {
     codec_.Decode(rows.element_bytes(), rows.scale_bytes(), index * columns + column, row);
     for (int64_t d = 0; d < shape_.head_dim; ++d) scratch[d * columns + column] = row[d];
@@ -105,14 +110,14 @@ const float* KvCache::KeyBlock(int layer, int64_t sequence, int head, int64_t bl
   return scratch;
 }
 
-const float* KvCache::ValueBlock(int layer, int64_t sequence, int head, int64_t block,
-                                 float* scratch) const {
-  const int64_t index = BlockIndex(sequence, head, block);
-  if (!is_encoded()) return values_[layer].data() + index * value_block_size();
-  const Rows& rows = encoded_values_[layer];
-  const int64_t columns = shape_.block_columns;
-  std::fill_n(scratch, value_block_size(), 0.0f);
-  const std::span<float> row(scratch + value_block_size(), shape_.head_dim);
+const float* KvCache::ValuePanels(BlockTable blocks, int head, int64_t strip,
+                                  float* scratch) const {
+  const int64_t index = StripIndex(blocks, head, strip);
+  if (!is_encoded()) return values_.data() + index * value_strip_size();
+  const Rows& rows = encoded_values_;
+  const int64_t columns = shape_.panel_columns;
+  std::fill_n(scratch, value_strip_size(), 0.0f);
+  const std::span<float> row(scratch + value_strip_size(), shape_.head_dim);
   for (int64_t column = 0; column < columns; ++column) {
     codec_.Decode(rows.element_bytes(), rows.scale_bytes(), index * columns + column, row);
     for (int64_t panel = 0; panel < num_value_panels(); ++panel) {

@@ -1,63 +1,60 @@
-// The CPU target's key-value cache, addressed by (sequence, position): in float32 as the panels
+// Keys and values of one layer on the CPU target, in blocks of positions: in float32 as the panels
 // that its tile kernels read, in compact formats as encoded rows that are decoded to such panels
-// when they are read. Not a policy: who owns which sequence, and when it starts anew, is the
-// runtime's business.
+// when they are read. Not a policy: which blocks a sequence has, and when it starts anew, is
+// running/'s business.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "expertile/result.h"
 #include "formats/kv_codec.h"
+#include "model/step.h"
 
 namespace expertile::cpu {
 
 struct KvShape {
-  int num_layers = 0;
-  int64_t num_sequences = 0;  // B
+  int64_t num_blocks = 0;
   int num_kv_heads = 0;
-  int64_t ctx_len = 0;
   int64_t head_dim = 0;   // D, even
-  int block_columns = 0;  // NR: keys of a block, columns of a value panel
+  int panel_columns = 0;  // NR: positions of a strip, columns of a panel; divides kKvBlockSize
   KvFormat format = KvFormat::kFloat32;
 };
 
-// A head's keys and values lie in blocks of NR positions, so that a block of scores is one tile
-// kernel over the keys (panel [D][NR]) and a block of weighted sums one per value panel (panel
-// [NR][NR], ceil(D/NR) of them).
+// A block's positions lie in strips of NR, so that scores against a strip are one tile kernel over
+// its keys (a panel [D][NR]) and a weighted sum one per panel of its values ([NR][NR], ceil(D/NR)
+// of them). Strip s of a sequence has its positions s NR to s NR + NR - 1.
 class KvCache {
  public:
   static Result<KvCache> Create(const KvShape& shape);  // error: out of memory
 
   const KvShape& shape() const { return shape_; }
   int64_t num_value_panels() const {
-    return (shape_.head_dim + shape_.block_columns - 1) / shape_.block_columns;
+    return (shape_.head_dim + shape_.panel_columns - 1) / shape_.panel_columns;
   }
-  int64_t key_block_size() const { return shape_.head_dim * shape_.block_columns; }
-  int64_t value_block_size() const {
-    return num_value_panels() * shape_.block_columns * shape_.block_columns;
+  int64_t key_strip_size() const { return shape_.head_dim * shape_.panel_columns; }
+  int64_t value_strip_size() const {
+    return num_value_panels() * shape_.panel_columns * shape_.panel_columns;
   }
-  // Floats that KeyBlock() and ValueBlock() need to decode into; 0 in float32.
-  int64_t scratch_size() const { return is_encoded() ? value_block_size() + shape_.head_dim : 0; }
+  // Floats that KeyPanel() and ValuePanels() need to decode into; 0 in float32.
+  int64_t scratch_size() const { return is_encoded() ? value_strip_size() + shape_.head_dim : 0; }
 
-  // Stores one position's key and value, each [D]. Positions of a sequence are written in ascending
-  // order from 0: the first of a block clears the values after it, which a masked product still
-  // reads.
-  void Write(int layer, int64_t sequence, int head, int64_t position, std::span<const float> key,
+  // Stores one position's key and value, each [D]. The first position of a strip clears the values
+  // after it, which a masked product still reads.
+  void Write(BlockTable blocks, int head, int64_t position, std::span<const float> key,
              std::span<const float> value);
-  void Read(int layer, int64_t sequence, int head, int64_t position, std::span<float> key,
+  void Read(BlockTable blocks, int head, int64_t position, std::span<float> key,
             std::span<float> value) const;
+  void CopyBlock(int32_t from, int32_t to);
 
   // [D][NR], and [ceil(D/NR)][NR][NR]; in `scratch` unless the cache has it.
-  const float* KeyBlock(int layer, int64_t sequence, int head, int64_t block, float* scratch) const;
-  const float* ValueBlock(int layer, int64_t sequence, int head, int64_t block,
-                          float* scratch) const;
+  const float* KeyPanel(BlockTable blocks, int head, int64_t strip, float* scratch) const;
+  const float* ValuePanels(BlockTable blocks, int head, int64_t strip, float* scratch) const;
 
  private:
-  // A layer's encoded keys or values: rows [B, kv_heads, blocks, NR].
+  // Encoded keys or values: rows [blocks, kv_heads, kKvBlockSize].
   struct Rows {
     AlignedBuffer<std::byte> elements;
     AlignedBuffer<std::byte> scales;
@@ -70,24 +67,24 @@ class KvCache {
 
   explicit KvCache(const KvShape& shape) : shape_(shape), codec_(shape.format, shape.head_dim) {}
   bool is_encoded() const { return shape_.format != KvFormat::kFloat32; }
-  bool AllocateLayer();
-  bool AllocateRows(std::vector<Rows>& planes);
-  int64_t num_blocks() const {
-    return (shape_.ctx_len + shape_.block_columns - 1) / shape_.block_columns;
+  bool Allocate();
+  bool AllocateRows(Rows& rows) const;
+  int64_t strips_per_block() const { return kKvBlockSize / shape_.panel_columns; }
+  int64_t num_strips() const {
+    return shape_.num_blocks * shape_.num_kv_heads * strips_per_block();
   }
-  int64_t num_all_blocks() const {
-    return shape_.num_sequences * shape_.num_kv_heads * num_blocks();
-  }
-  int64_t BlockIndex(int64_t sequence, int head, int64_t block) const {
-    return (sequence * shape_.num_kv_heads + head) * num_blocks() + block;
+  // Where a sequence's strip lies among all strips.
+  int64_t StripIndex(BlockTable blocks, int head, int64_t strip) const {
+    const int64_t block = blocks[strip / strips_per_block()];
+    return (block * shape_.num_kv_heads + head) * strips_per_block() + strip % strips_per_block();
   }
 
   KvShape shape_;
   KvCodec codec_;
-  std::vector<AlignedBuffer<float>> keys_;    // by layer; in float32
-  std::vector<AlignedBuffer<float>> values_;  // by layer; in float32
-  std::vector<Rows> encoded_keys_;            // by layer; in compact formats
-  std::vector<Rows> encoded_values_;          // by layer; in compact formats
+  AlignedBuffer<float> keys_;    // in float32
+  AlignedBuffer<float> values_;  // in float32
+  Rows encoded_keys_;            // in compact formats
+  Rows encoded_values_;          // in compact formats
 };
 
 }  // namespace expertile::cpu

@@ -12,15 +12,14 @@ class KvCacheTest : public testing::TestWithParam<KvFormat> {};
 
 // What the cache holds is what its format makes of each row, wherever and however it is read.
 TEST_P(KvCacheTest, BlocksAndRowsHoldTheEncodedValues) {
-  constexpr int64_t kPositions = 37;
+  constexpr int64_t kPositions = kKvBlockSize + 37;
   for (const int64_t D : {8, 24, 32, 40, 128}) {
-    auto cache = *KvCache::Create({.num_layers = 2,
-                                   .num_sequences = 2,
+    auto cache = *KvCache::Create({.num_blocks = 4,
                                    .num_kv_heads = 3,
-                                   .ctx_len = 40,
                                    .head_dim = D,
-                                   .block_columns = 16,
+                                   .panel_columns = 16,
                                    .format = GetParam()});
+    const std::vector<int32_t> blocks = {3, 1};  // of a sequence
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
     std::vector<std::vector<float>> keys(kPositions, std::vector<float>(D));
@@ -28,7 +27,7 @@ TEST_P(KvCacheTest, BlocksAndRowsHoldTheEncodedValues) {
     for (int64_t p = 0; p < kPositions; ++p) {
       for (float& value : keys[p]) value = normal(random);
       for (float& value : values[p]) value = normal(random);
-      cache.Write(1, 1, 2, p, keys[p], values[p]);
+      cache.Write(blocks, 2, p, keys[p], values[p]);
     }
     const KvCodec codec(GetParam(), D);
     std::vector<float> scratch(cache.scratch_size());
@@ -44,21 +43,27 @@ TEST_P(KvCacheTest, BlocksAndRowsHoldTheEncodedValues) {
     for (int64_t p = 0; p < kPositions; ++p) {
       const auto expected_key = rounded(keys[p]);
       const auto expected_value = rounded(values[p]);
-      cache.Read(1, 1, 2, p, key, value);
+      cache.Read(blocks, 2, p, key, value);
       EXPECT_EQ(key, expected_key);
       EXPECT_EQ(value, expected_value);
-      const float* block = cache.KeyBlock(1, 1, 2, p / 16, scratch.data());
+      const float* block = cache.KeyPanel(blocks, 2, p / 16, scratch.data());
       for (int64_t d = 0; d < D; ++d) ASSERT_EQ(block[d * 16 + p % 16], expected_key[d]);
-      block = cache.ValueBlock(1, 1, 2, p / 16, scratch.data());
+      block = cache.ValuePanels(blocks, 2, p / 16, scratch.data());
       for (int64_t d = 0; d < D; ++d) {
         ASSERT_EQ(block[(d / 16 * 16 + p % 16) * 16 + d % 16], expected_value[d]);
       }
     }
     // Another cache of the format takes what this one gives, bit by bit.
-    cache.Read(1, 1, 2, 5, key, value);
-    cache.Write(0, 0, 0, 0, key, value);
+    const std::vector<int32_t> other = {0};
+    cache.Read(blocks, 2, 5, key, value);
+    cache.Write(other, 0, 0, key, value);
     std::vector<float> again(D);
-    cache.Read(0, 0, 0, 0, again, value);
+    cache.Read(other, 0, 0, again, value);
+    EXPECT_EQ(again, key);
+    // A copied block holds the same.
+    cache.CopyBlock(3, 2);
+    const std::vector<int32_t> copied = {2};
+    cache.Read(copied, 2, 5, again, value);
     EXPECT_EQ(again, key);
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -13,6 +14,12 @@
 
 namespace expertile::cpu {
 
+// out [T, weights->out()] receives x [T, in] x weights + bias.
+struct LinearProduct {
+  const PackedMatrix* weights;
+  float* out;
+};
+
 // Owns the scratch for linear layers up to one size; one Run at a time. The output does not depend
 // on the number of workers or of tokens.
 class Linear {
@@ -21,14 +28,18 @@ class Linear {
   static Result<Linear> Create(const KernelTable& table, ComputeType type, int64_t max_tokens,
                                int64_t max_in, int num_workers);
 
-  // out[t] = x[t] x weights + bias; x [T, in], out [T, weights.out()]. Uses the pool's workers, at
-  // most as many as at Create. Errors: sizes above those of Create.
-  Status Run(const float* x, int64_t num_tokens, const PackedMatrix& weights, WorkerPool& pool,
-             float* out);
+  // One or more products of the same x [T, in], which is packed once; all in one go of the pool,
+  // which has at most as many workers as at Create. Errors: sizes above those of Create, inputs of
+  // different sizes.
+  Status Run(const float* x, int64_t num_tokens, std::span<const LinearProduct> products,
+             WorkerPool& pool);
 
  private:
   Linear(const KernelTable& table, ComputeType type, int64_t max_tokens, int64_t max_in)
       : gemm_(table, type), max_tokens_(max_tokens), max_in_(max_in) {}
+
+  Status Check(int64_t num_tokens, std::span<const LinearProduct> products,
+               const WorkerPool& pool) const;
 
   Gemm gemm_;
   int64_t max_tokens_;

@@ -23,15 +23,27 @@ TEST_P(LinearRun, IsTheFusedSumForEveryRowCountAndWorkerCount) {
   const std::vector<float> bias = RandomMatrix(1, 150, 2).values;
   const auto packed =
       *PackedMatrix::Create(table(), WeightFormat::kFloat32, 150, 40, weights, bias);
+  const PlainMatrix others = RandomMatrix(33, 40, 4);
+  const auto packed_others =
+      *PackedMatrix::Create(table(), WeightFormat::kFloat32, 33, 40, others, {});
   for (const int64_t rows : {1, 2, 30, 252, 253, 600}) {
     const PlainMatrix x = RandomMatrix(rows, 40, 3);
     const PlainMatrix expected = FusedProduct(x, weights, bias);
+    const PlainMatrix expected_others = FusedProduct(x, others, {});
     for (const int num_workers : {1, 3}) {
       WorkerPool pool(num_workers);
       Linear linear = *Linear::Create(table(), ComputeType::kFloat32, 600, 64, num_workers);
       std::vector<float> out(expected.values.size(), std::numeric_limits<float>::quiet_NaN());
-      ASSERT_TRUE(linear.Run(x.values.data(), rows, packed, pool, out.data()));
-      EXPECT_EQ(out, expected.values) << rows << " rows, " << num_workers << " workers";
+      std::vector<float> out_others(expected_others.values.size());
+      std::vector<float> again(out.size());
+      const LinearProduct products[] = {
+          {&packed_others, out_others.data()}, {&packed, out.data()}, {&packed, again.data()}};
+      for (const size_t count : {2, 3}) {
+        std::ranges::fill(out, std::numeric_limits<float>::quiet_NaN());
+        ASSERT_TRUE(linear.Run(x.values.data(), rows, std::span(products).first(count), pool));
+        EXPECT_EQ(out, expected.values) << rows << " rows, " << num_workers << " workers";
+        EXPECT_EQ(out_others, expected_others.values);
+      }
     }
   }
 }
@@ -41,10 +53,11 @@ TEST_P(LinearRun, SizesAboveThoseOfCreateAreErrors) {
   const auto packed = *PackedMatrix::Create(table(), WeightFormat::kFloat32, 8, 40, weights, {});
   WorkerPool pool(1);
   std::vector<float> x(5 * 40), out(5 * 8);
+  const LinearProduct parts[] = {{&packed, out.data()}};
   Linear short_rows = *Linear::Create(table(), ComputeType::kFloat32, 5, 39, 1);
-  EXPECT_FALSE(short_rows.Run(x.data(), 5, packed, pool, out.data()));
+  EXPECT_FALSE(short_rows.Run(x.data(), 5, parts, pool));
   Linear few_rows = *Linear::Create(table(), ComputeType::kFloat32, 4, 40, 1);
-  EXPECT_FALSE(few_rows.Run(x.data(), 5, packed, pool, out.data()));
+  EXPECT_FALSE(few_rows.Run(x.data(), 5, parts, pool));
 }
 
 TEST_P(LinearRun, ADenseMlpIsItsThreeProducts) {

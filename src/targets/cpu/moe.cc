@@ -12,9 +12,6 @@
 namespace expertile::cpu {
 namespace {
 
-// At most this many tokens go through RunGathered (decode): few rows per expert, bound by reading
-// weights, so the work is cut by columns rather than by experts.
-constexpr int64_t kMaxGatheredTokens = 8;
 constexpr int64_t kPanelsPerPiece = 4;
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
@@ -93,7 +90,7 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   }
   if (stats != nullptr) stats->nsp.clear();
   const Pass pass = {tokens, experts, pool, experts.shape().mlp};
-  const bool is_gathered = tokens.num_tokens <= kMaxGatheredTokens;
+  const bool is_gathered = IsGathered(tokens.num_tokens);
   const bool is_blocked = blocking.num_nsp > 0 && !is_gathered;
   // Without blocking everything lies on one NSP: its chunks are the experts in order.
   EXPERTILE_ASSIGN(const Placement placement,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <vector>
 
 namespace expertile::cpu {
@@ -21,9 +22,10 @@ Result<CpuVisionOps> CpuVisionOps::Create(const VisionSpec& spec, const Context&
                                           int64_t num_patches) {
   const int64_t max_in = std::max({spec.patch_values, spec.intermediate_size, spec.merged_size()});
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, num_patches, max_in));
-  EXPERTILE_ASSIGN(KvCache cache,
-                   KvCache::Create({1, 1, spec.num_heads, num_patches, spec.head_dim(),
-                                    context.table->panel_columns, KvFormat::kFloat32}));
+  EXPERTILE_ASSIGN(
+      KvCache cache,
+      KvCache::Create({CeilDiv(num_patches, kKvBlockSize), spec.num_heads, spec.head_dim(),
+                       context.table->panel_columns, KvFormat::kFloat32}));
   EXPERTILE_ASSIGN(BlockAttention attention,
                    BlockAttention::Create(*context.table, cache, context.pool->size()));
   return CpuVisionOps(std::move(rows), std::move(cache), std::move(attention));
@@ -80,21 +82,24 @@ Tensor CpuVisionOps::SegmentAttention(const Tensor& query, const Tensor& key, co
   Tensor mixed = NewTensor(query.rows(), query.width());
   const std::vector<int32_t> sequences(segment_size, 0);
   const std::vector<int32_t> positions(segment_size, static_cast<int32_t>(segment_size - 1));
+  std::vector<int32_t> in_order(cache_.shape().num_blocks);
+  std::iota(in_order.begin(), in_order.end(), 0);
+  const BlockTable blocks = in_order;
   for (int64_t first = 0; first < query.rows(); first += segment_size) {
     context_.pool->ForEach(num_heads, [&](int64_t head, int) {
       for (int64_t t = 0; t < segment_size; ++t) {
-        cache_.Write(0, 0, static_cast<int>(head), t, key.Row(first + t).subspan(head * D, D),
+        cache_.Write(blocks, static_cast<int>(head), t, key.Row(first + t).subspan(head * D, D),
                      value.Row(first + t).subspan(head * D, D));
       }
     });
-    attention_.Run({.layer = 0,
-                    .window = 0,
+    attention_.Run({.window = 0,
                     .scale = scale,
                     .sinks = nullptr,
                     .query = query.Row(first).data(),
                     .num_heads = num_heads,
                     .sequences = sequences,
                     .positions = positions,
+                    .block_tables = {&blocks, 1},
                     .mixed = mixed.Row(first).data()},
                    cache_, *context_.pool);
   }

@@ -88,8 +88,8 @@ std::string OnnxOps::RoutingMatrix(const Routing& routing, int64_t num_experts) 
   const std::string zeros = graph_.Node(
       "Expand", {graph_.Float(0.0f),
                  graph_.Node("Concat", {T, graph_.Ints({num_experts})}, {{"axis", int64_t{0}}})});
-  const std::string weights = graph_.Node("Mul", {routing.weights, row_valid_});
-  return graph_.Node("ScatterElements", {zeros, routing.ids, weights}, {{"axis", int64_t{1}}});
+  return graph_.Node("ScatterElements", {zeros, routing.ids, routing.weights},
+                     {{"axis", int64_t{1}}});
 }
 
 OnnxOps::Tensor OnnxOps::MoeOneByOne(const Tensor& x, const Routing& routing,

@@ -18,77 +18,75 @@ constexpr float kMaskedScore = -65504.0f;
 
 OnnxOps::OnnxOps(GraphBuilder& graph, const DecoderSpec& spec, const GraphOptions& options,
                  std::optional<Placement> placement)
-    : graph_(graph), spec_(spec), options_(options), placement_(std::move(placement)) {
-  text_positions_ = "position_ids";
-  if (spec.rope.num_axes > 1) {  // [1 + A, B, S]: the text's first
-    text_positions_ =
+    : graph_(graph), spec_(spec), options_(options), placement_(std::move(placement)) {}
+
+OnnxOps::Inputs OnnxOps::Begin() {
+  Inputs inputs;
+  inputs.text_positions = "position_ids";
+  if (spec_.rope.num_axes > 1) {  // [1 + A, B, S]: the text's first
+    inputs.text_positions =
         graph_.Node("Gather", {"position_ids", graph_.Int(0)}, {{"axis", int64_t{0}}});
   }
-  batch_and_seq_ = graph_.Node("Shape", {"input_ids"});
-}
-
-void OnnxOps::Begin(const Step&) {
+  inputs.batch_and_seq = graph_.Node("Shape", {"input_ids"});
   for (const LayerSpec& layer : spec_.layers) {
-    if (!masks_.contains(layer.attention_window)) {
-      masks_[layer.attention_window] = MakeMask(layer.attention_window);
-    }
+    const int64_t window = AttentionOf(layer).window;
+    if (inputs.masks.contains(window)) continue;
+    inputs.masks[window] = MakeMask(window, inputs.text_positions);
   }
+  if (options_.image_token_id > 0) FindImageTokens(inputs);
   const bool has_moe = std::ranges::any_of(spec_.layers, &LayerSpec::is_moe);
-  if (options_.kind == StepKind::kDecode || !has_moe) return;
-  const std::string rows = graph_.Node("Reshape", {text_positions_, graph_.Ints({-1, 1})});
-  row_valid_ = graph_.Node("Cast", {graph_.Node("GreaterOrEqual", {rows, graph_.Int(0)})},
-                           {{"to", kFloatType}});
+  if (options_.kind == StepKind::kDecode || !has_moe) return inputs;
+  const std::string rows = graph_.Node("Reshape", {inputs.text_positions, graph_.Ints({-1, 1})});
+  inputs.row_valid = graph_.Node("Cast", {graph_.Node("GreaterOrEqual", {rows, graph_.Int(0)})},
+                                 {{"to", kFloatType}});
+  return inputs;
 }
 
-OnnxOps::Tensor OnnxOps::Embed(const Embedding& table) {
+OnnxOps::Tensor OnnxOps::Embed(const Embedding& table, const Inputs&) {
   const std::string ids = graph_.Node("Reshape", {"input_ids", graph_.Ints({-1})});
   return {graph_.Node("Gather", {table.name, ids}, {{"axis", int64_t{0}}}), table.width};
 }
 
 // The n-th image token of the graph's tokens takes row image_idx + n; the next chunk goes on from
 // image_idx_output.
-void OnnxOps::FindImageTokens() {
+void OnnxOps::FindImageTokens(Inputs& inputs) {
   const std::string ids = graph_.Node("Reshape", {"input_ids", graph_.Ints({-1})});
   const std::string is_image = graph_.Node("Equal", {ids, graph_.Int(options_.image_token_id)});
-  is_image_ = graph_.Node("Unsqueeze", {is_image, graph_.Ints({1})});
+  inputs.is_image = graph_.Node("Unsqueeze", {is_image, graph_.Ints({1})});
   const std::string ones = graph_.Node("Cast", {is_image}, {{"to", kInt64Type}});
   const std::string first = graph_.Node("Reshape", {"image_idx", graph_.Ints({1})});
   const std::string counted =
       graph_.Node("Add", {graph_.Node("CumSum", {ones, graph_.Int(0)}), first});
   const std::string last = graph_.Node("Gather", {counted, graph_.Ints({-1})});
   graph_.NameOutput(graph_.Node("Reshape", {last, graph_.Ints({1, 1})}), "image_idx_output");
-  image_rows_ =
+  inputs.image_rows =
       graph_.Node("Where", {is_image, graph_.Node("Sub", {counted, graph_.Int(1)}), graph_.Int(0)});
 }
 
-OnnxOps::Tensor OnnxOps::FromHost(std::span<const float>, int64_t width) {
-  const int index = num_from_host_++;
-  std::string rows = "vision_embeds";
-  if (index > 0) {
-    rows = graph_.Node("Gather", {"deepstack_features", graph_.Int(index - 1)},
-                       {{"axis", int64_t{0}}});
-  }
-  return {graph_.Node("Reshape", {rows, graph_.Ints({-1, width})}), width};
+std::string OnnxOps::ImageRowsOf(const std::string& rows, const Inputs& inputs) {
+  const std::string all =
+      graph_.Node("Reshape", {rows, graph_.Ints({-1, spec_.hidden_size})});  // [vision_size, H]
+  return graph_.Node("Gather", {all, inputs.image_rows}, {{"axis", int64_t{0}}});
 }
 
-std::string OnnxOps::ImageRowsOf(const Tensor& y) {
-  if (is_image_.empty()) FindImageTokens();
-  return graph_.Node("Gather", {y.name, image_rows_}, {{"axis", int64_t{0}}});
+OnnxOps::Tensor OnnxOps::PlaceImages(const Tensor& x, const Inputs& inputs) {
+  if (inputs.is_image.empty()) return x;
+  const std::string rows = ImageRowsOf("vision_embeds", inputs);
+  return {graph_.Node("Where", {inputs.is_image, rows, x.name}), x.width};
 }
 
-OnnxOps::Tensor OnnxOps::ReplaceRows(const Tensor& x, std::span<const int32_t>, const Tensor& y) {
-  const std::string rows = ImageRowsOf(y);
-  return {graph_.Node("Where", {is_image_, rows, x.name}), x.width};
-}
-
-OnnxOps::Tensor OnnxOps::AddToRows(const Tensor& x, std::span<const int32_t>, const Tensor& y) {
-  const std::string rows = graph_.Node("Where", {is_image_, ImageRowsOf(y), graph_.Float(0.0f)});
+OnnxOps::Tensor OnnxOps::AddDeepstack(const Tensor& x, int layer, const Inputs& inputs) {
+  if (inputs.is_image.empty() || layer >= options_.num_features) return x;
+  const std::string features =
+      graph_.Node("Gather", {"deepstack_features", graph_.Int(layer)}, {{"axis", int64_t{0}}});
+  const std::string rows =
+      graph_.Node("Where", {inputs.is_image, ImageRowsOf(features, inputs), graph_.Float(0.0f)});
   return {graph_.Node("Add", {x.name, rows}), x.width};
 }
 
 // Tables [ctx_len, D] of the model, looked up by position; with several axes each pair of a head
 // takes its angle from its own.
-OnnxOps::Rotation OnnxOps::RotationOf(const RopeSpec& rope, std::span<const int32_t>) {
+OnnxOps::Rotation OnnxOps::RotationOf(const RopeSpec& rope, const Inputs&) {
   const auto half = static_cast<int64_t>(rope.inv_freq.size());
   const int64_t D = 2 * half;
   std::vector<float> cos(options_.ctx_len * D);
@@ -172,27 +170,29 @@ OnnxOps::Tensor OnnxOps::Rotate(const Tensor& x, const Rotation& rotation) {
   return {graph_.Node("Reshape", {sum, graph_.Ints({-1, x.width})}), x.width};
 }
 
-std::string OnnxOps::Heads(const Tensor& x, int64_t num_heads) {
+std::string OnnxOps::Heads(const Tensor& x, int64_t num_heads, const Inputs& inputs) {
   const std::string shape =
-      graph_.Node("Concat", {batch_and_seq_, graph_.Ints({num_heads, x.width / num_heads})},
+      graph_.Node("Concat", {inputs.batch_and_seq, graph_.Ints({num_heads, x.width / num_heads})},
                   {{"axis", int64_t{0}}});
   return graph_.Node("Transpose", {graph_.Node("Reshape", {x.name, shape})},
                      {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
 }
 
 // The cache NAME with `rows` [B,kv_heads,S,D] at their positions; those at -1 are dropped.
-std::string OnnxOps::UpdateCache(const std::string& name, const std::string& rows) {
-  const std::string is_padding = graph_.Node("Less", {text_positions_, graph_.Int(0)});
+std::string OnnxOps::UpdateCache(const std::string& name, const std::string& rows,
+                                 const Inputs& inputs) {
+  const std::string is_padding = graph_.Node("Less", {inputs.text_positions, graph_.Int(0)});
   std::string updated;
   if (options_.sentinel == Sentinel::kInt32Max) {
     const std::string dropped = graph_.Int(std::numeric_limits<int32_t>::max());
-    const std::string positions = graph_.Node("Where", {is_padding, dropped, text_positions_});
+    const std::string positions =
+        graph_.Node("Where", {is_padding, dropped, inputs.text_positions});
     updated = graph_.Function("CtxScatter", {name, positions, rows});
   } else {
     const std::string shape = graph_.Node("Shape", {name});
     const std::string ctx =
         graph_.Node("Gather", {shape, graph_.Ints({2})}, {{"axis", int64_t{0}}});
-    const std::string positions = graph_.Node("Where", {is_padding, ctx, text_positions_});
+    const std::string positions = graph_.Node("Where", {is_padding, ctx, inputs.text_positions});
     const std::string longer = graph_.Node("Pad", {name, graph_.Ints({0, 0, 0, 0, 0, 0, 1, 0})});
     const std::string written = graph_.Function("CtxScatter", {longer, positions, rows});
     updated = graph_.Node("Slice", {written, graph_.Ints({0}), ctx, graph_.Ints({2})});
@@ -201,12 +201,12 @@ std::string OnnxOps::UpdateCache(const std::string& name, const std::string& row
   return updated;
 }
 
-std::string OnnxOps::MakeMask(int64_t window) {
+std::string OnnxOps::MakeMask(int64_t window, const std::string& text_positions) {
   const std::string shape = graph_.Node("Shape", {"past_key.0"});
   const std::string ctx = graph_.Node("Gather", {shape, graph_.Int(2)}, {{"axis", int64_t{0}}});
   const std::string keys = graph_.Node("Range", {graph_.Int(0), ctx, graph_.Int(1)});  // [C]
   const std::string queries =
-      graph_.Node("Unsqueeze", {text_positions_, graph_.Ints({1, 2, 4})});  // [B,1,1,S,1]
+      graph_.Node("Unsqueeze", {text_positions, graph_.Ints({1, 2, 4})});  // [B,1,1,S,1]
   std::string masked = graph_.Node("Greater", {keys, queries});
   if (window > 0) {
     const std::string first = graph_.Node("Sub", {queries, graph_.Int(window - 1)});
@@ -215,27 +215,29 @@ std::string OnnxOps::MakeMask(int64_t window) {
   return masked;
 }
 
-OnnxOps::Tensor OnnxOps::Attention(const AttentionArgs& args, const Tensor& query,
-                                   const Tensor& key, const Tensor& value, const Vector* sinks) {
-  const int64_t D = spec_.head_dim;
-  const int64_t kv_heads = spec_.num_kv_heads;
-  const int64_t group = spec_.num_heads / kv_heads;
-  const std::string index = std::to_string(args.layer);
-  const std::string keys = UpdateCache("past_key." + index, Heads(key, kv_heads));
-  const std::string values = UpdateCache("past_value." + index, Heads(value, kv_heads));
+OnnxOps::Tensor OnnxOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inputs,
+                                   const Tensor& query, const Tensor& key, const Tensor& value,
+                                   const Vector* sinks) {
+  const int64_t D = spec.head_dim;
+  const int64_t kv_heads = spec.num_kv_heads;
+  const int64_t group = spec.num_heads / kv_heads;
+  const std::string index = std::to_string(layer);
+  const std::string keys = UpdateCache("past_key." + index, Heads(key, kv_heads, inputs), inputs);
+  const std::string values =
+      UpdateCache("past_value." + index, Heads(value, kv_heads, inputs), inputs);
   // Query heads of a group side by side: [B,kv_heads,G,S,D] against [B,kv_heads,1,C,D].
-  const auto B = graph_.Node("Slice", {batch_and_seq_, graph_.Ints({0}), graph_.Ints({1})});
-  const auto S = graph_.Node("Slice", {batch_and_seq_, graph_.Ints({1}), graph_.Ints({2})});
+  const auto B = graph_.Node("Slice", {inputs.batch_and_seq, graph_.Ints({0}), graph_.Ints({1})});
+  const auto S = graph_.Node("Slice", {inputs.batch_and_seq, graph_.Ints({1}), graph_.Ints({2})});
   const std::string grouped_shape = graph_.Node(
       "Concat", {B, graph_.Ints({kv_heads, group}), S, graph_.Ints({D})}, {{"axis", int64_t{0}}});
   const std::string grouped =
-      graph_.Node("Reshape", {Heads(query, spec_.num_heads), grouped_shape});
+      graph_.Node("Reshape", {Heads(query, spec.num_heads, inputs), grouped_shape});
   const std::string key_columns = graph_.Node(
       "Unsqueeze", {graph_.Node("Transpose", {keys}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}}),
                     graph_.Ints({2})});
   std::string scores =
-      graph_.Node("Mul", {graph_.Node("MatMul", {grouped, key_columns}), graph_.Float(args.scale)});
-  scores = graph_.Node("Where", {masks_.at(args.window), graph_.Float(kMaskedScore), scores});
+      graph_.Node("Mul", {graph_.Node("MatMul", {grouped, key_columns}), graph_.Float(spec.scale)});
+  scores = graph_.Node("Where", {inputs.masks.at(spec.window), graph_.Float(kMaskedScore), scores});
   if (sinks != nullptr) {
     const std::string column = graph_.Node(
         "Expand", {graph_.Node("Reshape", {sinks->name, graph_.Ints({1, kv_heads, group, 1, 1})}),
@@ -256,7 +258,8 @@ OnnxOps::Tensor OnnxOps::Attention(const AttentionArgs& args, const Tensor& quer
   return {graph_.Node("Reshape", {rows, graph_.Ints({-1, query.width})}), query.width};
 }
 
-OnnxOps::Routing OnnxOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec) {
+OnnxOps::Routing OnnxOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
+                                const Inputs& inputs) {
   const std::string logits = Multiply(x, router).name;
   const int64_t K = spec.experts_per_token;
   const bool softmax_first = spec.score == RouterScore::kSoftmaxThenTopK;
@@ -273,15 +276,18 @@ OnnxOps::Routing OnnxOps::Route(const Tensor& x, const Linear& router, const Rou
         {graph_.Node("Einsum", {weights}, {{"equation", std::string("tk->t")}}), graph_.Ints({1})});
     routing.weights = graph_.Node("Div", {weights, sum});
   }
+  if (!inputs.row_valid.empty()) {
+    routing.weights = graph_.Node("Mul", {routing.weights, inputs.row_valid});
+  }
   return routing;
 }
 
-OnnxOps::Tensor OnnxOps::Rows(const Tensor& x, std::span<const int32_t>) {
+OnnxOps::Tensor OnnxOps::WantedRows(const Tensor& x, const Inputs& inputs) {
   const std::string shape =
-      graph_.Node("Concat", {batch_and_seq_, graph_.Ints({x.width})}, {{"axis", int64_t{0}}});
+      graph_.Node("Concat", {inputs.batch_and_seq, graph_.Ints({x.width})}, {{"axis", int64_t{0}}});
   const std::string rows = graph_.Node("Reshape", {x.name, shape});  // [B,S,width]
-  const std::string last =
-      graph_.Node("ArgMax", {text_positions_}, {{"axis", int64_t{1}}, {"keepdims", int64_t{1}}});
+  const std::string last = graph_.Node("ArgMax", {inputs.text_positions},
+                                       {{"axis", int64_t{1}}, {"keepdims", int64_t{1}}});
   return {graph_.Node("GatherND", {rows, last}, {{"batch_dims", int64_t{1}}}), x.width};
 }
 

@@ -2,7 +2,9 @@
 // are the graph's batch_size x seq_len positions, row-major. Not a runtime: nothing is computed.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,6 +24,12 @@ enum class Sentinel {
   kInBounds,  // a spare row takes them, which is cut off in the end: any runtime can run it
 };
 
+// A graph is for one kind of step: how its MoE layers do their work is fixed in it.
+enum class StepKind {
+  kPrefill,  // many tokens: expert by expert, NSP-blocked or one after another
+  kDecode,   // a token or so of each sequence: the K experts' weights are gathered
+};
+
 struct GraphOptions {
   StepKind kind = StepKind::kPrefill;
   MoeBlocking blocking;  // prefill only
@@ -37,6 +45,15 @@ struct GraphOptions {
 
 class OnnxOps {
  public:
+  // The step: names of what the graph's inputs give to all layers.
+  struct Inputs {
+    std::string text_positions;  // int64 [B,S]
+    std::string batch_and_seq;   // int64 [2]: B, S
+    std::string row_valid;       // float [T,1]: 1, or 0 where the position is -1; prefill only
+    std::string is_image;        // bool [T,1]; empty in a graph without images
+    std::string image_rows;      // int64 [T], of the image tokens' rows in the inputs
+    std::map<int64_t, std::string> masks;  // of MakeMask, by window
+  };
   struct Tensor {
     std::string name;  // of a value [T, width]
     int64_t width = 0;
@@ -64,7 +81,7 @@ class OnnxOps {
   };
   struct Routing {
     std::string ids;      // int64 [T,K]
-    std::string weights;  // [T,K]
+    std::string weights;  // [T,K]; of padded rows 0 in a prefill graph
     int64_t num_experts = 0;
     int64_t experts_per_token = 0;
   };
@@ -77,41 +94,44 @@ class OnnxOps {
   OnnxOps(GraphBuilder& graph, const DecoderSpec& spec, const GraphOptions& options,
           std::optional<Placement> placement);
 
-  // Makes what all layers share, so that none of it is in a layer.
-  void Begin(const Step&);
+  // Makes the step's inputs, so that none of what layers share is in a layer.
+  Inputs Begin();
   void BeginLayer(int index) { graph_.BeginLayer(index); }
   void EndLayer() { graph_.EndLayer(); }
-  Tensor Embed(const Embedding& table);
-  // The rows are those of image tokens, whatever is asked; y is a graph input of all image rows.
-  Tensor ReplaceRows(const Tensor& x, std::span<const int32_t>, const Tensor& y);
-  Tensor AddToRows(const Tensor& x, std::span<const int32_t>, const Tensor& y);
-  Rotation RotationOf(const RopeSpec& rope, std::span<const int32_t>);
+  Tensor Embed(const Embedding& table, const Inputs& inputs);
+  Tensor PlaceImages(const Tensor& x, const Inputs& inputs);
+  Tensor AddDeepstack(const Tensor& x, int layer, const Inputs& inputs);
+  Rotation RotationOf(const RopeSpec& rope, const Inputs& inputs);
   Tensor Scale(Tensor x, float scale);
   Tensor AddScaled(const Tensor& x, const Tensor& y, float scale);
   Tensor RmsNorm(const Tensor& x, const Vector& weight, float epsilon);
   Tensor Multiply(const Tensor& x, const Linear& linear);
+  std::array<Tensor, 3> MultiplyThree(const Tensor& x, const Linear& query, const Linear& key,
+                                      const Linear& value) {
+    return {Multiply(x, query), Multiply(x, key), Multiply(x, value)};
+  }
   Tensor Rotate(const Tensor& x, const Rotation& rotation);
-  Tensor Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
-                   const Tensor& value, const Vector* sinks);
-  Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec);
+  Tensor Attention(int layer, const AttentionSpec& spec, const Inputs& inputs, const Tensor& query,
+                   const Tensor& key, const Tensor& value, const Vector* sinks);
+  Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
+                const Inputs& inputs);
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
   Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
-  // The row of the greatest position of every sequence, whatever is asked: [B, width].
-  Tensor Rows(const Tensor& x, std::span<const int32_t>);
-  // The image rows: first the embeddings, then deepstack feature after feature.
-  Tensor FromHost(std::span<const float>, int64_t width);
+  // The row of the greatest position of every sequence: [B, width].
+  Tensor WantedRows(const Tensor& x, const Inputs& inputs);
   // Nothing is computed, so there is nothing to trace.
-  std::span<const float> Values(const Tensor&) const { return {}; }
-  std::span<const int32_t> Ids(const Routing&) const { return {}; }
-  std::span<const float> Weights(const Routing&) const { return {}; }
+  void Trace(const Inputs&, int, const Tensor&, const Routing&, const Tensor&) {}
 
  private:
-  void FindImageTokens();
-  std::string ImageRowsOf(const Tensor& y);               // [T,H], of meaning in image tokens' rows
-  std::string Heads(const Tensor& x, int64_t num_heads);  // [T, n D] -> [B,n,S,D]
-  std::string UpdateCache(const std::string& name, const std::string& rows);
-  std::string MakeMask(int64_t window);  // bool [B,1,1,S,C]: keys that a query does not see
+  void FindImageTokens(Inputs& inputs);
+  // Rows of an input [.., vision_size, H], one for every token; of meaning in image tokens' rows.
+  std::string ImageRowsOf(const std::string& rows, const Inputs& inputs);
+  // [T, n D] -> [B,n,S,D]
+  std::string Heads(const Tensor& x, int64_t num_heads, const Inputs& inputs);
+  std::string UpdateCache(const std::string& name, const std::string& rows, const Inputs& inputs);
+  // bool [B,1,1,S,C]: keys that a query does not see.
+  std::string MakeMask(int64_t window, const std::string& text_positions);
   // [.., rows, H] through experts' matrices of names NAME.gate + suffix and so on.
   std::string ExpertFfn(const std::string& x, const Experts& experts, const std::string& suffix,
                         const GatedMlpSpec& spec);
@@ -141,13 +161,6 @@ class OnnxOps {
   const DecoderSpec& spec_;
   GraphOptions options_;
   std::optional<Placement> placement_;
-  std::string text_positions_;  // int64 [B,S]
-  std::string batch_and_seq_;   // int64 [2]: B, S
-  std::string row_valid_;       // float [T,1]: 1, or 0 where the position is -1
-  std::string is_image_;        // bool [T,1]
-  std::string image_rows_;      // int64 [T], of the image tokens' rows in the inputs
-  int num_from_host_ = 0;
-  std::map<int64_t, std::string> masks_;  // of MakeMask, by window
 };
 
 }  // namespace expertile::onnx_target

@@ -57,12 +57,6 @@ OnnxVisionOps::Tensor OnnxVisionOps::Rotate(const Tensor& x, const Rotation& rot
   return {graph_.Node("Reshape", {sum, graph_.Ints({x.rows, x.width})}), x.rows, x.width};
 }
 
-OnnxVisionOps::Tensor OnnxVisionOps::Rows(const Tensor& x, std::span<const int32_t> rows) {
-  const std::vector<int64_t> indices(rows.begin(), rows.end());
-  return {graph_.Node("Gather", {x.name, graph_.Ints(indices)}, {{"axis", int64_t{0}}}),
-          static_cast<int64_t>(rows.size()), x.width};
-}
-
 OnnxVisionOps::Tensor OnnxVisionOps::WeightedRows(const Embedding& table,
                                                   std::span<const int32_t> indices,
                                                   std::span<const float> weights, int64_t per_row) {

@@ -44,12 +44,10 @@ class OnnxVisionOps {
   Tensor AddScaled(const Tensor& x, const Tensor& y, float scale);
   Tensor Multiply(const Tensor& x, const Linear& linear);
   Tensor Rotate(const Tensor& x, const Rotation& rotation);
-  Tensor Rows(const Tensor& x, std::span<const int32_t> rows);
   // The graph's input: the patches.
   Tensor FromHost(std::span<const float> values, int64_t width) {
     return {"pixel_values", static_cast<int64_t>(values.size()) / width, width};
   }
-  std::span<const float> Values(const Tensor&) const { return {}; }
   Tensor WeightedRows(const Embedding& table, std::span<const int32_t> indices,
                       std::span<const float> weights, int64_t per_row);
   Tensor LayerNorm(const Tensor& x, const Vector& weight, const Vector& bias, float epsilon);

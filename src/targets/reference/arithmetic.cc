@@ -37,21 +37,22 @@ void ExpertRow(std::span<const float> x, const Expert& expert, const GatedMlpSpe
   MultiplyRow(gate, expert.down, y);
 }
 
-void AttendHead(std::span<const float> query, const float* keys, const float* values, int64_t begin,
-                int64_t end, float scale, const float* sink, std::span<float> mixed) {
+void AttendHead(std::span<const float> query, RowAt key, RowAt value, int64_t begin, int64_t end,
+                float scale, const float* sink, std::span<float> mixed) {
   const size_t head_dim = query.size();
   Vector scores(end - begin);
   float largest = sink != nullptr ? *sink : -std::numeric_limits<float>::infinity();
-  for (int64_t key = begin; key < end; ++key) {
-    scores[key - begin] = Dot(query, {keys + key * head_dim, head_dim}) * scale;
-    largest = std::max(largest, scores[key - begin]);
+  for (int64_t p = begin; p < end; ++p) {
+    scores[p - begin] = Dot(query, key(p)) * scale;
+    largest = std::max(largest, scores[p - begin]);
   }
   double sum = sink != nullptr ? std::exp(*sink - largest) : 0.0;
   std::vector<double> weighted(head_dim, 0.0);
-  for (int64_t key = begin; key < end; ++key) {
-    const double probability = std::exp(scores[key - begin] - largest);
+  for (int64_t p = begin; p < end; ++p) {
+    const double probability = std::exp(scores[p - begin] - largest);
     sum += probability;
-    for (size_t i = 0; i < head_dim; ++i) weighted[i] += probability * values[key * head_dim + i];
+    const std::span<const float> row = value(p);
+    for (size_t i = 0; i < head_dim; ++i) weighted[i] += probability * row[i];
   }
   for (size_t i = 0; i < head_dim; ++i) mixed[i] = static_cast<float>(weighted[i] / sum);
 }

@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "base/worker_pool.h"
 #include "model/decoder_spec.h"
 #include "targets/reference/tensor.h"
 
@@ -22,10 +23,12 @@ float Activate(float gate, float up, const GatedMlpSpec& spec);
 void ExpertRow(std::span<const float> x, const Expert& expert, const GatedMlpSpec& spec,
                std::span<float> y);
 
+// Where the row [D] of a position lies, of keys or of values.
+using RowAt = FunctionRef<std::span<const float>(int64_t position)>;
+
 // One query head over the keys [begin, end) of its sequence: softmax(q k^T scale) v, with an
-// optional sink logit that joins the softmax's sum only. `keys`, `values` are [ctx_len, D]; `mixed`
-// is [D].
-void AttendHead(std::span<const float> query, const float* keys, const float* values, int64_t begin,
-                int64_t end, float scale, const float* sink, std::span<float> mixed);
+// optional sink logit that joins the softmax's sum only. `mixed` is [D].
+void AttendHead(std::span<const float> query, RowAt key, RowAt value, int64_t begin, int64_t end,
+                float scale, const float* sink, std::span<float> mixed);
 
 }  // namespace expertile::reference

@@ -31,7 +31,7 @@ Tensor ReferenceOps::Moe(const Tensor& x, const Routing& routing, const Experts&
   const auto num_experts = static_cast<int>(experts.size());
   const MoeBlocking& blocking = context_.options.blocking;
   Tensor outputs = Tensor::Zeros(x.rows * K, x.width);  // [T K, H], row t K + k
-  if (step_->kind == StepKind::kDecode) {
+  if (IsGathered(x.rows)) {
     pool().ForEach(x.rows * K, [&](int64_t row, int) {
       ExpertRow(x.Row(row / K), experts[routing.ids[row]], spec, outputs.Row(row));
     });

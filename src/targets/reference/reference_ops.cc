@@ -10,35 +10,52 @@
 namespace expertile::reference {
 
 Result<ReferenceOps> ReferenceOps::Create(const DecoderSpec& spec, const Context& context) {
-  const KvShape shape{static_cast<int>(spec.layers.size()), context.options.batch_size,
-                      spec.num_kv_heads, context.options.ctx_len, spec.head_dim};
-  EXPERTILE_ASSIGN(auto cache, KvCache<float>::Create(shape));
-  ReferenceOps ops(context, std::move(cache));
-  ops.statistics_.rows.resize(context.options.blocking.num_nsp);
-  ops.statistics_.busy_seconds.resize(context.options.blocking.num_nsp);
+  const TargetOptions& options = context.options;
+  std::vector<KvCache> caches;
+  for (const LayerSpec& layer : spec.layers) {
+    const AttentionSpec& attention = AttentionOf(layer);
+    EXPERTILE_ASSIGN(auto cache, KvCache::Create(options.num_kv_blocks(), attention.num_kv_heads,
+                                                 KvCodec(options.kv_format, attention.head_dim)));
+    caches.push_back(std::move(cache));
+  }
+  ReferenceOps ops(context, std::move(caches));
+  ops.statistics_.rows.resize(options.blocking.num_nsp);
+  ops.statistics_.busy_seconds.resize(options.blocking.num_nsp);
   return ops;
 }
 
-Tensor ReferenceOps::Embed(const Embedding& table) const {
-  Tensor hidden = Tensor::Zeros(step_->num_tokens(), table.cols);
-  for (int64_t t = 0; t < hidden.rows; ++t) table.ReadRow(step_->token_ids[t], hidden.Row(t));
+Tensor ReferenceOps::Embed(const Embedding& table, const Inputs& inputs) const {
+  Tensor hidden = Tensor::Zeros(inputs.num_tokens(), table.cols);
+  for (int64_t t = 0; t < hidden.rows; ++t) table.ReadRow(inputs.token_ids[t], hidden.Row(t));
   return hidden;
 }
 
-Tensor ReferenceOps::ReplaceRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) const {
-  for (size_t i = 0; i < rows.size(); ++i) {
-    std::ranges::copy(y.Row(static_cast<int64_t>(i)), x.Row(rows[i]).begin());
+Tensor ReferenceOps::PlaceImages(Tensor x, const Inputs& inputs) const {
+  const ImageRows& images = inputs.images;
+  for (size_t i = 0; i < images.rows.size(); ++i) {
+    const auto row = images.embeddings.subspan(i * x.width, x.width);
+    std::ranges::copy(row, x.Row(images.rows[i]).begin());
   }
   return x;
 }
 
-Tensor ReferenceOps::AddToRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) const {
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto added = y.Row(static_cast<int64_t>(i));
-    const auto sum = x.Row(rows[i]);
+Tensor ReferenceOps::AddDeepstack(Tensor x, int layer, const Inputs& inputs) const {
+  const ImageRows& images = inputs.images;
+  if (layer >= static_cast<int>(images.deepstack.size())) return x;
+  for (size_t i = 0; i < images.rows.size(); ++i) {
+    const auto added = images.deepstack[layer].subspan(i * x.width, x.width);
+    const auto sum = x.Row(images.rows[i]);
     for (size_t j = 0; j < sum.size(); ++j) sum[j] += added[j];
   }
   return x;
+}
+
+Tensor ReferenceOps::WantedRows(const Tensor& x, const Inputs& inputs) const {
+  Tensor y = Tensor::Zeros(static_cast<int64_t>(inputs.logit_rows.size()), x.width);
+  for (int64_t row = 0; row < y.rows; ++row) {
+    std::ranges::copy(x.Row(inputs.logit_rows[row]), y.Row(row).begin());
+  }
+  return y;
 }
 
 Tensor ReferenceOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) const {
@@ -53,55 +70,61 @@ Tensor ReferenceOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilo
   return y;
 }
 
-Tensor ReferenceOps::Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
-                               const Tensor& value, const Vector* sinks) {
-  const auto head_dim = static_cast<int64_t>(cache_.shape().head_dim);
-  const int num_kv_heads = cache_.shape().num_kv_heads;
-  const int64_t num_heads = query.width / head_dim;
+Tensor ReferenceOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inputs,
+                               const Tensor& query, const Tensor& key, const Tensor& value,
+                               const Vector* sinks) {
+  KvCache& cache = caches_[layer];
+  const int64_t D = spec.head_dim;
   for (int64_t t = 0; t < query.rows; ++t) {
-    for (int head = 0; head < num_kv_heads; ++head) {
-      WriteKv({args.layer, step_->sequences[t], head, step_->positions[t]},
-              key.Row(t).subspan(head * head_dim, head_dim),
-              value.Row(t).subspan(head * head_dim, head_dim));
+    for (int head = 0; head < spec.num_kv_heads; ++head) {
+      cache.Write(inputs.block_tables[inputs.sequences[t]], head, inputs.positions[t],
+                  key.Row(t).subspan(head * D, D), value.Row(t).subspan(head * D, D));
     }
   }
   Tensor mixed = Tensor::Zeros(query.rows, query.width);
-  pool().ForEach(query.rows * num_heads, [&](int64_t piece, int) {
-    const int64_t t = piece / num_heads;
-    const int64_t head = piece % num_heads;
-    const auto kv_head = static_cast<int>(head * num_kv_heads / num_heads);
-    const int64_t end = step_->positions[t] + 1;
-    const int64_t begin = args.window == 0 ? 0 : std::max<int64_t>(0, end - args.window);
-    AttendHead(query.Row(t).subspan(head * head_dim, head_dim),
-               cache_.Keys(args.layer, step_->sequences[t], kv_head),
-               cache_.Values(args.layer, step_->sequences[t], kv_head), begin, end, args.scale,
-               sinks != nullptr ? &(*sinks)[head] : nullptr,
-               mixed.Row(t).subspan(head * head_dim, head_dim));
+  pool().ForEach(query.rows * spec.num_heads, [&](int64_t piece, int) {
+    const int64_t t = piece / spec.num_heads;
+    const int64_t head = piece % spec.num_heads;
+    const BlockTable blocks = inputs.block_tables[inputs.sequences[t]];
+    const auto kv_head = static_cast<int>(head * spec.num_kv_heads / spec.num_heads);
+    const int64_t end = inputs.positions[t] + 1;
+    const int64_t begin = spec.window == 0 ? 0 : std::max<int64_t>(0, end - spec.window);
+    AttendHead(
+        query.Row(t).subspan(head * D, D),
+        [&](int64_t position) { return cache.Key(blocks, kv_head, position); },
+        [&](int64_t position) { return cache.Value(blocks, kv_head, position); }, begin, end,
+        spec.scale, sinks != nullptr ? &(*sinks)[head] : nullptr,
+        mixed.Row(t).subspan(head * D, D));
   });
   return mixed;
 }
 
-void ReferenceOps::ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const {
-  const int64_t at = slot.position * cache_.shape().head_dim;
-  std::copy_n(cache_.Keys(slot.layer, slot.sequence, slot.head) + at, key.size(), key.begin());
-  std::copy_n(cache_.Values(slot.layer, slot.sequence, slot.head) + at, value.size(),
-              value.begin());
+Status ReferenceOps::ReadKv(int layer, BlockTable blocks, int64_t n, std::span<float> keys,
+                            std::span<float> values) {
+  const KvCache& cache = caches_[layer];
+  const auto num_rows = static_cast<int64_t>(keys.size()) / cache.head_dim();
+  for (int64_t row = 0; row < num_rows; ++row) {
+    const auto head = static_cast<int>(row / n);
+    const int64_t first = row * cache.head_dim();
+    std::ranges::copy(cache.Key(blocks, head, row % n), keys.begin() + first);
+    std::ranges::copy(cache.Value(blocks, head, row % n), values.begin() + first);
+  }
+  return {};
 }
 
-void ReferenceOps::WriteKv(const KvSlot& slot, std::span<const float> key,
-                           std::span<const float> value) {
-  const int64_t at = slot.position * cache_.shape().head_dim;
-  std::vector<std::byte> elements(codec_.row_bytes());
-  std::vector<std::byte> scales(codec_.row_scales());
-  const auto store = [&](std::span<const float> values, float* target) {
-    codec_.Encode(values, 0, elements, scales);
-    codec_.Decode(elements, scales, 0, {target, values.size()});
-  };
-  store(key, cache_.Keys(slot.layer, slot.sequence, slot.head) + at);
-  store(value, cache_.Values(slot.layer, slot.sequence, slot.head) + at);
+Status ReferenceOps::WriteKv(int layer, BlockTable blocks, int64_t n, std::span<const float> keys,
+                             std::span<const float> values) {
+  KvCache& cache = caches_[layer];
+  const int64_t D = cache.head_dim();
+  for (int64_t row = 0; row < static_cast<int64_t>(keys.size()) / D; ++row) {
+    cache.Write(blocks, static_cast<int>(row / n), row % n, keys.subspan(row * D, D),
+                values.subspan(row * D, D));
+  }
+  return {};
 }
 
-Routing ReferenceOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec) const {
+Routing ReferenceOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
+                            const Inputs&) const {
   Tensor logits = Multiply(x, router);  // [T,E]
   const int K = spec.experts_per_token;
   Routing routing{K, std::vector<int32_t>(x.rows * K), Vector(x.rows * K)};

@@ -2,10 +2,12 @@
 // every other target. Not fast, and not meant to be: it is written to be read beside the formulas.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "dispatch/chunk_plan.h"
@@ -18,6 +20,7 @@ namespace expertile::reference {
 
 class ReferenceOps : public ReferenceRowOps {
  public:
+  using Inputs = Step;  // the step's own spans
   using Experts = reference::Experts;
   using Routing = reference::Routing;
   using Vision = ReferenceVisionOps;
@@ -25,40 +28,55 @@ class ReferenceOps : public ReferenceRowOps {
   static Result<ReferenceOps> Create(const DecoderSpec& spec, const Context& context);
   static std::string_view IsaOf(const Context&) { return "portable"; }
 
-  void Begin(const Step& step) { step_ = &step; }
+  Result<Inputs> Begin(const Step& step) const { return step; }
   void BeginLayer(int) {}
   void EndLayer() {}
-  Tensor Embed(const Embedding& table) const;
-  Tensor ReplaceRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) const;
-  Tensor AddToRows(Tensor x, std::span<const int32_t> rows, const Tensor& y) const;
+  Tensor Embed(const Embedding& table, const Inputs& inputs) const;
+  Rotation RotationOf(const RopeSpec& rope, const Inputs& inputs) const {
+    return ReferenceRowOps::RotationOf(rope, inputs.rope_positions);
+  }
+  Tensor PlaceImages(Tensor x, const Inputs& inputs) const;
+  Tensor AddDeepstack(Tensor x, int layer, const Inputs& inputs) const;
+  Tensor WantedRows(const Tensor& x, const Inputs& inputs) const;
+  std::array<Tensor, 3> MultiplyThree(const Tensor& x, const Linear& query, const Linear& key,
+                                      const Linear& value) const {
+    return {Multiply(x, query), Multiply(x, key), Multiply(x, value)};
+  }
   Tensor RmsNorm(const Tensor& x, const Vector& weight, float epsilon) const;
-  Tensor Attention(const AttentionArgs& args, const Tensor& query, const Tensor& key,
-                   const Tensor& value, const Vector* sinks);
-  Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec) const;
+  Tensor Attention(int layer, const AttentionSpec& spec, const Inputs& inputs, const Tensor& query,
+                   const Tensor& key, const Tensor& value, const Vector* sinks);
+  Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
+                const Inputs& inputs) const;
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
   Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec) const;
-  void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const;
-  void WriteKv(const KvSlot& slot, std::span<const float> key, std::span<const float> value);
+  void Trace(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
+             const Tensor& y) const {
+    if (inputs.trace == nullptr) return;
+    inputs.trace->Record(layer, x.values, routing.ids, routing.weights, y.values);
+  }
 
-  std::span<const int32_t> Ids(const Routing& routing) const { return routing.ids; }
-  std::span<const float> Weights(const Routing& routing) const { return routing.weights; }
+  // Positions 0 to n - 1 of the sequence with these blocks: keys and values [kv_heads, n, D].
+  Status ReadKv(int layer, BlockTable blocks, int64_t n, std::span<float> keys,
+                std::span<float> values);
+  Status WriteKv(int layer, BlockTable blocks, int64_t n, std::span<const float> keys,
+                 std::span<const float> values);
+  Status CopyBlock(int32_t from, int32_t to) {
+    for (KvCache& cache : caches_) cache.CopyBlock(from, to);
+    return {};
+  }
   const NspStatistics& nsp_statistics() const { return statistics_; }
 
  private:
-  ReferenceOps(const Context& context, KvCache<float> cache)
-      : ReferenceRowOps(context),
-        cache_(std::move(cache)),
-        codec_(context.options.kv_format, cache_.shape().head_dim) {}
+  ReferenceOps(const Context& context, std::vector<KvCache> caches)
+      : ReferenceRowOps(context), caches_(std::move(caches)) {}
 
   // One NSP's share of a layer: its chunks one after another, gathered, run and scattered to
   // `outputs` [T K, H].
   void RunNsp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec, int nsp,
               Tensor& outputs) const;
 
-  KvCache<float> cache_;  // of values that codec_'s format has
-  KvCodec codec_;
-  const Step* step_ = nullptr;
+  std::vector<KvCache> caches_;  // of the layers
   MatchedIndex matched_;
   ChunkPlan plan_;
   NspStatistics statistics_;

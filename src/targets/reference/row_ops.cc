@@ -59,11 +59,4 @@ Tensor ReferenceRowOps::Rotate(Tensor x, const Rotation& rotation) const {
   return x;
 }
 
-Tensor ReferenceRowOps::Rows(const Tensor& x, std::span<const int32_t> rows) const {
-  Tensor y = Tensor::Zeros(static_cast<int64_t>(rows.size()), x.width);
-  for (int64_t row = 0; row < y.rows; ++row)
-    std::ranges::copy(x.Row(rows[row]), y.Row(row).begin());
-  return y;
-}
-
 }  // namespace expertile::reference

@@ -2,6 +2,7 @@
 // Not what belongs to one of the two: reference_ops.h, vision_ops.h.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -38,11 +39,14 @@ class ReferenceRowOps {
   Tensor AddScaled(Tensor x, const Tensor& y, float scale) const;
   Tensor Multiply(const Tensor& x, const Linear& linear) const;
   Tensor Rotate(Tensor x, const Rotation& rotation) const;
-  Tensor Rows(const Tensor& x, std::span<const int32_t> rows) const;
   Tensor FromHost(std::span<const float> values, int64_t width) const {
     return {static_cast<int64_t>(values.size()) / width, width, {values.begin(), values.end()}};
   }
-  std::span<const float> Values(const Tensor& x) const { return x.values; }
+  // No op fails.
+  Status Fetch(const Tensor& x, std::span<float> values) const {
+    std::ranges::copy(x.values, values.begin());
+    return {};
+  }
 
  protected:
   WorkerPool& pool() const { return *context_.pool; }

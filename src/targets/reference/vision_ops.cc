@@ -61,16 +61,13 @@ Tensor ReferenceVisionOps::SegmentAttention(const Tensor& query, const Tensor& k
   pool().ForEach(num_segments * num_heads, [&](int64_t piece, int) {
     const int64_t first = piece / num_heads * segment_size;
     const int64_t column = piece % num_heads * head_dim;
-    std::vector<float> keys;    // [segment_size, D]
-    std::vector<float> values;  // [segment_size, D]
+    const auto head_of = [&](const Tensor& rows) {
+      return [&rows, first, column, head_dim](int64_t t) {
+        return rows.Row(first + t).subspan(column, head_dim);
+      };
+    };
     for (int64_t t = first; t < first + segment_size; ++t) {
-      const auto key_head = key.Row(t).subspan(column, head_dim);
-      const auto value_head = value.Row(t).subspan(column, head_dim);
-      keys.insert(keys.end(), key_head.begin(), key_head.end());
-      values.insert(values.end(), value_head.begin(), value_head.end());
-    }
-    for (int64_t t = first; t < first + segment_size; ++t) {
-      AttendHead(query.Row(t).subspan(column, head_dim), keys.data(), values.data(), 0,
+      AttendHead(query.Row(t).subspan(column, head_dim), head_of(key), head_of(value), 0,
                  segment_size, scale, nullptr, mixed.Row(t).subspan(column, head_dim));
     }
   });
