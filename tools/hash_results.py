@@ -29,7 +29,8 @@ FORMATS = {
     "bfloat16 mxfp6 mxint8 kv": ["--dtype", "bfloat16", "--mxfp6-matmul", "--mxint8-kv-cache"],
 }
 BLOCKINGS = [("none", 256), (1, 256), (3, 7), (16, 16)]  # num_nsp, packed_chunk_size
-SEQ_LENS = [512, 20, 1]
+SEQ_LENS = [512, 20, 512, 20]  # prefill_seq_len of each
+DECODED = [(("none", 256), 1)]  # every token by itself
 
 
 class Hasher:
@@ -86,7 +87,7 @@ def hash_logits(hasher):
     for family, target, name in itertools.product(FAMILIES, ("reference", "cpu"), FORMATS):
         if is_refused(target, FORMATS[name]):
             continue
-        for (num_nsp, chunk), seq_len in itertools.product(BLOCKINGS, SEQ_LENS):
+        for (num_nsp, chunk), seq_len in [*zip(BLOCKINGS, SEQ_LENS), *DECODED]:
             blocking = ["--moe-prefill-num-nsp", num_nsp, "--moe-prefill-packed-chunk-size", chunk]
             options = ["--target", target, *FORMATS[name], *blocking, "--prefill-seq-len", seq_len, "--ctx-len", 128]
             show(["logits", family, target, name, num_nsp, chunk, seq_len], hasher.forward(family, options))

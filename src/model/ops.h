@@ -40,7 +40,7 @@ concept RowOps = std::movable<typename O::Tensor> &&
 };
 
 // The ops of a decoder. Inputs is a step as the target has it: what the rows are, and where their
-// keys and values go. Experts are weights; Routing is a routing table with weights.
+// keys and values go. Mlp and Experts are weights; Routing is a routing table with weights.
 template <typename O>
 concept Ops = RowOps<O> &&
     requires(O ops, const typename O::Inputs& inputs, int index, const RopeSpec& rope,
@@ -48,8 +48,8 @@ concept Ops = RowOps<O> &&
              const AttentionSpec& attention, float scale, typename O::Tensor x,
              const typename O::Tensor& y, const typename O::Linear& linear,
              const typename O::Vector& vector, const typename O::Embedding& embedding,
-             const typename O::Experts& experts, const typename O::Routing& routing,
-             const typename O::Vector* sinks) {
+             const typename O::Experts& experts, const typename O::Mlp& mlp,
+             const typename O::Routing& routing, const typename O::Vector* sinks) {
   // The decoder layer that all ops until EndLayer belong to.
   {ops.BeginLayer(index)};
   {ops.EndLayer()};
@@ -75,7 +75,9 @@ concept Ops = RowOps<O> &&
   { ops.Route(y, linear, router_spec, inputs) } -> std::same_as<typename O::Routing>;
   // sum over k of weight[t,k] * expert[id[t,k]](x[t]), in the order of the top-k list. -> [T,H]
   { ops.Moe(y, routing, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;
-  { ops.GatedMlp(y, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;  // the one expert
+  { ops.GatedMlp(y, mlp, mlp_spec) } -> std::same_as<typename O::Tensor>;  // mlp(x[t])
+  // x + y * sigmoid(z linear), row by row; the linear, [1,H], has one output.
+  { ops.AddGated(std::move(x), y, y, linear) } -> std::same_as<typename O::Tensor>;
   // Shows a MoE layer's input, routing and output to the step's trace, if it has one.
   {ops.Trace(inputs, index, y, routing, y)};
 };

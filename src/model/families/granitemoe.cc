@@ -1,5 +1,6 @@
 // GraniteMoE: four multipliers, top-k-then-softmax routing, experts fused as [gate; up] halves,
-// tied embeddings. Source: transformers' modeling_granitemoe.py.
+// tied embeddings; GraniteMoEShared: the same with a shared expert that has no gate. Source:
+// transformers' modeling_granitemoe.py and modeling_granitemoeshared.py.
 #include <string>
 #include <utility>
 
@@ -34,6 +35,16 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   return spec;
 }
 
+Result<DecoderSpec> ReadSharedConfig(const JsonObject& config) {
+  EXPERTILE_ASSIGN(DecoderSpec spec, ReadConfig(config));
+  EXPERTILE_ASSIGN(const int64_t size,
+                   config.GetInt("shared_intermediate_size", 0, {0, kMaxDimension}));
+  if (size == 0) return spec;
+  spec.moe.shared = SharedExpertSpec{size, /*has_gate=*/false};
+  for (LayerSpec& layer : spec.layers) layer.mlp = spec.moe;
+  return spec;
+}
+
 // The first of two names that the checkpoint has: as published, and as transformers 5 holds it in
 // memory.
 std::string FirstPresent(const CheckpointTensors& tensors, const std::string& published,
@@ -42,34 +53,38 @@ std::string FirstPresent(const CheckpointTensors& tensors, const std::string& pu
                                                                                 : published;
 }
 
-Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               const std::string& name, int index) {
-  const std::string moe = name + "block_sparse_moe.";
-  LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, name, layer));
+Status BindMoe(const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& layer,
+               MoeViews& moe) {
+  const std::string name = layer + "block_sparse_moe.";
   const std::string router =
-      FirstPresent(tensors, moe + "router.layer.weight", moe + "router.weight");
-  LinearView router_view;
-  EXPERTILE_ASSIGN(router_view.weight,
+      FirstPresent(tensors, name + "router.layer.weight", name + "router.weight");
+  EXPERTILE_ASSIGN(moe.router.weight,
                    BindMatrix(tensors, router, spec.moe.num_experts, spec.hidden_size));
-  layer.router = router_view;
-  EXPERTILE_ASSIGN(
-      layer.experts,
-      BindFusedExperts(
-          tensors,
-          {.gate_up =
-               FirstPresent(tensors, moe + "input_linear.weight", moe + "experts.gate_up_proj"),
-           .down = FirstPresent(tensors, moe + "output_linear.weight", moe + "experts.down_proj")},
-          spec.moe.num_experts, spec.moe.intermediate_size, spec.hidden_size));
-  return layer;
+  const FusedExperts names = {
+      .gate_up = FirstPresent(tensors, name + "input_linear.weight", name + "experts.gate_up_proj"),
+      .down = FirstPresent(tensors, name + "output_linear.weight", name + "experts.down_proj")};
+  EXPERTILE_ASSIGN(moe.experts, BindFusedExperts(tensors, names, spec.moe.num_experts,
+                                                 spec.moe.intermediate_size, spec.hidden_size));
+  if (!spec.moe.shared) return {};
+  const int64_t H = spec.hidden_size;
+  const int64_t I = spec.moe.shared->intermediate_size;
+  EXPERTILE_ASSIGN(const MatrixView gate_up,
+                   BindMatrix(tensors, layer + "shared_mlp.input_linear.weight", 2 * I, H));
+  EXPERTILE_ASSIGN(const GateUp split, SplitGateUp(gate_up, GateUpOrder::kHalves));
+  moe.shared.gate.weight = split.gate;
+  moe.shared.up.weight = split.up;
+  EXPERTILE_ASSIGN(moe.shared.down.weight,
+                   BindMatrix(tensors, layer + "shared_mlp.output_linear.weight", H, I));
+  return {};
 }
 
-Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
-  return BindDecoder(spec, tensors, "model.", BindLayer);
+Result<DecoderViews> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
+  return BindDecoder(spec, tensors, "model.", BindMoe);
 }
 
 }  // namespace
 
 const Family kGraniteMoe = {"granitemoe", ReadConfig, BindWeights};
+const Family kGraniteMoeShared = {"granitemoeshared", ReadSharedConfig, BindWeights};
 
 }  // namespace expertile

@@ -44,6 +44,19 @@ int64_t MaxInputOf(const DecoderSpec& spec) {
   return max_in;
 }
 
+// The largest I of the MLPs that every token passes; 0 without any.
+int64_t LargestMlpOf(const DecoderSpec& spec) {
+  int64_t largest = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    if (const auto* mlp = std::get_if<MlpSpec>(&layer.mlp)) {
+      largest = std::max(largest, mlp->intermediate_size);
+    } else if (const auto& shared = std::get<MoeSpec>(layer.mlp).shared) {
+      largest = std::max(largest, shared->intermediate_size);
+    }
+  }
+  return largest;
+}
+
 }  // namespace
 
 Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
@@ -60,29 +73,20 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, MaxInputOf(spec)));
   EXPERTILE_ASSIGN(cpu::Linear exact_product,
                    cpu::Linear::Create(table, ComputeType::kFloat32, max_rows, H, num_workers));
-  const int64_t P = options.blocking.packed_chunk_size;
   EXPERTILE_ASSIGN(MoeBlock moe, MoeBlock::Create(table, type,
                                                   {max_rows, spec.moe.router.experts_per_token, H,
-                                                   spec.moe.intermediate_size, P},
-                                                  num_workers));
-  std::optional<MoeBlock> mlp;
-  int64_t dense_size = 0;
-  for (const LayerSpec& layer : spec.layers) {
-    if (const auto* dense = std::get_if<MlpSpec>(&layer.mlp)) {
-      dense_size = std::max(dense_size, dense->intermediate_size);
-    }
-  }
-  if (dense_size > 0) {
-    EXPERTILE_ASSIGN(MoeBlock dense,
-                     MoeBlock::Create(table, type, {max_rows, 1, H, dense_size, P}, num_workers));
-    mlp.emplace(std::move(dense));
-  }
+                                                   spec.moe.intermediate_size,
+                                                   options.blocking.packed_chunk_size},
+                                                  context.placement, num_workers));
+  EXPERTILE_ASSIGN(
+      cpu::GatedMlp mlp,
+      cpu::GatedMlp::Create(table, type, {max_rows, H, LargestMlpOf(spec)}, num_workers));
   return CpuOps(std::move(rows), std::move(caches), std::move(attention), std::move(exact_product),
                 std::move(moe), std::move(mlp));
 }
 
 CpuOps::CpuOps(CpuRowOps rows, std::vector<KvCache> caches, BlockAttention attention,
-               cpu::Linear exact_product, MoeBlock moe, std::optional<MoeBlock> mlp)
+               cpu::Linear exact_product, MoeBlock moe, cpu::GatedMlp mlp)
     : CpuRowOps(std::move(rows)),
       caches_(std::move(caches)),
       attention_(std::move(attention)),
@@ -198,13 +202,12 @@ CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const Route
 }
 
 Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& experts,
-                   const GatedMlpSpec&) {
+                   const GatedMlpSpec& spec) {
   Tensor y = NewTensor(x.rows(), x.width());
   const RoutedTokens tokens{x.data(), routing.ids, routing.weights, x.rows(),
                             routing.experts_per_token};
   MoeStats stats;
-  Status outcome =
-      moe_.Run(tokens, experts, context_.options.blocking, *context_.pool, y.data(), &stats);
+  Status outcome = moe_.Run(tokens, experts, spec, *context_.pool, y.data(), &stats);
   y = Finished(std::move(outcome), std::move(y));
   for (size_t n = 0; n < stats.nsp.size(); ++n) {
     statistics_.rows[n] += stats.nsp[n].num_rows;
@@ -213,9 +216,9 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
   return y;
 }
 
-Tensor CpuOps::GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec&) {
+Tensor CpuOps::GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec) {
   Tensor y = NewTensor(x.rows(), x.width());
-  Status outcome = mlp_->RunDense(x.data(), x.rows(), experts, *context_.pool, y.data());
+  Status outcome = mlp_.Run(x.data(), x.rows(), mlp, spec, *context_.pool, y.data());
   return Finished(std::move(outcome), std::move(y));
 }
 
@@ -247,6 +250,21 @@ Status CpuOps::WriteKv(int layer, BlockTable blocks, int64_t n, std::span<const 
     caches_[layer].Write(blocks, static_cast<int>(row / n), row % n, of_row(keys), of_row(values));
   }
   return {};
+}
+
+// The gate decides as a router does: in float32, whatever the arithmetic.
+Tensor CpuOps::AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate) {
+  Tensor logits = NewTensor(z.rows(), 1);
+  const LinearProduct part{&gate, logits.data()};
+  Status outcome = exact_product_.Run(z.data(), z.rows(), {&part, 1}, *context_.pool);
+  logits = Finished(std::move(outcome), std::move(logits));
+  ForRows(x.rows(), [&](int64_t t) {
+    const float weight = 1.0f / (1.0f + std::exp(-logits.Row(t)[0]));
+    const auto sum = x.Row(t);
+    const auto added = y.Row(t);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += added[i] * weight;
+  });
+  return x;
 }
 
 }  // namespace expertile::cpu

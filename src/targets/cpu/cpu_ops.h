@@ -4,12 +4,12 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "targets/cpu/attention.h"
+#include "targets/cpu/gated_mlp.h"
 #include "targets/cpu/kv_cache.h"
 #include "targets/cpu/linear.h"
 #include "targets/cpu/moe.h"
@@ -22,6 +22,7 @@ namespace expertile::cpu {
 class CpuOps : public CpuRowOps {
  public:
   using Inputs = Step;  // the step's own spans
+  using Mlp = PackedMlp;
   using Experts = PackedExperts;
   using Vision = CpuVisionOps;
 
@@ -56,7 +57,8 @@ class CpuOps : public CpuRowOps {
                 const Inputs& inputs);
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
-  Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
+  Tensor GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec);
+  Tensor AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate);
   void Trace(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
              const Tensor& y) const;
 
@@ -73,13 +75,13 @@ class CpuOps : public CpuRowOps {
 
  private:
   CpuOps(CpuRowOps rows, std::vector<KvCache> caches, BlockAttention attention,
-         cpu::Linear exact_product, MoeBlock moe, std::optional<MoeBlock> mlp);
+         cpu::Linear exact_product, MoeBlock moe, cpu::GatedMlp mlp);
 
   std::vector<KvCache> caches_;  // of the layers
   BlockAttention attention_;
   cpu::Linear exact_product_;  // in float32: the router
   MoeBlock moe_;
-  std::optional<MoeBlock> mlp_;  // dense layers, if there are any
+  cpu::GatedMlp mlp_;
   NspStatistics statistics_;
 };
 

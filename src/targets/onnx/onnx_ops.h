@@ -14,6 +14,7 @@
 #include "dispatch/placement.h"
 #include "model/ops.h"
 #include "targets/onnx/graph_builder.h"
+#include "targets/onnx/graph_weights.h"
 #include "targets/target.h"
 
 namespace expertile::onnx_target {
@@ -58,27 +59,11 @@ class OnnxOps {
     std::string name;  // of a value [T, width]
     int64_t width = 0;
   };
-  struct Linear {
-    std::string weight;  // [in, out]
-    std::string bias;    // [out], or empty
-    int64_t out = 0;
-  };
-  struct Vector {
-    std::string name;
-    int64_t size = 0;
-  };
-  struct Embedding {
-    std::string name;  // [V,H]
-    int64_t width = 0;
-  };
-  // Of each matrix one initialiser [E,in,out] (decode, blocking off), or one per slot [N,in,out].
-  struct Experts {
-    int64_t num_experts = 0;
-    int64_t hidden_size = 0;
-    int64_t intermediate_size = 0;
-    std::string name;
-    bool has_bias = false;
-  };
+  using Vector = GraphVector;
+  using Embedding = GraphTable;
+  using Linear = GraphMatrix;
+  using Mlp = GraphMlp;
+  using Experts = GraphExperts;
   struct Routing {
     std::string ids;      // int64 [T,K]
     std::string weights;  // [T,K]; of padded rows 0 in a prefill graph
@@ -117,7 +102,8 @@ class OnnxOps {
                 const Inputs& inputs);
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
-  Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
+  Tensor GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec);
+  Tensor AddGated(const Tensor& x, const Tensor& y, const Tensor& z, const Linear& gate);
   // The row of the greatest position of every sequence: [B, width].
   Tensor WantedRows(const Tensor& x, const Inputs& inputs);
   // Nothing is computed, so there is nothing to trace.
@@ -132,11 +118,12 @@ class OnnxOps {
   std::string UpdateCache(const std::string& name, const std::string& rows, const Inputs& inputs);
   // bool [B,1,1,S,C]: keys that a query does not see.
   std::string MakeMask(int64_t window, const std::string& text_positions);
-  // [.., rows, H] through experts' matrices of names NAME.gate + suffix and so on.
-  std::string ExpertFfn(const std::string& x, const Experts& experts, const std::string& suffix,
-                        const GatedMlpSpec& spec);
+  // [.., rows, H] through the matrices of names NAME.gate + suffix and so on.
+  std::string MlpRows(const std::string& x, const Mlp& mlp, const std::string& suffix,
+                      const GatedMlpSpec& spec);
   std::string Activate(const std::string& gate, const std::string& up, const GatedMlpSpec& spec);
   std::string RoutingMatrix(const Routing& routing, int64_t num_experts);  // [T, num_experts]
+  std::string RoutingBySlot(const Routing& routing);                       // [L,N,T]
   Tensor MoeByGathering(const Tensor& x, const Routing& routing, const Experts& experts,
                         const GatedMlpSpec& spec);
   Tensor MoeOneByOne(const Tensor& x, const Routing& routing, const Experts& experts,

@@ -1,4 +1,4 @@
-// The reference target's products and expert MLP on single rows.
+// The reference target's products and MLP on single rows.
 // Not for whole tensors: reference_ops.h loops over rows.
 #pragma once
 
@@ -20,8 +20,7 @@ void MultiplyRow(std::span<const float> x, const Linear& linear, std::span<float
 float Activate(float gate, float up, const GatedMlpSpec& spec);
 
 // y [H] = down(act(gate(x), up(x))).
-void ExpertRow(std::span<const float> x, const Expert& expert, const GatedMlpSpec& spec,
-               std::span<float> y);
+void MlpRow(std::span<const float> x, const Mlp& mlp, const GatedMlpSpec& spec, std::span<float> y);
 
 // Where the row [D] of a position lies, of keys or of values.
 using RowAt = FunctionRef<std::span<const float>(int64_t position)>;

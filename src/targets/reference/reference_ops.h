@@ -21,6 +21,7 @@ namespace expertile::reference {
 class ReferenceOps : public ReferenceRowOps {
  public:
   using Inputs = Step;  // the step's own spans
+  using Mlp = reference::Mlp;
   using Experts = reference::Experts;
   using Routing = reference::Routing;
   using Vision = ReferenceVisionOps;
@@ -49,7 +50,8 @@ class ReferenceOps : public ReferenceRowOps {
                 const Inputs& inputs) const;
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
-  Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec) const;
+  Tensor GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec) const;
+  Tensor AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate) const;
   void Trace(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
              const Tensor& y) const {
     if (inputs.trace == nullptr) return;
