@@ -8,6 +8,7 @@
 
 #include "base/temporary_folder.h"
 #include "expertile/model.h"
+#include "expertile/tokenizer.h"
 #include "formats/safetensors_writer.h"
 #include "tests/golden.h"
 
@@ -147,6 +148,45 @@ TEST_F(KvFileTest, ANewerVersionIsRefused) {
   ASSERT_TRUE(WriteSafetensors(folder_ / "newer", tensors, metadata));
   Session session = NewSession(Options());
   EXPECT_NE(Refusal(session, folder_ / "newer").find("version 3, this build reads 1 to 2"),
+            std::string::npos);
+}
+
+// Written by a build that knew version 1: a prompt of tiny-qwen3_moe, the prefill's last logits not
+// included.
+TEST_F(KvFileTest, Version1IsRead) {
+  const auto tokenizer = TextTokenizer::Load(Golden::ModelPath("tiny-qwen3_moe")).value();
+  const std::vector<int32_t> ids = tokenizer.Encode("First Citizen: we are").value();
+  CompileOptions options = Options();
+  options.ctx_len = 2048;
+  Session loaded = NewSession(options);
+  const std::string folder = EXPERTILE_SOURCE_DIR "/tests/goldens/";
+  const Status read = loaded.LoadKv(0, folder + "kv_cache_version_1.safetensors");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(loaded.length(0).value(), static_cast<int64_t>(ids.size()));
+  Session whole = NewSession(options);
+  const Extension prompt{0, ids};
+  ASSERT_TRUE(whole.Prefill({&prompt, 1}));
+  const int32_t next = 343;
+  const Extension extension{0, {&next, 1}};
+  EXPECT_EQ(loaded.Decode({&extension, 1}).value(), whole.Decode({&extension, 1}).value());
+}
+
+TEST_F(KvFileTest, AStateOfAnotherKindIsRefused) {
+  const auto file = SaveOne();
+  const auto read = SafetensorsFile::Open(file).value();
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, tensor] : read.tensors()) tensors.push_back({name, tensor});
+  StringMap metadata = read.metadata();
+  EXPECT_EQ(metadata["state.layers.1"], "key_value");
+  metadata["state.layers.1"] = "recurrent";
+  ASSERT_TRUE(WriteSafetensors(folder_ / "other", tensors, metadata));
+  Session session = NewSession(Options());
+  EXPECT_NE(Refusal(session, folder_ / "other")
+                .find("state.layers.1: recurrent, the model has key_value"),
+            std::string::npos);
+  metadata.erase("state.layers.1");
+  ASSERT_TRUE(WriteSafetensors(folder_ / "fewer", tensors, metadata));
+  EXPECT_NE(Refusal(session, folder_ / "fewer").find("3 states, the model has 4"),
             std::string::npos);
 }
 

@@ -71,7 +71,10 @@ class Attention : public testing::Test {
 
   Vector Mix(int64_t begin, int64_t end, const float* sink = nullptr) const {
     Vector mixed(2);
-    AttendHead(query_, keys_.data(), values_.data(), begin, end, 0.5f, sink, mixed);
+    const auto row_of = [](const Vector& rows) {
+      return [&rows](int64_t p) { return std::span(rows).subspan(2 * p, 2); };
+    };
+    AttendHead(query_, row_of(keys_), row_of(values_), begin, end, 0.5f, sink, mixed);
     return mixed;
   }
 };
