@@ -77,7 +77,11 @@ struct Extension {
   std::span<const EncodedImage> images = {};
 };
 
-enum class LogitsWanted { kLast, kAll };
+enum class LogitsWanted {
+  kLast,          // of each extension's last token
+  kAll,           // of all tokens
+  kAllUnchecked,  // likewise, NaN and infinities too: for looking into a damaged model
+};
 
 // Runs a program on sequences of tokens. A sequence is a number: 0 to batch_size - 1 are there from
 // the start, more can be made. Their keys and values share one pool, which has room for batch_size
@@ -95,7 +99,8 @@ class Session {
   // token: in steps of at most prefill_seq_len tokens of each of batch_size sequences. Returns the
   // logits of each extension's last token [num_extensions, V], or of all tokens, extension by
   // extension [sum of tokens, V]. `trace` may be null. Errors, which change nothing: a sequence
-  // that is not there or would outgrow ctx_len, a pool without the room.
+  // that is not there or would outgrow ctx_len; a pool without the room; kNotFinite, with the
+  // position and the first layer, for wanted logits that are NaN or infinite.
   Result<std::vector<float>> Run(std::span<const Extension> extensions,
                                  LogitsWanted wanted = LogitsWanted::kLast,
                                  MoeTrace* trace = nullptr);

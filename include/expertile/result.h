@@ -15,6 +15,7 @@ enum class ErrorCode {
   kUnsupported,      // understood, but not something this build or target can do
   kIo,               // the operating system refused
   kOutOfMemory,
+  kNotFinite,  // the model computed a NaN or an infinity where a number is needed
 };
 
 struct Error {
@@ -24,8 +25,12 @@ struct Error {
   std::string message;
 };
 
+// A tl::expected that no caller may drop unread.
 template <typename T>
-using Result = tl::expected<T, Error>;
+class [[nodiscard]] Result : public tl::expected<T, Error> {
+ public:
+  using tl::expected<T, Error>::expected;
+};
 using Status = Result<void>;
 
 }  // namespace expertile

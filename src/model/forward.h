@@ -7,6 +7,7 @@
 
 #include "model/decoder_spec.h"
 #include "model/decoder_weights.h"
+#include "model/finite_rows.h"
 #include "model/ops.h"
 
 namespace expertile {
@@ -54,7 +55,7 @@ typename O::Tensor MlpBranch(O& ops, const MoeSpec& spec, const MoeWeights<O>& w
     y = spec.shared->has_gate ? ops.AddGated(std::move(y), shared, x, w.shared_gate)
                               : ops.AddScaled(std::move(y), shared, 1.0f);
   }
-  ops.Trace(inputs, index, x, routing, y);
+  ops.TraceMoe(inputs, index, x, routing, y);
   return y;
 }
 
@@ -76,6 +77,7 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const DecoderWeights
                            const typename O::Inputs& inputs) {
   auto hidden = ops.Scale(ops.Embed(decoder.embedding, inputs), spec.embedding_scale);  // [T,H]
   hidden = ops.PlaceImages(std::move(hidden), inputs);
+  ops.TraceHidden(inputs, FiniteRows::kInput, hidden);
   const auto rotation = ops.RotationOf(spec.rope, inputs);
   for (int i = 0; i < static_cast<int>(decoder.layers.size()); ++i) {
     const LayerWeights<O>& layer = decoder.layers[i];
@@ -93,6 +95,7 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const DecoderWeights
                            spec.residual_scale);
     ops.EndLayer();
     hidden = ops.AddDeepstack(std::move(hidden), i, inputs);
+    ops.TraceHidden(inputs, i, hidden);
   }
   const auto last = ops.RmsNorm(ops.WantedRows(hidden, inputs), decoder.final_norm,
                                 spec.norm_epsilon);  // [R,H]

@@ -22,10 +22,10 @@ enum class GeluKind {
 
 // Ops on rows that are independent of each other. Types: Tensor is an activation [T, width] that
 // can be moved; Linear, Vector and Embedding are weights as the target prepared them; Rotation
-// holds the cos and sin rows of a step. An op returns no error: what it needs is allocated and
-// checked when the program and the session are made, and what fails all the same is reported at the
-// end of the step (ComputingOps). Arguments taken by value are consumed: a target may work in
-// place.
+// holds the cos and sin rows of a step. What an op needs is allocated and checked when the
+// program and the session are made; a target whose ops can yet fail gives zeros and keeps the first
+// failure for the end of the step (ComputingOps). Arguments taken by value are consumed: a target
+// may work in place.
 template <typename O>
 concept RowOps = std::movable<typename O::Tensor> &&
     requires(O ops, float scale, typename O::Tensor x, const typename O::Tensor& y,
@@ -78,8 +78,10 @@ concept Ops = RowOps<O> &&
   { ops.GatedMlp(y, mlp, mlp_spec) } -> std::same_as<typename O::Tensor>;  // mlp(x[t])
   // x + y * sigmoid(z linear), row by row; the linear, [1,H], has one output.
   { ops.AddGated(std::move(x), y, y, linear) } -> std::same_as<typename O::Tensor>;
-  // Shows a MoE layer's input, routing and output to the step's trace, if it has one.
-  {ops.Trace(inputs, index, y, routing, y)};
+  // Show to the step's observers, if it has any: a MoE layer's input, routing and output; and what
+  // leaves layer `index`, or goes into the first (FiniteRows::kInput).
+  {ops.TraceMoe(inputs, index, y, routing, y)};
+  {ops.TraceHidden(inputs, index, y)};
 };
 
 // What a target that computes has beside its ops: how a step gets to it, and how results come back.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "expertile/moe_trace.h"
+#include "model/finite_rows.h"
 
 namespace expertile {
 
@@ -33,7 +34,8 @@ struct Step {
   std::span<const BlockTable> block_tables;  // [S], with a block for every position of the step
   std::span<const int32_t> logit_rows;       // [R], the rows whose logits are wanted
   ImageRows images;
-  MoeTrace* trace = nullptr;  // may be null
+  MoeTrace* trace = nullptr;     // may be null
+  FiniteRows* finite = nullptr;  // of a step repeated to find a fault; else null
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
 };

@@ -209,6 +209,7 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
   MoeStats stats;
   Status outcome = moe_.Run(tokens, experts, spec, *context_.pool, y.data(), &stats);
   y = Finished(std::move(outcome), std::move(y));
+  if (is_repeated_) return y;
   for (size_t n = 0; n < stats.nsp.size(); ++n) {
     statistics_.rows[n] += stats.nsp[n].num_rows;
     statistics_.busy_seconds[n] += stats.nsp[n].busy_seconds;
@@ -222,8 +223,8 @@ Tensor CpuOps::GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spe
   return Finished(std::move(outcome), std::move(y));
 }
 
-void CpuOps::Trace(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
-                   const Tensor& y) const {
+void CpuOps::TraceMoe(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
+                      const Tensor& y) const {
   if (inputs.trace == nullptr) return;
   inputs.trace->Record(layer, x.values(), routing.ids, routing.weights, y.values());
 }

@@ -37,6 +37,7 @@ class CpuOps : public CpuRowOps {
 
   Result<Inputs> Begin(const Step& step) {
     failure_ = {};
+    is_repeated_ = step.finite != nullptr;
     return step;
   }
   void BeginLayer(int) {}
@@ -59,8 +60,11 @@ class CpuOps : public CpuRowOps {
              const GatedMlpSpec& spec);
   Tensor GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec);
   Tensor AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate);
-  void Trace(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
-             const Tensor& y) const;
+  void TraceMoe(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
+                const Tensor& y) const;
+  void TraceHidden(const Inputs& inputs, int layer, const Tensor& hidden) const {
+    if (inputs.finite != nullptr) inputs.finite->Record(layer, hidden.values());
+  }
 
   // Positions 0 to n - 1 of the sequence with these blocks: keys and values [kv_heads, n, D].
   Status ReadKv(int layer, BlockTable blocks, int64_t n, std::span<float> keys,
@@ -82,6 +86,7 @@ class CpuOps : public CpuRowOps {
   cpu::Linear exact_product_;  // in float32: the router
   MoeBlock moe_;
   cpu::GatedMlp mlp_;
+  bool is_repeated_ = false;  // the step is not counted
   NspStatistics statistics_;
 };
 

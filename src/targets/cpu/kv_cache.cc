@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -23,6 +24,7 @@ Result<KvCache> KvCache::Create(const KvShape& shape) {
 }
 
 bool KvCache::Allocate() {
+  non_finite_values_.assign(num_strips(), 0);
   if (is_encoded()) return AllocateRows(encoded_keys_) && AllocateRows(encoded_values_);
   return keys_.Reserve(num_strips() * key_strip_size()) &&
          values_.Reserve(num_strips() * value_strip_size());
@@ -39,6 +41,9 @@ void KvCache::Write(BlockTable blocks, int head, int64_t position, std::span<con
   const int columns = shape_.panel_columns;
   const int64_t strip = StripIndex(blocks, head, position / columns);
   const int64_t column = position % columns;
+  uint8_t& non_finite = non_finite_values_[strip];
+  if (column == 0) non_finite = 0;
+  if (!IsFiniteAsHeld(value)) non_finite = 1;
   if (is_encoded()) {
     Rows& keys = encoded_keys_;
     Rows& values = encoded_values_;
@@ -62,6 +67,14 @@ void KvCache::Write(BlockTable blocks, int head, int64_t position, std::span<con
                                     std::min<int64_t>(columns, shape_.head_dim - panel * columns));
     std::ranges::copy(part, values + (panel * columns + column) * columns);
   }
+}
+
+// Rounding to bfloat16 may overflow. MXINT8 gives every finite value a finite one.
+bool KvCache::IsFiniteAsHeld(std::span<const float> value) const {
+  const bool rounds = shape_.format == KvFormat::kBFloat16;
+  return std::ranges::all_of(value, [&](float x) {
+    return std::isfinite(rounds ? BFloat16ToFloat(FloatToBFloat16(x)) : x);
+  });
 }
 
 void KvCache::Read(BlockTable blocks, int head, int64_t position, std::span<float> key,
@@ -91,6 +104,7 @@ void KvCache::CopyBlock(int32_t from, int32_t to) {
   };
   copy(keys_);
   copy(values_);
+  copy(non_finite_values_);
   for (Rows* rows : {&encoded_keys_, &encoded_values_}) {
     copy(rows->elements);
     copy(rows->scales);

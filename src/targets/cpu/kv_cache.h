@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "expertile/result.h"
@@ -52,6 +53,11 @@ class KvCache {
   // [D][NR], and [ceil(D/NR)][NR][NR]; in `scratch` unless the cache has it.
   const float* KeyPanel(BlockTable blocks, int head, int64_t strip, float* scratch) const;
   const float* ValuePanels(BlockTable blocks, int head, int64_t strip, float* scratch) const;
+  // Whether a value of the strip may be NaN or infinite: a product that masks it by a factor of 0
+  // is then no zero. Told by Write(), until it starts the strip anew.
+  bool HasNonFiniteValues(BlockTable blocks, int head, int64_t strip) const {
+    return non_finite_values_[StripIndex(blocks, head, strip)] != 0;
+  }
 
  private:
   // Encoded keys or values: rows [blocks, kv_heads, kKvBlockSize].
@@ -66,6 +72,7 @@ class KvCache {
   };
 
   explicit KvCache(const KvShape& shape) : shape_(shape), codec_(shape.format, shape.head_dim) {}
+  bool IsFiniteAsHeld(std::span<const float> value) const;
   bool is_encoded() const { return shape_.format != KvFormat::kFloat32; }
   bool Allocate();
   bool AllocateRows(Rows& rows) const;
@@ -81,10 +88,11 @@ class KvCache {
 
   KvShape shape_;
   KvCodec codec_;
-  AlignedBuffer<float> keys_;    // in float32
-  AlignedBuffer<float> values_;  // in float32
-  Rows encoded_keys_;            // in compact formats
-  Rows encoded_values_;          // in compact formats
+  AlignedBuffer<float> keys_;               // in float32
+  AlignedBuffer<float> values_;             // in float32
+  Rows encoded_keys_;                       // in compact formats
+  Rows encoded_values_;                     // in compact formats
+  std::vector<uint8_t> non_finite_values_;  // by strip
 };
 
 }  // namespace expertile::cpu

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -66,6 +68,42 @@ TEST_P(KvCacheTest, BlocksAndRowsHoldTheEncodedValues) {
     cache.Read(copied, 2, 5, again, value);
     EXPECT_EQ(again, key);
   }
+}
+
+TEST_P(KvCacheTest, TellsStripsThatMayHoldNonFiniteValues) {
+  constexpr int64_t D = 8;
+  constexpr int kColumns = 16;
+  auto cache = *KvCache::Create({.num_blocks = 3,
+                                 .num_kv_heads = 2,
+                                 .head_dim = D,
+                                 .panel_columns = kColumns,
+                                 .format = GetParam()});
+  const std::vector<int32_t> blocks = {1};
+  const std::vector<int32_t> other = {0};
+  const std::vector<int32_t> copied = {2};
+  const std::vector<float> ones(D, 1.0f);
+  const auto write = [&](int64_t position, float last) {
+    std::vector<float> value = ones;
+    value.back() = last;
+    cache.Write(blocks, 1, position, ones, value);
+    return cache.HasNonFiniteValues(blocks, 1, position / kColumns);
+  };
+  EXPECT_FALSE(write(0, 1.0f));
+  EXPECT_TRUE(write(1, std::numeric_limits<float>::quiet_NaN()));
+  EXPECT_TRUE(write(2, 1.0f)) << "until the strip begins anew";
+  EXPECT_FALSE(write(kColumns, 1.0f));
+  EXPECT_TRUE(write(kColumns + 1, -std::numeric_limits<float>::infinity()));
+  EXPECT_FALSE(write(0, 1.0f));
+  // The largest float rounds to an infinity in bfloat16 alone.
+  const bool overflows = GetParam() == KvFormat::kBFloat16;
+  EXPECT_EQ(write(1, std::numeric_limits<float>::max()), overflows);
+  std::vector<float> key(D);
+  std::vector<float> value(D);
+  cache.Read(blocks, 1, 1, key, value);
+  EXPECT_EQ(std::isfinite(value.back()), !overflows);
+  EXPECT_FALSE(cache.HasNonFiniteValues(other, 1, 0) || cache.HasNonFiniteValues(blocks, 0, 0));
+  cache.CopyBlock(1, 2);
+  EXPECT_TRUE(cache.HasNonFiniteValues(copied, 1, 1));
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, KvCacheTest,

@@ -107,7 +107,8 @@ class OnnxOps {
   // The row of the greatest position of every sequence: [B, width].
   Tensor WantedRows(const Tensor& x, const Inputs& inputs);
   // Nothing is computed, so there is nothing to trace.
-  void Trace(const Inputs&, int, const Tensor&, const Routing&, const Tensor&) {}
+  void TraceMoe(const Inputs&, int, const Tensor&, const Routing&, const Tensor&) {}
+  void TraceHidden(const Inputs&, int, const Tensor&) {}
 
  private:
   void FindImageTokens(Inputs& inputs);

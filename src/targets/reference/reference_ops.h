@@ -29,7 +29,10 @@ class ReferenceOps : public ReferenceRowOps {
   static Result<ReferenceOps> Create(const DecoderSpec& spec, const Context& context);
   static std::string_view IsaOf(const Context&) { return "portable"; }
 
-  Result<Inputs> Begin(const Step& step) const { return step; }
+  Result<Inputs> Begin(const Step& step) {
+    is_repeated_ = step.finite != nullptr;
+    return step;
+  }
   void BeginLayer(int) {}
   void EndLayer() {}
   Tensor Embed(const Embedding& table, const Inputs& inputs) const;
@@ -52,10 +55,13 @@ class ReferenceOps : public ReferenceRowOps {
              const GatedMlpSpec& spec);
   Tensor GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec) const;
   Tensor AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate) const;
-  void Trace(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
-             const Tensor& y) const {
+  void TraceMoe(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
+                const Tensor& y) const {
     if (inputs.trace == nullptr) return;
     inputs.trace->Record(layer, x.values, routing.ids, routing.weights, y.values);
+  }
+  void TraceHidden(const Inputs& inputs, int layer, const Tensor& hidden) const {
+    if (inputs.finite != nullptr) inputs.finite->Record(layer, hidden.values);
   }
 
   // Positions 0 to n - 1 of the sequence with these blocks: keys and values [kv_heads, n, D].
@@ -81,6 +87,7 @@ class ReferenceOps : public ReferenceRowOps {
   std::vector<KvCache> caches_;  // of the layers
   MatchedIndex matched_;
   ChunkPlan plan_;
+  bool is_repeated_ = false;  // the step is not counted
   NspStatistics statistics_;
 };
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include "base/error.h"
 #include "base/worker_pool.h"
 #include "dispatch/placement.h"
 #include "formats/matrix_view.h"
