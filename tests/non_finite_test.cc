@@ -344,7 +344,8 @@ TEST(SessionTest, LengthAndClearRefuseSequencesThatAreNotThere) {
   Session session = model.Compile(options).value().NewSession().value();
   for (const int64_t sequence : {int64_t{-1}, int64_t{2}, std::numeric_limits<int64_t>::max(),
                                  std::numeric_limits<int64_t>::min()}) {
-    const std::string expected = "sequence " + std::to_string(sequence) + ": batch_size is 2";
+    const std::string expected =
+        "sequence " + std::to_string(sequence) + ": there is no such sequence, there are 2";
     EXPECT_EQ(session.length(sequence).error().message, expected);
     EXPECT_EQ(session.Clear(sequence).error().message, expected);
   }

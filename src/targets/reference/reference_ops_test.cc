@@ -70,8 +70,8 @@ TEST(ReferenceOps, RmsNormOfRowsAndOfHeads) {
 TEST(ReferenceOps, AddGatedWeighsBySigmoid) {
   const ReferenceOps ops = MakeOps();
   const Linear gate{{1, 2, {1, -1}}, {}};
-  const Tensor y = ops.AddGated({2, 2, {1, 2, 3, 4}}, {2, 2, {10, 20, 30, 40}},
-                                {2, 2, {5, 5, 3, 1}}, gate);
+  const Tensor y =
+      ops.AddGated({2, 2, {1, 2, 3, 4}}, {2, 2, {10, 20, 30, 40}}, {2, 2, {5, 5, 3, 1}}, gate);
   const double weight = 1.0 / (1.0 + std::exp(-2.0));
   EXPECT_EQ(y.values[0], 6.0f);
   EXPECT_EQ(y.values[1], 12.0f);
@@ -124,7 +124,8 @@ TEST_F(MoeLayer, HasOneAnswer) {
     };
     const Routing of_row{kPerToken, all(routing_.ids), all(routing_.weights)};
     const auto row = x_.Row(t);
-    const Tensor y = MakeOps(3, 256).Moe({1, kHidden, {row.begin(), row.end()}}, of_row, experts_, {});
+    const Tensor y =
+        MakeOps(3, 256).Moe({1, kHidden, {row.begin(), row.end()}}, of_row, experts_, {});
     EXPECT_TRUE(std::ranges::equal(y.values, std::span(expected).subspan(t * kHidden, kHidden)));
   }
   for (int num_nsp = 1; num_nsp <= kNumExperts; ++num_nsp) {
