@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -156,19 +157,57 @@ TEST(DecodeImage, AProgressiveJpegMayNotRepeatItselfForEver) {
   EXPECT_NE(refused.error().message.find("too many scans"), std::string::npos);
 }
 
+// A grey image of one level: every block is two codes of one bit, 0 and 0.
+std::string FlatJpeg(int height, int width) {
+  const auto size = [](int side) {
+    return std::string{static_cast<char>(side >> 8), static_cast<char>(side)};
+  };
+  std::string jpeg("\xff\xd8\xff\xdb\0\x43\0", 7);
+  jpeg += std::string(64, '\x01');
+  jpeg += std::string("\xff\xc0\0\x0b\x08", 5) + size(height) + size(width);
+  jpeg += std::string("\x01\x01\x11\0", 4);
+  for (const char kind : {'\0', '\x10'}) {
+    jpeg += std::string("\xff\xc4\0\x14", 4) + kind + '\x01' + std::string(16, '\0');
+  }
+  jpeg += std::string("\xff\xda\0\x08\x01\x01\0\0\x3f\0", 10);
+  const int num_blocks = (height + 7) / 8 * ((width + 7) / 8);
+  return jpeg + std::string((num_blocks * 2 + 7) / 8, '\0') + "\xff\xd9";
+}
+
+// A GIF whose only frame is one pixel of index 1 at the top left.
+std::string GifOfOnePixel(int height, int width) {
+  const auto size = [](int side) {
+    return std::string{static_cast<char>(side), static_cast<char>(side >> 8)};
+  };
+  return "GIF89a" + size(width) + size(height) +
+         std::string("\x80\0\0\x01\x02\x03\x04\x05\x06", 9) +
+         std::string(",\0\0\0\0\1\0\1\0\0\x02\x02\x4c\x01\0;", 16);
+}
+
+TEST(DecodeImage, ReadsUpToPillowsErrorBound) {
+  const auto jpeg = DecodeText(FlatJpeg(9000, 12000));
+  ASSERT_TRUE(jpeg) << jpeg.error().message;
+  EXPECT_EQ(jpeg->width, 12000);
+  EXPECT_EQ(jpeg->height, 9000);
+  EXPECT_TRUE(std::ranges::all_of(jpeg->samples, [](uint8_t sample) { return sample == 128; }));
+  const auto gif = DecodeText(GifOfOnePixel(13377, 13377));  // 178,944,129 pixels
+  ASSERT_TRUE(gif) << gif.error().message;
+  EXPECT_EQ(gif->samples.front(), 4);
+  EXPECT_EQ(gif->samples.back(), 3);
+  for (const auto& bytes : {FlatJpeg(20000, 9000), GifOfOnePixel(13377, 13378)}) {
+    const auto refused = DecodeText(bytes);
+    ExpectOneLineError(refused, ErrorCode::kInvalidArgument);
+    EXPECT_NE(refused.error().message.find("at most 178956970 are read"), std::string::npos);
+  }
+}
+
 TEST(DecodeImage, OtherFilesAreRefusedByWhatTheyAre) {
   using namespace std::string_literals;
   const std::pair<std::string, const char*> cases[] = {
       {"", "empty"},
-      {"\0\0\0\x1c"
-       "ftypavif\0\0\0\0"s,
-       "AVIF"},
-      {"\0\0\0\x1c"
-       "ftypheic\0\0\0\0"s,
-       "HEIC"},
-      {"\0\0\0\x1c"
-       "ftypisom\0\0\0\0"s,
-       "video"},
+      {"\0\0\0\40ftypavif\0\0\0\0"s, "AVIF"},
+      {"\0\0\0\40ftypheic\0\0\0\0"s, "HEIC"},
+      {"\0\0\0\40ftypisom\0\0\0\0"s, "video"},
       {"II*\0\x08\0\0\0"s, "TIFF"},
       {"MM\0*\0\0\0\x08"s, "TIFF"},
       {"\0\0\0\x0cjP  \r\n"s, "JPEG 2000"},
