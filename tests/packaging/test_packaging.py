@@ -54,14 +54,16 @@ def test_find_package(outside, prefix, tmp_path):
     check_program(build)
 
 
-def test_add_subdirectory(outside, tmp_path):
-    # The options of the release build, so that ccache has the objects.
+def test_add_subdirectory(outside):
+    # With the options of the release build and beside it, so that ccache has the objects.
     cache = dict(re.findall(r"^(CMAKE_CXX_FLAGS_RELEASE|CMAKE_BUILD_TYPE):\w+=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.M))
-    build = tmp_path / "build"
+    build = ROOT / "build" / "outside"
+    shutil.rmtree(build, ignore_errors=True)
     run("cmake", "-G", "Ninja", "-S", outside, "-B", build, f"-DEXPERTILE_SOURCE={ROOT}", "-DEXPERTILE_WARNINGS=ON",
         "-DEXPERTILE_WARNINGS_AS_ERRORS=ON", *(f"-D{name}={value}" for name, value in cache.items()))
     run("cmake", "--build", build)
     check_program(build)
+    shutil.rmtree(build)
 
 
 def test_what_is_installed(prefix):
