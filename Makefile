@@ -37,7 +37,7 @@ test: $(VENV_STAMP)  ## Set up, build, and run all tests
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release
 	@ctest --preset release
-	@$(PYTHON) -m pytest --quiet tests/tools tests/e2e
+	@$(PYTHON) -m pytest --quiet tests/tools tests/e2e tests/packaging
 
 test-asan: $(VENV_STAMP)  ## The tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --preset asan >/dev/null

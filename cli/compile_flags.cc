@@ -20,7 +20,9 @@ void AddModelArgument(CLI::App& app, std::string& model) {
 
 void AddImageOption(CLI::App& app, std::vector<std::string>& files) {
   app.add_option("--image", files,
-                 "PNG or JPEG file to look at; again for each further one, in their order")
+                 "PNG, JPEG, WebP, GIF or BMP file to look at (of an animation its first frame); "
+                 "again for each "
+                 "further one, in their order")
       ->allow_extra_args(false);
 }
 

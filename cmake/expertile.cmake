@@ -21,10 +21,10 @@ function(expertile_test name)
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600)
 endfunction()
 
-# expertile_fuzzer(NAME source.cc [DEPS lib ...]): with EXPERTILE_FUZZ (clang) a libFuzzer binary; otherwise a
+# expertile_fuzzer(NAME source.cc [DEPS lib ...] [DEFINES d ...]): with EXPERTILE_FUZZ (clang) a libFuzzer binary; otherwise a
 # replay binary that runs the same entry point over the seed corpus fuzz/corpus/NAME, as an ordinary test.
 function(expertile_fuzzer name source)
-  cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "DEPS;DEFINES" ${ARGN})
   if(EXPERTILE_FUZZ)
     add_executable(fuzz_${name} ${source})
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
@@ -37,4 +37,5 @@ function(expertile_fuzzer name source)
   endif()
   target_link_libraries(fuzz_${name} PRIVATE expertile_flags ${arg_DEPS})
   target_include_directories(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(fuzz_${name} PRIVATE ${arg_DEFINES})
 endfunction()

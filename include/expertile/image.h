@@ -1,5 +1,5 @@
 // EncodedImage: a picture as a program's vision tower hands it to the decoder.
-// Not a decoder of image files for other uses: Program::EncodeImage reads PNG and JPEG for itself.
+// Not a decoder of image files for other uses: Program::EncodeImage reads them for itself.
 #pragma once
 
 #include <cstdint>

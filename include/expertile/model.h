@@ -174,8 +174,9 @@ class Program {
   // Whether a folder is a program's, rather than a checkpoint's.
   static bool IsProgram(const std::filesystem::path& folder);
   Result<Session> NewSession() const;
-  // A PNG or JPEG file through the model's preprocessor and vision tower. Errors: a model without
-  // images, a program compiled with skip_vision, a file that is no image or too large.
+  // A PNG, JPEG, WebP, GIF or BMP file through the model's preprocessor and vision tower; of an
+  // animation its first frame. Errors: a model without images, a program compiled with skip_vision,
+  // a file that is no image or over 178,956,970 pixels.
   Result<EncodedImage> EncodeImage(const std::filesystem::path& file) const;
   // The prompt with as many image tokens for each image as it has rows: a chat template writes one
   // per image. A prompt without any gets the images in front, each between the model's start and

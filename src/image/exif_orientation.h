@@ -1,11 +1,8 @@
-// The orientation tag of an EXIF block, and turning an image upright by it.
-// Not an EXIF reader: no other tag is looked at.
+// The orientation that a picture's EXIF or XMP block gives it.
+// Not an EXIF or XMP reader: nothing else of them is looked at.
 #pragma once
 
-#include <cstddef>
-#include <span>
-
-#include "image/rgb_image.h"
+#include <string_view>
 
 namespace expertile {
 
@@ -22,11 +19,15 @@ enum class ExifOrientation {
   kLeftBottom = 8,
 };
 
-// Reads the orientation from a TIFF structure (what follows "Exif\0\0" in JPEG, or PNG's eXIf
-// chunk). Anything missing or malformed means kTopLeft.
-ExifOrientation ReadExifOrientation(std::span<const std::byte> tiff);
+// The metadata of a picture that may hold its orientation; empty where the file has none.
+struct OrientationSources {
+  std::string_view exif;  // a TIFF structure; "Exif\0\0" may stand before it, as in JPEG
+  std::string_view xmp;   // XML text
+};
 
-// The image as it should be seen: Pillow's ImageOps.exif_transpose.
-RgbImage TurnUpright(RgbImage stored, ExifOrientation orientation);
+// Reads the orientation as Pillow's Image.getexif does: the EXIF tag, and where there is none, the
+// first tiff:Orientation of the XMP text. Anything missing, malformed or out of range means
+// kTopLeft.
+ExifOrientation ReadOrientation(const OrientationSources& sources);
 
 }  // namespace expertile

@@ -14,13 +14,14 @@ inline std::string ImageGoldenPath(const std::string& name) {
   return std::string(EXPERTILE_SOURCE_DIR "/tests/goldens/image/") + name;
 }
 
-// The cases of one kind that tools/make_image_goldens.py wrote.
-inline nlohmann::json ImageGoldens(const char* kind) {
-  const auto text = ReadTextFile(ImageGoldenPath("goldens.json"));
+// The cases of one kind that tools/make_image_goldens.py wrote to goldens.json, or
+// tools/make_decode_goldens.py to decode.json.
+inline nlohmann::json ImageGoldens(const char* kind, const char* file = "goldens.json") {
+  const auto text = ReadTextFile(ImageGoldenPath(file));
   return text ? nlohmann::json::parse(*text).at(kind) : nlohmann::json();
 }
 
-// The image that `noise` in tools/make_image_goldens.py makes from the same arguments.
+// The image that `noise` of those tools makes from the same arguments.
 inline RgbImage NoiseImage(int64_t height, int64_t width, uint32_t seed) {
   RgbImage image{height, width, {}};
   for (int64_t i = 0; i < height * width * kRgbChannels; ++i) {

@@ -3,11 +3,11 @@
 #include <cstddef>
 #include <cstdio>
 #include <jpeglib.h>
-#include <jerror.h>
 // clang-format on
 
 #include <algorithm>
-#include <cstring>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,42 +18,52 @@
 namespace expertile {
 namespace {
 
-constexpr int kExifMarker = JPEG_APP0 + 1;
+constexpr int kApp1 = JPEG_APP0 + 1;  // EXIF and XMP
 constexpr unsigned kMaxMarkerSize = 0xffff;
-constexpr std::string_view kExifPrefix{"Exif\0\0", 6};
 
 // Each scan costs a pass over the whole image, however few bytes it has. Encoders write a dozen.
 constexpr int kMaxScans = 256;
 
-// Warnings of libjpeg after which the samples are not what was encoded.
-bool MeansDamage(int message_code) {
-  switch (message_code) {
-    case JWRN_HIT_MARKER:
-    case JWRN_HUFF_BAD_CODE:
-    case JWRN_ARITH_BAD_CODE:
-    case JWRN_BOGUS_PROGRESSION:
-    case JWRN_JPEG_EOF:
-    case JWRN_MUST_RESYNC:
-      return true;
-    default:
-      return false;
+// Bytes in memory as libjpeg reads them. At their end it is told to wait for more, and says so, so
+// that a file that ends too early is told from one that is damaged, as Pillow does.
+class MemorySource {
+ public:
+  explicit MemorySource(std::span<const std::byte> bytes) {
+    source_.next_input_byte = reinterpret_cast<const JOCTET*>(bytes.data());
+    source_.bytes_in_buffer = bytes.size();
+    source_.init_source = [](j_decompress_ptr) {};
+    source_.fill_input_buffer = [](j_decompress_ptr) -> boolean { return FALSE; };
+    source_.skip_input_data = Skip;
+    source_.resync_to_restart = jpeg_resync_to_restart;
+    source_.term_source = [](j_decompress_ptr) {};
   }
-}
+  jpeg_source_mgr* get() { return &source_; }
+
+ private:
+  static void Skip(j_decompress_ptr jpeg, long num_bytes) {
+    if (num_bytes <= 0) return;
+    const size_t skipped = std::min(static_cast<size_t>(num_bytes), jpeg->src->bytes_in_buffer);
+    jpeg->src->next_input_byte += skipped;
+    jpeg->src->bytes_in_buffer -= skipped;
+  }
+
+  jpeg_source_mgr source_ = {};
+};
 
 // An open libjpeg decoder over bytes in memory.
 class JpegReader {
  public:
-  explicit JpegReader(std::span<const std::byte> bytes) {
+  explicit JpegReader(std::span<const std::byte> bytes) : source_(bytes) {
     jpeg_.err = jpeg_std_error(&errors_);
     jpeg_.client_data = this;
     errors_.error_exit = OnError;
     errors_.emit_message = OnMessage;
     progress_.progress_monitor = OnProgress;
-    guard_.Run([this, bytes] {
+    guard_.Run([this] {
       jpeg_create_decompress(&jpeg_);
       jpeg_.progress = &progress_;
-      jpeg_mem_src(&jpeg_, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-      jpeg_save_markers(&jpeg_, kExifMarker, kMaxMarkerSize);
+      jpeg_save_markers(&jpeg_, kApp1, kMaxMarkerSize);
+      jpeg_.src = source_.get();
     });
   }
   ~JpegReader() { jpeg_destroy_decompress(&jpeg_); }
@@ -66,6 +76,8 @@ class JpegReader {
     if (jpeg_.src == nullptr) return false;
     return guard_.Run([this, &step] { step(jpeg_); });
   }
+  // To be called inside a Run where libjpeg waits for more bytes.
+  [[noreturn]] void LeaveAtEnd() { guard_.Leave("the file ends too early"); }
   std::string_view message() const { return guard_.message(); }
   const jpeg_decompress_struct& state() const { return jpeg_; }
 
@@ -75,9 +87,7 @@ class JpegReader {
     (*jpeg->err->format_message)(jpeg, guard.message_buffer());
     guard.Leave();
   }
-  static void OnMessage(j_common_ptr jpeg, int level) {
-    if (level < 0 && MeansDamage(jpeg->err->msg_code)) OnError(jpeg);
-  }
+  static void OnMessage(j_common_ptr, int) {}  // damage that Pillow reads over as well
   static void OnProgress(j_common_ptr jpeg) {
     const auto* decompress = reinterpret_cast<j_decompress_ptr>(jpeg);
     if (decompress->input_scan_number > kMaxScans) {
@@ -85,6 +95,7 @@ class JpegReader {
     }
   }
 
+  MemorySource source_;
   CLibraryGuard guard_;
   jpeg_error_mgr errors_ = {};
   jpeg_progress_mgr progress_ = {};
@@ -92,43 +103,47 @@ class JpegReader {
 };
 static_assert(CLibraryGuard::kMessageSize >= JMSG_LENGTH_MAX);
 
-// The layout that rows are asked in: libjpeg makes grey and YCbCr into RGB, and YCCK into CMYK.
-Result<J_COLOR_SPACE> RowColorSpace(const jpeg_decompress_struct& jpeg,
-                                    std::string_view source_name) {
-  switch (jpeg.num_components) {
-    case 1:
-    case 3:
-      return JCS_RGB;
-    case 4:
-      return JCS_CMYK;
-    default:
-      return Unsupported("{}: JPEG of {} components, only 1, 3 and 4 are read", source_name,
-                         jpeg.num_components);
-  }
-}
-
 // Pillow's cmyk2rgb on inverted samples, which is how Adobe writes them.
-std::vector<uint8_t> InvertedCmykToRgb(std::span<const uint8_t> cmyk) {
-  std::vector<uint8_t> samples(cmyk.size() / 4 * kRgbChannels);
-  for (size_t i = 0; i < cmyk.size() / 4; ++i) {
-    const int light = cmyk[4 * i + 3];  // 255 - black
+void InvertedCmykToRgb(std::span<const uint8_t> cmyk, uint8_t* rgb) {
+  for (size_t i = 0; i < cmyk.size(); i += 4, rgb += kRgbChannels) {
+    const int light = cmyk[i + 3];  // 255 - black
     for (size_t c = 0; c < kRgbChannels; ++c) {
-      const int product = (255 - cmyk[4 * i + c]) * light + 128;
+      const int product = (255 - cmyk[i + c]) * light + 128;
       const int ink = ((product >> 8) + product) >> 8;  // product / 255, rounded
-      samples[i * kRgbChannels + c] = static_cast<uint8_t>(std::max(0, light - ink));
+      rgb[c] = static_cast<uint8_t>(std::max(0, light - ink));
     }
   }
-  return samples;
 }
 
+// EXIF may be cut into several markers; of XMP the last one counts.
 ExifOrientation Orientation(const jpeg_decompress_struct& jpeg) {
+  constexpr std::string_view kExifPrefix{"Exif\0\0", 6};
+  constexpr std::string_view kXmpPrefix{"http://ns.adobe.com/xap/1.0/\0", 29};
+  std::string exif;
+  std::string_view xmp;
   for (auto* marker = jpeg.marker_list; marker != nullptr; marker = marker->next) {
-    const auto bytes = std::as_bytes(std::span(marker->data, marker->data_length));
-    if (marker->marker != kExifMarker || bytes.size() < kExifPrefix.size()) continue;
-    if (std::memcmp(bytes.data(), kExifPrefix.data(), kExifPrefix.size()) != 0) continue;
-    return ReadExifOrientation(bytes.subspan(kExifPrefix.size()));
+    const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
+    if (marker->marker != kApp1) continue;
+    if (data.starts_with(kExifPrefix)) {
+      exif += data.substr(exif.empty() ? 0 : kExifPrefix.size());
+    } else if (data.starts_with(kXmpPrefix)) {
+      xmp = data.substr(kXmpPrefix.size());
+    }
   }
-  return ExifOrientation::kTopLeft;
+  return ReadOrientation({exif, xmp});
+}
+
+// Reads every row into `image`, by way of `cmyk_row` if that is not empty.
+void ReadRows(jpeg_decompress_struct& jpeg, JpegReader& reader, RgbImage& image,
+              std::span<uint8_t> cmyk_row) {
+  jpeg.out_color_space = cmyk_row.empty() ? JCS_RGB : JCS_CMYK;
+  if (jpeg_start_decompress(&jpeg) == FALSE) reader.LeaveAtEnd();
+  for (int64_t y = 0; y < image.height; ++y) {
+    JSAMPROW row = cmyk_row.empty() ? image.row(y) : cmyk_row.data();
+    if (jpeg_read_scanlines(&jpeg, &row, 1) != 1) reader.LeaveAtEnd();
+    if (!cmyk_row.empty()) InvertedCmykToRgb(cmyk_row, image.row(y));
+  }
+  jpeg_finish_decompress(&jpeg);  // which need not find the end of the file
 }
 
 }  // namespace
@@ -136,31 +151,27 @@ ExifOrientation Orientation(const jpeg_decompress_struct& jpeg) {
 Result<StoredImage> DecodeJpeg(std::span<const std::byte> bytes, std::string_view source_name,
                                const ImageLimits& limits) {
   JpegReader reader(bytes);
-  const bool has_header =
-      reader.Run([](jpeg_decompress_struct& jpeg) { jpeg_read_header(&jpeg, TRUE); });
-  if (!has_header) return InvalidData("{}: JPEG header: {}", source_name, reader.message());
-  const size_t height = reader.state().image_height;
-  const size_t width = reader.state().image_width;
-  EXPERTILE_RETURN_IF_ERROR(CheckImageSize(static_cast<int64_t>(height),
-                                           static_cast<int64_t>(width), source_name, limits));
-  EXPERTILE_ASSIGN(const auto color_space, RowColorSpace(reader.state(), source_name));
-  const ExifOrientation orientation = Orientation(reader.state());  // markers go with the rows
-
-  const size_t row_size = width * (color_space == JCS_CMYK ? 4 : kRgbChannels);
-  std::vector<uint8_t> rows(row_size * height);
-  const bool has_rows = reader.Run([&](jpeg_decompress_struct& jpeg) {
-    jpeg.out_color_space = color_space;
-    jpeg_start_decompress(&jpeg);
-    while (jpeg.output_scanline < height) {
-      JSAMPROW row = &rows[jpeg.output_scanline * row_size];
-      jpeg_read_scanlines(&jpeg, &row, 1);
-    }
-    jpeg_finish_decompress(&jpeg);
+  const bool has_header = reader.Run([&reader](jpeg_decompress_struct& jpeg) {
+    int found = JPEG_HEADER_TABLES_ONLY;
+    while (found == JPEG_HEADER_TABLES_ONLY) found = jpeg_read_header(&jpeg, FALSE);
+    if (found == JPEG_SUSPENDED) reader.LeaveAtEnd();
   });
+  if (!has_header) return InvalidData("{}: JPEG header: {}", source_name, reader.message());
+  const int64_t height = reader.state().image_height;
+  const int64_t width = reader.state().image_width;
+  const int num_components = reader.state().num_components;
+  EXPERTILE_RETURN_IF_ERROR(CheckImageSize(height, width, source_name, limits));
+  if (num_components != 1 && num_components != 3 && num_components != 4) {
+    return Unsupported("{}: JPEG of {} components, only 1, 3 and 4 are read", source_name,
+                       num_components);
+  }
+  const ExifOrientation orientation = Orientation(reader.state());  // markers go with the rows
+  EXPERTILE_ASSIGN(RgbImage image, NewImage(height, width, source_name));
+  std::vector<uint8_t> cmyk_row(num_components == 4 ? width * 4 : 0);
+  const bool has_rows =
+      reader.Run([&](jpeg_decompress_struct& jpeg) { ReadRows(jpeg, reader, image, cmyk_row); });
   if (!has_rows) return InvalidData("{}: JPEG data: {}", source_name, reader.message());
-  if (color_space == JCS_CMYK) rows = InvertedCmykToRgb(rows);
-  return StoredImage{{static_cast<int64_t>(height), static_cast<int64_t>(width), std::move(rows)},
-                     orientation};
+  return StoredImage{std::move(image), orientation};
 }
 
 }  // namespace expertile

@@ -1,6 +1,7 @@
 #include "image/resize.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <span>
 #include <utility>
@@ -97,18 +98,31 @@ uint8_t WeightedSample(const AxisWeights& axis, int64_t output, const uint8_t* f
   return RoundToSample(sum, axis.precision);
 }
 
-RgbImage ResizeColumns(const RgbImage& image, int64_t width) {
-  const AxisWeights axis = ComputeAxisWeights(image.width, width);
-  RgbImage resized{image.height, width, {}};
-  resized.samples.reserve(image.height * width * kRgbChannels);
-  for (int64_t y = 0; y < image.height; ++y) {
-    for (int64_t x = 0; x < width; ++x) {
-      const int64_t first = y * image.width + axis.windows[x].first_input;
-      for (int64_t c = 0; c < kRgbChannels; ++c) {
-        const uint8_t* input = &image.samples[first * kRgbChannels + c];
-        resized.samples.push_back(WeightedSample(axis, x, input, kRgbChannels));
-      }
+// Rows of the source that are turned upright at a time.
+constexpr int64_t kBandRows = 32;
+
+// One row of input pixels to one row of output pixels.
+void ResizeRow(const AxisWeights& axis, const uint8_t* input, uint8_t* output) {
+  const int32_t half = 1 << (axis.precision - 1);
+  for (size_t x = 0; x < axis.windows.size(); ++x, output += kRgbChannels) {
+    const int16_t* weights = &axis.weights[x * axis.max_inputs];
+    const uint8_t* sample = input + axis.windows[x].first_input * kRgbChannels;
+    std::array<int32_t, kRgbChannels> sums = {half, half, half};
+    for (int64_t j = 0; j < axis.windows[x].num_inputs; ++j, sample += kRgbChannels) {
+      for (int64_t c = 0; c < kRgbChannels; ++c) sums[c] += weights[j] * sample[c];
     }
+    for (int64_t c = 0; c < kRgbChannels; ++c) output[c] = RoundToSample(sums[c], axis.precision);
+  }
+}
+
+RgbImage ResizeColumns(const StoredImage& source, int64_t width) {
+  const AxisWeights axis = ComputeAxisWeights(source.upright_width(), width);
+  RgbImage resized = BlackImage(source.upright_height(), width);
+  RgbImage band = BlackImage(kBandRows, source.upright_width());
+  for (int64_t y = 0; y < resized.height; y += kBandRows) {
+    const int64_t num_rows = std::min(kBandRows, resized.height - y);
+    CopyUprightRows(source, y, num_rows, band.samples.data());
+    for (int64_t i = 0; i < num_rows; ++i) ResizeRow(axis, band.row(i), resized.row(y + i));
   }
   return resized;
 }
@@ -116,12 +130,12 @@ RgbImage ResizeColumns(const RgbImage& image, int64_t width) {
 RgbImage ResizeRows(const RgbImage& image, int64_t height) {
   const AxisWeights axis = ComputeAxisWeights(image.height, height);
   const int64_t row_size = image.width * kRgbChannels;
-  RgbImage resized{height, image.width, {}};
-  resized.samples.reserve(height * row_size);
+  RgbImage resized = BlackImage(height, image.width);
   for (int64_t y = 0; y < height; ++y) {
-    const uint8_t* first_row = &image.samples[axis.windows[y].first_input * row_size];
+    const uint8_t* first_row = image.row(axis.windows[y].first_input);
+    uint8_t* output = resized.row(y);
     for (int64_t i = 0; i < row_size; ++i) {
-      resized.samples.push_back(WeightedSample(axis, y, first_row + i, row_size));
+      output[i] = WeightedSample(axis, y, first_row + i, row_size);
     }
   }
   return resized;
@@ -129,11 +143,11 @@ RgbImage ResizeRows(const RgbImage& image, int64_t height) {
 
 }  // namespace
 
-RgbImage ResizeBicubic(RgbImage image, int64_t height, int64_t width) {
-  EXPERTILE_DCHECK(image.height > 0 && image.width > 0 && height > 0 && width > 0);
-  if (width != image.width) image = ResizeColumns(image, width);
-  if (height != image.height) image = ResizeRows(image, height);
-  return image;
+RgbImage ResizeBicubic(const StoredImage& source, int64_t height, int64_t width) {
+  EXPERTILE_DCHECK(source.image.height > 0 && source.image.width > 0 && height > 0 && width > 0);
+  RgbImage image =
+      width == source.upright_width() ? TurnUpright(source) : ResizeColumns(source, width);
+  return height == image.height ? image : ResizeRows(image, height);
 }
 
 }  // namespace expertile

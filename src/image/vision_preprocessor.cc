@@ -97,18 +97,19 @@ Result<ImageSize> SmartResize(const VisionPreprocessorConfig& config, ImageSize 
   return resized;
 }
 
-Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config, RgbImage image) {
+Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config,
+                                      const StoredImage& image) {
+  ImageSize size{image.upright_height(), image.upright_width()};
   if (config.do_resize) {
-    EXPERTILE_ASSIGN(const auto size, SmartResize(config, {image.height, image.width}));
-    image = ResizeBicubic(std::move(image), size.height, size.width);
+    EXPERTILE_ASSIGN(size, SmartResize(config, size));
   }
   const int64_t block_size = config.patch_size * config.merge_size;
-  if (image.height % block_size != 0 || image.width % block_size != 0) {
+  if (size.height % block_size != 0 || size.width % block_size != 0) {
     return InvalidArgument(
-        "image of {}x{} pixels: not made of blocks of {}x{}, and do_resize is off", image.width,
-        image.height, block_size, block_size);
+        "image of {}x{} pixels: not made of blocks of {}x{}, and do_resize is off", size.width,
+        size.height, block_size, block_size);
   }
-  return CutPatches(config, image);
+  return CutPatches(config, ResizeBicubic(image, size.height, size.width));
 }
 
 }  // namespace expertile

@@ -11,7 +11,7 @@
 
 #include "expertile/result.h"
 #include "image/image_grid.h"
-#include "image/rgb_image.h"
+#include "image/stored_image.h"
 
 namespace expertile {
 
@@ -63,8 +63,9 @@ struct PixelPatches {
   std::vector<float> values;
 };
 
-// Resizes, rescales, normalises and cuts up an image. Errors: those of SmartResize; without
-// do_resize kInvalidArgument for a size that patches do not tile.
-Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config, RgbImage image);
+// Turns upright, resizes, rescales, normalises and cuts up an image. Errors: those of SmartResize;
+// without do_resize kInvalidArgument for a size that patches do not tile.
+Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config,
+                                      const StoredImage& image);
 
 }  // namespace expertile

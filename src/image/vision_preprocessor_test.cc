@@ -67,7 +67,7 @@ TEST(MakePixelPatches, EqualsTransformersBitForBit) {
     const auto config = ParseVisionPreprocessorConfig(golden["config"].dump(), "config");
     ASSERT_TRUE(config) << config.error().message;
     const auto patches =
-        MakePixelPatches(*config, NoiseImage(golden["height"], golden["width"], golden["seed"]));
+        MakePixelPatches(*config, {NoiseImage(golden["height"], golden["width"], golden["seed"])});
     ASSERT_TRUE(patches) << patches.error().message;
     const auto& grid = golden["image_grid_thw"];
     EXPECT_EQ(patches->grid, (ImageGrid{grid[0], grid[1], grid[2]}));
@@ -80,8 +80,8 @@ TEST(MakePixelPatches, EqualsTransformersBitForBit) {
 TEST(MakePixelPatches, WithoutResizeTheSizeMustFit) {
   VisionPreprocessorConfig config;
   config.do_resize = false;
-  EXPECT_TRUE(MakePixelPatches(config, NoiseImage(28, 56, 1)));
-  const auto patches = MakePixelPatches(config, NoiseImage(28, 42, 1));
+  EXPECT_TRUE(MakePixelPatches(config, {NoiseImage(28, 56, 1)}));
+  const auto patches = MakePixelPatches(config, {NoiseImage(28, 42, 1)});
   ASSERT_FALSE(patches);
   EXPECT_EQ(patches.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(patches.error().message.find("42x28"), std::string::npos);

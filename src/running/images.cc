@@ -36,8 +36,8 @@ Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file) con
     return NotFound("{}: no preprocessor_config.json, which says how images are prepared",
                     state_->model.folder.string());
   }
-  EXPERTILE_ASSIGN(RgbImage image, LoadImage(file));
-  EXPERTILE_ASSIGN(PixelPatches patches, MakePixelPatches(*vision->preprocessor, std::move(image)));
+  EXPERTILE_ASSIGN(const StoredImage image, LoadImage(file));
+  EXPERTILE_ASSIGN(PixelPatches patches, MakePixelPatches(*vision->preprocessor, image));
   EXPERTILE_ASSIGN(ImageFeatures features,
                    state_->target->EncodeImage(patches.grid, patches.values));
   return EncodedImage{patches.grid.t,

@@ -1,7 +1,12 @@
 """--image: pictures in run and forward, and what is refused."""
 
 import json
+import os
+import struct
+import subprocess
+import zlib
 
+import numpy as np
 import pytest
 from cases import FLOAT32_RELATIVE_L2, ROOT, read_safetensors, relative_l2
 
@@ -92,3 +97,69 @@ def test_refusals(expertile, tmp_path):
     refused(expertile("run", ROOT / "models" / "tiny-qwen3_moe", "--skip-vision", *ask), "skip_vision")
     two = "<|image_pad|> and <|image_pad|>"
     refused(expertile("run", MODEL, "--image", picture(0), "--prompt", two), 2, 1)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(samples):
+    height, width, channels = samples.shape
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), samples.reshape(height, -1)], 1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows.tobytes(), 1)) + chunk(b"IEND", b"")
+    )
+
+
+def bmp(samples):
+    height, width, _ = samples.shape
+    rows = samples[::-1, :, ::-1].reshape(height, -1)
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, rows.size, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + rows.size, 0, 0, 54) + info + rows.tobytes()
+
+
+def test_one_picture_in_two_formats(forward, tmp_path):
+    samples = np.random.default_rng(1).integers(0, 256, (70, 91, 3), np.uint8)
+    pixels = []
+    for name, data in [("a.png", png(samples)), ("a.bmp", bmp(samples))]:
+        (tmp_path / name).write_bytes(data)
+        out = forward([5, IMAGE_TOKEN, 6], "--image", tmp_path / name, "--dump-vision")
+        pixels.append(out["image.0.pixel_values"].tobytes())
+    assert pixels[0] == pixels[1]
+
+
+@pytest.mark.parametrize("name", ["lossy_alpha.webp", "animated.webp", "smaller_frame.gif", "rle8.bmp", "ycck.jpg"])
+def test_every_format_is_looked_at(expertile, name):
+    image = ROOT / "tests" / "goldens" / "image" / name
+    done = expertile("run", MODEL, "--image", image, "--prompt", PROMPT, "--chat", "--max-new-tokens", 1)
+    assert done.returncode == 0, done.stderr
+
+
+def peak_kib(command):
+    """The greatest resident size of a run."""
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss
+
+
+def test_a_large_picture_lies_in_memory_once(pytestconfig, tmp_path):
+    (tmp_path / "large.png").write_bytes(png(np.zeros((9000, 12000, 1), np.uint8)))
+    binary = ROOT / pytestconfig.getoption("--expertile")
+    command = [binary, "run", MODEL, "--prompt", PROMPT, "--max-new-tokens", 1, "--image"]
+    extra = peak_kib([*command, tmp_path / "large.png"]) - peak_kib([*command, picture(0)])
+    assert extra < 1.9 * 3 * 12000 * 9000 / 1024
+
+
+def test_files_that_are_no_pictures(expertile, tmp_path):
+    for data, word in [
+        (b"<!DOCTYPE html><title>404</title>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+        (b"\0\0\0\x20ftypheic\0\0\0\0", "HEIC"),
+    ]:
+        (tmp_path / "picture.jpg").write_bytes(data)
+        refused(expertile("run", MODEL, "--image", tmp_path / "picture.jpg", "--prompt", PROMPT), "picture.jpg", word)
