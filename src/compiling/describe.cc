@@ -4,6 +4,8 @@
 #include <map>
 #include <string>
 
+#include "model/weight_shapes.h"
+
 namespace expertile {
 namespace {
 
@@ -26,17 +28,17 @@ int64_t CountSharedIn(const LayerWeights& layer) {
          (layer.router ? CountOf(*layer.router) : 0);
 }
 
-void CountParameters(const Checkpoint& checkpoint, ModelDescription& description) {
-  const DecoderWeights& weights = checkpoint.weights;
+void CountParameters(const DecoderSpec& spec, const DecoderWeights& weights,
+                     ModelDescription& description) {
   const int64_t embedding = weights.embedding.rows * weights.embedding.cols;
-  const int64_t head = checkpoint.config.spec.tied_lm_head ? 0 : CountOf(weights.lm_head);
+  const int64_t head = spec.tied_lm_head ? 0 : CountOf(weights.lm_head);
   int64_t total = embedding + head + weights.final_norm.cols;
   int64_t active = CountOf(weights.lm_head) + weights.final_norm.cols + weights.embedding.cols;
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     const LayerWeights& layer = weights.layers[i];
     const int64_t shared = CountSharedIn(layer);
     const int64_t expert = CountOf(layer.experts[0]);
-    const int64_t used = layer.router ? checkpoint.config.spec.moe.router.experts_per_token : 1;
+    const int64_t used = layer.router ? spec.moe.router.experts_per_token : 1;
     total += shared + expert * static_cast<int64_t>(layer.experts.size());
     active += shared + expert * used;
   }
@@ -62,9 +64,9 @@ int64_t CountOf(const VisionWeights& weights) {
   return total;
 }
 
-void DescribeVision(const Checkpoint& checkpoint, ModelDescription& description) {
-  const VisionSpec& spec = checkpoint.config.vision->spec;
-  const int64_t num_parameters = CountOf(*checkpoint.vision_weights);
+void DescribeVision(const VisionSpec& spec, const VisionWeights& weights,
+                    ModelDescription& description) {
+  const int64_t num_parameters = CountOf(weights);
   description.vision = {spec.num_blocks, spec.hidden_size, spec.num_heads,
                         spec.prompt.image_token_id, num_parameters};
   description.num_parameters += num_parameters;
@@ -82,10 +84,8 @@ void CountBytes(const CheckpointTensors& tensors, ModelDescription& description)
   if (most != bytes.end()) description.checkpoint_dtype = LongNameOf(most->first);
 }
 
-}  // namespace
-
-ModelDescription Describe(const Checkpoint& checkpoint) {
-  const DecoderSpec& spec = checkpoint.config.spec;
+ModelDescription DescribeShape(const ModelConfig& config) {
+  const DecoderSpec& spec = config.spec;
   ModelDescription description;
   description.model_type = spec.model_type;
   description.num_layers = static_cast<int>(spec.layers.size());
@@ -100,10 +100,28 @@ ModelDescription Describe(const Checkpoint& checkpoint) {
   description.num_experts = spec.moe.num_experts;
   description.experts_per_token = spec.moe.router.experts_per_token;
   description.moe_intermediate_size = spec.moe.intermediate_size;
-  description.end_token_ids = checkpoint.config.end_token_ids;
-  CountParameters(checkpoint, description);
-  if (checkpoint.config.vision) DescribeVision(checkpoint, description);
+  description.end_token_ids = config.end_token_ids;
+  return description;
+}
+
+}  // namespace
+
+ModelDescription Describe(const Checkpoint& checkpoint) {
+  const ModelConfig& config = checkpoint.config;
+  ModelDescription description = DescribeShape(config);
+  CountParameters(config.spec, checkpoint.weights, description);
+  if (config.vision) DescribeVision(config.vision->spec, *checkpoint.vision_weights, description);
   CountBytes(checkpoint.tensors, description);
+  return description;
+}
+
+ModelDescription Describe(const ModelConfig& config) {
+  ModelDescription description = DescribeShape(config);
+  CountParameters(config.spec, ShapesOf(config.spec), description);
+  if (config.vision) {
+    const VisionSpec& vision = config.vision->spec;
+    DescribeVision(vision, ShapesOf(vision), description);
+  }
   return description;
 }
 

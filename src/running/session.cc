@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "running/session_state.h"
 #include "running/step_rows.h"
 
@@ -91,7 +92,11 @@ Result<std::vector<float>> Session::State::Extend(std::span<const Extension> ext
                     .logit_rows = rows.logit_rows,
                     .images = {rows.image_rows, rows.image_embeddings, std::move(rows.deepstack)},
                     .trace = trace};
+    const Stopwatch watch;
     EXPERTILE_RETURN_IF_ERROR(target->Run(step, step_logits));
+    Log(LogLevel::kDebug, "{}: {} tokens in {:.3f} ms",
+        kind == StepKind::kPrefill ? "prefill" : "decode", step.num_tokens(),
+        watch.seconds() * 1e3);
     for (size_t r = 0; r < rows.destinations.size(); ++r) {
       std::copy_n(step_logits.begin() + r * V, V, logits.begin() + rows.destinations[r] * V);
     }
