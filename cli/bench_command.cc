@@ -6,6 +6,9 @@
 #include <utility>
 
 #include "cli/command.h"
+#include "cli/numbers.h"
+#include "cli/output.h"
+#include "cli/program_source.h"
 #include "expertile/bench.h"
 
 namespace expertile::cli {
@@ -13,17 +16,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void Row(const char* name, const std::string& value) { fmt::print("{:<20}{}\n", name, value); }
+constexpr int kMaxWorkers = 1024;
+
+void Row(const char* name, const std::string& value) { Print("{:<20}{}\n", name, value); }
 
 void PrintRoofRows(const Roof& roof) {
   Row("roof float32", fmt::format("{:.4f} TFLOP/s", roof.float32_tflops));
   Row("roof bfloat16", fmt::format("{:.4f} TFLOP/s", roof.bfloat16_tflops));
   if (roof.int8_tops) Row("roof int8", fmt::format("{:.4f} TOP/s", *roof.int8_tops));
   Row("roof read", fmt::format("{:.2f} GB/s", roof.read_gbs));
-}
-
-double RoofTflops(const Roof& roof, const std::string& dtype) {
-  return dtype == "bfloat16" ? roof.bfloat16_tflops : roof.float32_tflops;
 }
 
 Json NspJson(const std::optional<int>& num_nsp) { return num_nsp ? Json(*num_nsp) : Json("none"); }
@@ -41,7 +42,7 @@ Status BenchRoofCommand(int num_workers, bool json) {
                       {"workers", roof.workers},
                       {"tflops", tflops},
                       {"read_gbs", roof.read_gbs}};
-    fmt::print("{}\n", object.dump());
+    Print("{}\n", object.dump());
     return {};
   }
   Row("instruction set", roof.isa);
@@ -52,22 +53,23 @@ Status BenchRoofCommand(int num_workers, bool json) {
 
 Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
   EXPERTILE_ASSIGN(const MoeBenchResult result, BenchMoe(options));
-  const double roof_tflops = RoofTflops(result.roof, options.dtype);
   if (json) {
     const Json object{{"shape", options.shape.name},
                       {"tokens", options.tokens},
                       {"num_nsp", NspJson(result.num_nsp)},
                       {"packed_chunk_size", options.packed_chunk_size},
                       {"dtype", options.dtype},
+                      {"arithmetic", result.arithmetic},
                       {"isa", result.isa},
                       {"seconds_median", result.seconds_median},
                       {"tflops", result.tflops},
-                      {"roof_tflops", roof_tflops},
+                      {"weight_bytes", result.bytes},
+                      {"roof_tflops", result.roof_tflops},
                       {"roof_gbs", result.roof.read_gbs},
                       {"fraction_of_roof", result.fraction_of_roof},
                       {"nsp_imbalance", result.nsp_imbalance},
                       {"padding_waste", result.padding_waste}};
-    fmt::print("{}\n", object.dump());
+    Print("{}\n", object.dump());
     return {};
   }
   const MoeShape& shape = options.shape;
@@ -76,8 +78,8 @@ Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
   Row("tokens", fmt::format("{}", options.tokens));
   Row("blocking", fmt::format("num_nsp {}, packed_chunk_size {}", NspText(result.num_nsp),
                               options.packed_chunk_size));
-  Row("arithmetic",
-      fmt::format("{} on {}, {} workers", options.dtype, result.isa, result.roof.workers));
+  Row("arithmetic", fmt::format("weights in {}, products in {} on {}, {} workers", options.dtype,
+                                result.arithmetic, result.isa, result.roof.workers));
   Row("time", fmt::format("{:.3f} ms (median)", result.seconds_median * 1e3));
   Row("useful", fmt::format("{:.4f} TFLOP/s", result.tflops));
   Row("weights touched", fmt::format("{:.1f} MB", result.bytes * 1e-6));
@@ -89,34 +91,35 @@ Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
   return {};
 }
 
-Status BenchModelCommand(const std::string& folder, const ModelBenchOptions& options, bool json) {
-  EXPERTILE_ASSIGN(const Model model, Model::Load(folder));
-  EXPERTILE_ASSIGN(const ModelBenchResult result, BenchModel(model, options));
-  const double roof_tflops = RoofTflops(result.roof, options.compile.dtype);
+Status BenchModelCommand(const ProgramSource& source, const ModelBenchOptions& options, bool json) {
+  EXPERTILE_ASSIGN(const Program program, OpenProgram(source));
+  EXPERTILE_ASSIGN(const ModelBenchResult result, BenchModel(program, options));
+  const std::string& dtype = program.options().dtype;
+  const int num_layers = program.description().num_layers;
   if (json) {
-    const Json object{{"model", folder},
-                      {"layers", model.description().num_layers},
+    const Json object{{"model", source.path},
+                      {"layers", num_layers},
                       {"tokens", options.tokens},
                       {"num_nsp", NspJson(result.num_nsp)},
-                      {"dtype", options.compile.dtype},
+                      {"dtype", dtype},
                       {"isa", result.isa},
                       {"prefill_seconds_median", result.prefill_seconds_median},
                       {"prefill_tokens_per_second", result.prefill_tokens_per_second},
                       {"prefill_tflops", result.prefill_tflops},
                       {"decode_seconds_per_token_median", result.decode_seconds_per_token_median},
-                      {"roof_tflops", roof_tflops},
+                      {"roof_tflops", result.roof_tflops},
                       {"roof_gbs", result.roof.read_gbs}};
-    fmt::print("{}\n", object.dump());
+    Print("{}\n", object.dump());
     return {};
   }
-  Row("model", fmt::format("{}, {} layers", folder, model.description().num_layers));
-  Row("arithmetic",
-      fmt::format("{} on {}, {} workers", options.compile.dtype, result.isa, result.roof.workers));
+  Row("model", fmt::format("{}, {} layers", source.path, num_layers));
+  Row("arithmetic", fmt::format("{} on {}, {} workers", dtype, result.isa, result.roof.workers));
   Row("prefill",
       fmt::format("{} tokens in {:.3f} ms (median), {:.1f} tokens/s", options.tokens,
                   result.prefill_seconds_median * 1e3, result.prefill_tokens_per_second));
-  Row("useful", fmt::format("{:.4f} TFLOP/s, {:.1f} % of the arithmetic roof",
-                            result.prefill_tflops, result.prefill_tflops / roof_tflops * 100.0));
+  Row("useful",
+      fmt::format("{:.4f} TFLOP/s, {:.1f} % of the arithmetic roof", result.prefill_tflops,
+                  result.prefill_tflops / result.roof_tflops * 100.0));
   Row("decode",
       fmt::format("{:.3f} ms a token (median)", result.decode_seconds_per_token_median * 1e3));
   PrintRoofRows(result.roof);
@@ -130,7 +133,7 @@ CommandBody AddBenchCommand(CLI::App& app) {
     bool json = false;
     std::string shape = "qwen3-30b-a3b";
     std::string num_nsp = "none";
-    std::string model;
+    ProgramSource source;
     MoeBenchOptions moe;
     ModelBenchOptions whole;
   };
@@ -138,32 +141,33 @@ CommandBody AddBenchCommand(CLI::App& app) {
   app.require_subcommand(1);
   CLI::App* roof = app.add_subcommand("roof", "Peak FLOP/s per number format, and read bandwidth");
   CLI::App* moe = app.add_subcommand("moe", "One MoE layer on random weights and skewed routing");
-  CLI::App* whole = app.add_subcommand("model", "Prefill and decode of a checkpoint");
+  CLI::App* whole = app.add_subcommand("model", "Prefill and decode of a checkpoint or a program");
   for (CLI::App* command : {roof, moe, whole}) {
     command->add_flag("--json", flags->json, "One JSON object");
   }
   for (CLI::App* command : {roof, moe}) {
-    command->add_option("--num-cores", flags->moe.num_workers, "Workers [all processors]");
+    AddInteger(*command, "--num-cores", flags->moe.num_workers, "Workers; 0 = all processors", 0,
+               kMaxWorkers);
   }
   moe->add_option("--shape", flags->shape,
                   "qwen3-30b-a3b | gpt-oss-20b | gpt-oss-120b | granite-3b-a800m | E,K,H,I")
       ->capture_default_str();
-  moe->add_option("--tokens", flags->moe.tokens, "T")->capture_default_str();
+  AddInteger(*moe, "--tokens", flags->moe.tokens, "T", 1);
   moe->add_option("--num-nsp", flags->num_nsp, "none | auto | 1 to E")->capture_default_str();
-  moe->add_option("--packed-chunk-size", flags->moe.packed_chunk_size, "P")->capture_default_str();
-  moe->add_option("--dtype", flags->moe.dtype, "float32 | bfloat16")->capture_default_str();
-  moe->add_option("--skew", flags->moe.skew, "Zipf exponent of expert popularity")
+  AddInteger(*moe, "--packed-chunk-size", flags->moe.packed_chunk_size, "P", 1);
+  moe->add_option("--dtype", flags->moe.dtype, "Of the weights: float32 | bfloat16 | mxfp4 | mxfp6")
       ->capture_default_str();
-  moe->add_option("--runs", flags->moe.num_runs, "Timed runs")->capture_default_str();
-  AddModelArgument(*whole, flags->model);
-  whole->add_option("--tokens", flags->whole.tokens, "Prompt tokens")->capture_default_str();
-  whole->add_option("--decode-tokens", flags->whole.decode_tokens, "Tokens to decode")
-      ->capture_default_str();
-  whole->add_option("--runs", flags->whole.num_runs, "Timed runs")->capture_default_str();
-  AddCompileFlags(*whole, flags->whole.compile);
+  moe->add_option("--arithmetic", flags->moe.arithmetic,
+                  "Of the products: float32 | bfloat16 [as the weights; MX formats: float32]");
+  AddReal(*moe, "--skew", flags->moe.skew, "Zipf exponent of expert popularity", {});
+  AddInteger(*moe, "--runs", flags->moe.num_runs, "Timed runs", 1);
+  AddProgramSource(*whole, flags->source);
+  AddInteger(*whole, "--tokens", flags->whole.tokens, "Prompt tokens", 1);
+  AddInteger(*whole, "--decode-tokens", flags->whole.decode_tokens, "Tokens to decode", 0);
+  AddInteger(*whole, "--runs", flags->whole.num_runs, "Timed runs", 1);
   return [flags, roof, moe]() -> Status {
     if (roof->parsed()) return BenchRoofCommand(flags->moe.num_workers, flags->json);
-    if (!moe->parsed()) return BenchModelCommand(flags->model, flags->whole, flags->json);
+    if (!moe->parsed()) return BenchModelCommand(flags->source, flags->whole, flags->json);
     EXPERTILE_ASSIGN(flags->moe.shape, ParseMoeShape(flags->shape));
     EXPERTILE_ASSIGN(flags->moe.num_nsp, ParseNumNsp("num-nsp", flags->num_nsp));
     return BenchMoeCommand(flags->moe, flags->json);

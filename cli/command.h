@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,13 +26,17 @@ CommandBody AddInspectCommand(CLI::App& app);
 CommandBody AddEvalCommand(CLI::App& app);
 CommandBody AddBenchCommand(CLI::App& app);
 
-// The group that compile options stand under in --help.
+// What begins the headings that compile options stand under in --help.
 inline constexpr const char* kCompileGroup = "Compile options";
 
-// Declares the compile options (include/expertile/options.h), with dashes, on `app`.
+// Declares every compile option (include/expertile/option_table.h) on `app`.
 void AddCompileFlags(CLI::App& app, CompileOptions& options);
 
-// "none", "auto" or a number from 1; what the number may be at most depends on the model.
+// The command line with "--prefill-only false" as "--prefill-only=false", and so on: a compile
+// option that is a yes or no takes the word after it only if that is a yes or no.
+std::vector<std::string> JoinBooleanValues(std::span<char* const> arguments);
+
+// "none", "auto" or a number; what the number may be at most depends on the model.
 // `option` is its name in errors.
 Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text);
 

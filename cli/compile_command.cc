@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "expertile/model.h"
 
@@ -17,11 +18,11 @@ void PrintQaicPrograms(const CompiledProgram& compiled) {
   for (const QaicProgramFolder& program : compiled.qaic) {
     if (program.state != State::kToBeRun) {
       const bool is_new = program.state == State::kCompiled;
-      fmt::print("{}: {}\n{}\n", program.name, is_new ? "compiled" : "compiled before",
-                 program.folder.string());
+      Print("{}: {}\n{}\n", program.name, is_new ? "compiled" : "compiled before",
+            program.folder.string());
       continue;
     }
-    fmt::print(
+    Print(
         "{}: to be compiled, as the compiler of the Cloud AI SDK is not here (--qaic-compiler); "
         "run where it is, with the same folders:\n{}\n{}\n",
         program.name, program.command, program.folder.string());
@@ -50,8 +51,7 @@ CommandBody AddCompileCommand(CLI::App& app) {
       PrintQaicPrograms(program);
       return {};
     }
-    fmt::print("{}\n{}\n", program.was_found ? "compiled before" : "compiled",
-               program.folder.string());
+    Print("{}\n{}\n", program.was_found ? "compiled before" : "compiled", program.folder.string());
     return {};
   };
 }

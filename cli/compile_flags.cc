@@ -1,16 +1,73 @@
+// The compile options' flags, as the option table has them.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "cli/command.h"
+#include "expertile/option_table.h"
 
 namespace expertile::cli {
-Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text) {
-  if (text == "none") return std::nullopt;
-  if (text == "auto") return CompileOptions::kAutoNumNsp;
-  int value = 0;
-  if (!CLI::detail::lexical_cast(text, value) || value < 1) {
-    return tl::unexpected(
-        Error{ErrorCode::kInvalidArgument,
-              option + ": " + text + ", expected none, auto, or 1 to the number of experts"});
+namespace {
+
+bool IsBoolean(const OptionRow& row) {
+  CompileOptions scratch;
+  return VisitOption(row, scratch, []<typename T>(T&) {
+    return std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>;
+  });
+}
+
+bool IsList(const OptionRow& row) {
+  return std::holds_alternative<OptionAccess<std::vector<std::string>>>(row.field);
+}
+
+// Under which options of a group stand: those that not every target has say whose they are.
+std::string HeadingOf(const OptionRow& row) {
+  if (row.group == OptionGroup::kGeneral) return kCompileGroup;
+  const std::vector<std::string> targets = HonouredBy(row);
+  return fmt::format("{} of the target{} {}", kCompileGroup, targets.size() == 1 ? "" : "s",
+                     fmt::join(targets, ", "));
+}
+
+// "Arithmetic of matrix products: float32 | bfloat16 [float32]".
+std::string HelpOf(const OptionRow& row) {
+  std::string help(row.help);
+  if (row.choices != nullptr) help += fmt::format(": {}", fmt::join(row.choices(), " | "));
+  const bool says_default = !IsBoolean(row) || !row.unset.empty();
+  const std::string value = DefaultOf(row);
+  if (says_default && !value.empty()) help += fmt::format(" [{}]", value);
+  return help;
+}
+
+std::string TypeNameOf(const OptionRow& row) {
+  if (TypeOf(row) != "integer") return "TEXT";
+  return row.auto_value ? "INT|auto|none" : "INT";
+}
+
+void AddCompileFlag(CLI::App& app, const OptionRow& row, CompileOptions& options) {
+  const std::string flag = FlagOf(row);
+  const CLI::callback_t read = [&row, &options, flag](const CLI::results_t& texts) {
+    for (const std::string& text : texts) {
+      const Status status = SetOption(row, text, flag, options);
+      if (!status) throw CLI::ValidationError(status.error().message);
+    }
+    return true;
+  };
+  CLI::Option* option = app.add_option(flag, read, HelpOf(row))->group(HeadingOf(row));
+  if (IsBoolean(row)) {
+    option->expected(0)->type_name("")->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  } else if (IsList(row)) {
+    option->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args(false);
   }
-  return value;
+  if (!IsBoolean(row)) option->type_name(TypeNameOf(row));
+}
+
+}  // namespace
+
+Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text) {
+  CompileOptions options;
+  EXPERTILE_RETURN_IF_ERROR(SetOption(*FindOption("moe_prefill_num_nsp"), text, option, options));
+  return options.moe_prefill_num_nsp;
 }
 
 void AddModelArgument(CLI::App& app, std::string& model) {
@@ -26,77 +83,27 @@ void AddImageOption(CLI::App& app, std::vector<std::string>& files) {
       ->allow_extra_args(false);
 }
 
-namespace {
-
-void AddQaicFlags(CLI::App& app, QaicOptions& options) {
-  const auto add = [&](const char* name, auto& value, const char* about) {
-    return app.add_option(name, value, about)->group("Compile options of the target qaic");
-  };
-  add("--aic-hw-version", options.aic_hw_version, "ai100 | ai200")->capture_default_str();
-  add("--mdp-num-partitions", options.mdp_num_partitions, "Pipeline stages of the devices")
-      ->capture_default_str();
-  add("--mdp-load-partition-config", options.mdp_load_partition_config,
-      "A partition file of your own");
-  add("--compiler-option", options.compiler_options,
-      "NAME or NAME=VALUE passed on to the compiler (mos=1); again for each further one")
-      ->allow_extra_args(false);
-  add("--qaic-compiler", options.qaic_compiler,
-      "The compiler [$EXPERTILE_QAIC_COMPILER, else /opt/qti-aic/exec/qaic-compile]");
+void AddCompileFlags(CLI::App& app, CompileOptions& options) {
+  for (const OptionRow& row : OptionTable()) AddCompileFlag(app, row, options);
 }
 
-}  // namespace
-
-void AddCompileFlags(CLI::App& app, CompileOptions& options) {
-  const auto add = [&](const char* name, auto& value, const char* about) {
-    return app.add_option(name, value, about)->group(kCompileGroup);
+std::vector<std::string> JoinBooleanValues(std::span<char* const> arguments) {
+  const auto takes = [](const std::string& flag, const std::string& value) {
+    const auto row = std::ranges::find(OptionTable(), flag, FlagOf);
+    CompileOptions scratch;
+    return row != OptionTable().end() && IsBoolean(*row) && SetOption(*row, value, flag, scratch);
   };
-  const auto add_flag = [&](const char* name, bool& value, const char* about) {
-    app.add_flag(name, value, about)->group(kCompileGroup);
-  };
-  add("--target", options.target, "reference | cpu | onnx | qaic")->capture_default_str();
-  add("--dtype", options.dtype, "Arithmetic of matrix products: float32 | bfloat16")
-      ->capture_default_str();
-  add("--batch-size", options.batch_size, "Sequences of a session")->capture_default_str();
-  add("--prefill-seq-len", options.prefill_seq_len, "Prompt tokens per prefill step")
-      ->capture_default_str();
-  add("--ctx-len", options.ctx_len, "Positions of a sequence [4096, or what the model has]");
-  add("--num-cores", options.num_cores,
-      "Workers [all processors]; qaic: cores of each device [16]");
-  add("--num-devices", options.num_devices, "Devices (qaic)")->capture_default_str();
-  app.add_option_function<std::string>(
-         "--moe-prefill-num-nsp",
-         [&options](const std::string& text) {
-           const auto num_nsp = ParseNumNsp("moe_prefill_num_nsp", text);
-           if (!num_nsp) throw CLI::ValidationError(num_nsp.error().message);
-           options.moe_prefill_num_nsp = *num_nsp;
-         },
-         "Expert groups that prefill in parallel: none | auto | 1 to E [none]")
-      ->group(kCompileGroup);
-  add("--moe-prefill-packed-chunk-size", options.moe_prefill_packed_chunk_size,
-      "Rows of packed tokens per step")
-      ->capture_default_str();
-  add_flag("--mxfp6-matmul", options.mxfp6_matmul, "Weights in MXFP6");
-  add_flag("--mxint8-kv-cache", options.mxint8_kv_cache, "KV cache in MXINT8");
-  add("--prefill-only", options.prefill_only,
-      "true: prefill alone, which decode programs go on from; false: onnx, qaic: decode alone");
-  add_flag("--enable-chunking", options.enable_chunking,
-           "A prefill_only program takes prompts longer than prefill_seq_len");
-  add_flag("--retain-full-kv", options.retain_full_kv,
-           "Full-length KV cache in windowed layers (cpu, reference: always)");
-  add_flag("--skip-vision", options.skip_vision, "Leave the vision part out");
-  add_flag("--skip-lang", options.skip_lang, "Leave the language part out");
-  add("--height", options.height, "Image height, pixels");
-  add("--width", options.width, "Image width, pixels");
-  add_flag("--use-onnx-subfunctions", options.use_onnx_subfunctions,
-           "One ONNX function per distinct decoder layer (onnx, qaic)");
-  add("--onnx-sentinel", options.onnx_sentinel,
-      "int32max: rows of index INT32_MAX are dropped, as on Cloud AI 100 | in-bounds: graphs that "
-      "any runtime runs (onnx, qaic)")
-      ->capture_default_str();
-  AddQaicFlags(app, options.qaic);
-  add("--compile-dir", options.compile_dir, "Put the program's folder in this one");
-  add("--cache-dir", options.cache_dir,
-      "Compile cache [$EXPERTILE_HOME, else $XDG_CACHE_HOME/expertile, else ~/.cache/expertile]");
+  std::vector<std::string> joined;
+  bool are_options = true;  // until a "--"
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    std::string argument = arguments[i];
+    are_options = are_options && argument != "--";
+    if (are_options && i + 1 < arguments.size() && takes(argument, arguments[i + 1])) {
+      argument += "=" + std::string(arguments[++i]);
+    }
+    joined.push_back(std::move(argument));
+  }
+  return joined;
 }
 
 }  // namespace expertile::cli

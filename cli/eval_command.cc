@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/output.h"
 #include "cli/program_source.h"
 #include "cli/progress.h"
 #include "expertile/evaluation.h"
@@ -20,20 +21,20 @@ struct Flags {
   ProgramSource source;
 };
 
-void Print(const Evaluation& evaluation, bool json) {
+void PrintEvaluation(const Evaluation& evaluation, bool json) {
   const double perplexity = std::exp(evaluation.mean_nll);
   if (json) {  // NaN, where nothing was scored, becomes null
     const nlohmann::ordered_json object{{"tokens", evaluation.tokens},
                                         {"mean_nll", evaluation.mean_nll},
                                         {"perplexity", perplexity},
                                         {"tokens_per_second", evaluation.tokens_per_second}};
-    fmt::print("{}\n", object.dump());
+    Print("{}\n", object.dump());
     return;
   }
-  fmt::print("tokens             {}\n", evaluation.tokens);
-  fmt::print("mean NLL           {:.6f} nats per token\n", evaluation.mean_nll);
-  fmt::print("perplexity         {:.4f}\n", perplexity);
-  fmt::print("tokens per second  {:.1f}\n", evaluation.tokens_per_second);
+  Print("tokens             {}\n", evaluation.tokens);
+  Print("mean NLL           {:.6f} nats per token\n", evaluation.mean_nll);
+  Print("perplexity         {:.4f}\n", perplexity);
+  Print("tokens per second  {:.1f}\n", evaluation.tokens_per_second);
 }
 
 Status Eval(const Flags& flags) {
@@ -47,7 +48,7 @@ Status Eval(const Flags& flags) {
       const Evaluation evaluation,
       Evaluate(session, ids, [&](int64_t done, int64_t total) { progress.Show(done, total); }));
   progress.Clear();
-  Print(evaluation, flags.json);
+  PrintEvaluation(evaluation, flags.json);
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "expertile/export.h"
 
@@ -18,7 +19,7 @@ CommandBody AddExportCommand(CLI::App& app) {
   AddModelArgument(app, flags->model);
   app.add_option("--output,-o", flags->folder, "Folder for the graphs: vision, prefill, decode")
       ->required();
-  flags->options.target = "onnx";
+  flags->options.target = kGraphTarget;
   AddCompileFlags(app, flags->options);
   return [flags]() -> Status {
     EXPERTILE_ASSIGN(const Model model, Model::Load(flags->model));
@@ -27,7 +28,7 @@ CommandBody AddExportCommand(CLI::App& app) {
                      ExportOnnx(model, flags->options, flags->folder,
                                 [&](int64_t done, int64_t total) { progress.Show(done, total); }));
     progress.Clear();
-    for (const auto& file : graphs.files) fmt::print("{}\n", file.string());
+    for (const auto& file : graphs.files) Print("{}\n", file.string());
     return {};
   };
 }

@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -22,11 +21,6 @@ Result<std::string> ReadFile(const std::string& path) {
   if (file.bad())
     return tl::unexpected(Error{ErrorCode::kIo, fmt::format("{}: cannot read", path)});
   return text;
-}
-
-bool PrintNow(std::string_view text) {
-  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
-         std::fflush(stdout) == 0;
 }
 
 Result<std::vector<EncodedImage>> EncodeImages(const Program& program,

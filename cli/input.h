@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "expertile/model.h"
@@ -14,9 +13,6 @@ namespace expertile::cli {
 
 // A whole file as it is; the error names it.
 Result<std::string> ReadFile(const std::string& path);
-
-// Writes `text` to standard output at once. False when nobody reads it any more.
-bool PrintNow(std::string_view text);
 
 // Every file through the program's vision tower.
 Result<std::vector<EncodedImage>> EncodeImages(const Program& program,

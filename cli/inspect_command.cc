@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/numbers.h"
+#include "cli/output.h"
 #include "expertile/model.h"
 #include "expertile/program_description.h"
 
@@ -51,7 +53,7 @@ Json ToJson(const NspPlacement& placement) {
 
 void PrintDescription(const ModelDescription& m) {
   const auto row = [](const char* name, const std::string& value) {
-    fmt::print("{:<22}{}\n", name, value);
+    Print("{:<22}{}\n", name, value);
   };
   row("model type", m.model_type);
   row("layers", fmt::format("{} ({} MoE)", m.num_layers, m.num_moe_layers));
@@ -75,10 +77,10 @@ void PrintDescription(const ModelDescription& m) {
 }
 
 void PrintPlacement(const NspPlacement& placement) {
-  fmt::print("\n{} NSPs, {} slots each: expert e lies on NSP e mod {}, in slot e div {}\n",
-             placement.num_nsp, placement.local_experts, placement.num_nsp, placement.num_nsp);
+  Print("\n{} NSPs, {} slots each: expert e lies on NSP e mod {}, in slot e div {}\n",
+        placement.num_nsp, placement.local_experts, placement.num_nsp, placement.num_nsp);
   for (int nsp = 0; nsp < placement.num_nsp; ++nsp) {
-    fmt::print("  NSP {:>3}: {}\n", nsp, fmt::join(placement.experts[nsp], " "));
+    Print("  NSP {:>3}: {}\n", nsp, fmt::join(placement.experts[nsp], " "));
   }
 }
 
@@ -121,7 +123,7 @@ Json ToJson(const ProgramDescription& p) {
 
 void PrintProgram(const ProgramDescription& p) {
   const auto row = [](const std::string& name, const std::string& value) {
-    fmt::print("{:<32}{}\n", name, value);
+    Print("{:<32}{}\n", name, value);
   };
   row("program", p.fingerprint);
   row("made of", fmt::format("{}, {}", p.model_type, p.model_digest));
@@ -130,15 +132,15 @@ void PrintProgram(const ProgramDescription& p) {
     row(each.name, fmt::format("batch_size {}, seq_len {}, ctx_len {}", each.batch_size,
                                each.seq_len, each.ctx_len));
   }
-  fmt::print("\noptions\n");
+  Print("\noptions\n");
   for (const auto& [name, value] : p.options) row("  " + name, value);
-  fmt::print("\nweights\n");
+  Print("\nweights\n");
   for (const ProgramFormat& each : p.formats) {
     row("  " + each.format,
         fmt::format("{:>10.3f} M weights {:>10.2f} MiB {:>6.2f} bits per weight",
                     each.num_elements * 1e-6, each.num_bytes / 1048576.0, BitsPerWeight(each)));
   }
-  fmt::print("\nsections\n");
+  Print("\nsections\n");
   for (const ProgramSection& each : p.sections) {
     row("  " + each.group,
         fmt::format("{:>10.2f} MiB  {}", each.num_bytes / 1048576.0, each.sha256.substr(0, 16)));
@@ -150,7 +152,7 @@ Status InspectProgram(const std::string& folder, bool verify, bool json) {
   if (verify) EXPERTILE_RETURN_IF_ERROR(VerifyProgram(folder));
   EXPERTILE_ASSIGN(const ProgramDescription description, DescribeProgram(folder));
   if (json) {
-    fmt::print("{}\n", ToJson(description).dump());
+    Print("{}\n", ToJson(description).dump());
   } else {
     PrintProgram(description);
   }
@@ -166,7 +168,7 @@ Status InspectModel(const std::string& folder, std::optional<int> num_nsp, bool 
   if (json) {
     Json object = ToJson(model.description());
     if (placement) object["placement"] = ToJson(*placement);
-    fmt::print("{}\n", object.dump());
+    Print("{}\n", object.dump());
     return {};
   }
   PrintDescription(model.description());
@@ -185,8 +187,8 @@ CommandBody AddInspectCommand(CLI::App& app) {
   };
   auto flags = std::make_shared<Flags>();
   app.add_option("MODEL", flags->path, "Checkpoint folder, or a program's folder")->required();
-  app.add_option("--moe-prefill-num-nsp", flags->num_nsp,
-                 "Of a checkpoint: show the experts' placement on N NSPs");
+  AddInteger(app, "--moe-prefill-num-nsp", flags->num_nsp,
+             "Of a checkpoint: show the experts' placement on N NSPs", 1);
   app.add_flag("--verify", flags->verify, "Of a program: check every byte");
   app.add_flag("--json", flags->json, "One JSON object");
   return [flags]() -> Status {

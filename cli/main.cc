@@ -1,30 +1,57 @@
 // expertile: the command line. Exit status 0 ok, 1 failed, 2 usage; an error is one line on stderr.
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <algorithm>
+#include <cstdlib>
 #include <exception>
+#include <span>
+#include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/output.h"
+#include "expertile/log.h"
+#include "expertile/result.h"
 #include "expertile/version.h"
 
 namespace {
 
+using expertile::Status;
 using expertile::cli::CommandBody;
+using expertile::cli::JoinBooleanValues;
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
-int Report(const std::string& message, int status) {
-  std::string line = message;
-  for (char& c : line) {
-    if (c == '\n' || c == '\r') c = ' ';
-  }
-  fmt::print(stderr, "expertile: {}\n", line);
+int Fail(std::string_view message, int status) {
+  expertile::cli::Report(message);
   return status;
+}
+
+// --help and --version.
+int PrintAndExit(const CLI::App& app, const CLI::Success& done) {
+  std::ostringstream text;
+  const int status = app.exit(done, text, text);
+  expertile::cli::Write(stdout, text.str());
+  return status;
+}
+
+// EXPERTILE_LOG=info or debug: what the library does, on standard error.
+Status StartLog() {
+  const char* variable = std::getenv("EXPERTILE_LOG");
+  if (variable == nullptr || *variable == '\0') return {};
+  const std::string_view level = variable;
+  if (level != "info" && level != "debug") {
+    return tl::unexpected(expertile::Error{
+        expertile::ErrorCode::kInvalidArgument,
+        "EXPERTILE_LOG: " + std::string(level.substr(0, 40)) + ", expected info or debug"});
+  }
+  expertile::SetLogSink(
+      [](expertile::LogLevel, std::string_view line) { expertile::cli::Report(line); },
+      level == "debug" ? expertile::LogLevel::kDebug : expertile::LogLevel::kInfo);
+  return {};
 }
 
 int Run(int argc, char** argv) {
@@ -59,18 +86,21 @@ int Run(int argc, char** argv) {
     commands.emplace_back(command, entry.add(*command));
   }
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& done) {  // --help, --version
-    return app.exit(done);
+    auto arguments = JoinBooleanValues(std::span(argv, argc).subspan(std::min(argc, 1)));
+    std::ranges::reverse(arguments);  // as CLI11 wants them
+    app.parse(std::move(arguments));
+  } catch (const CLI::Success& done) {
+    return PrintAndExit(app, done);
   } catch (const CLI::ParseError& error) {
-    return Report(error.what(), kUsage);
+    return Fail(error.what(), kUsage);
   }
   for (const auto& [command, body] : commands) {
     if (!command->parsed()) continue;
-    const expertile::Status status = body();
+    Status status = StartLog();
+    if (status) status = body();
     if (status) return 0;
-    return Report(status.error().message,
-                  status.error().code == expertile::ErrorCode::kInvalidArgument ? kUsage : kFailed);
+    return Fail(status.error().message,
+                status.error().code == expertile::ErrorCode::kInvalidArgument ? kUsage : kFailed);
   }
   return 0;
 }
@@ -78,9 +108,12 @@ int Run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  expertile::cli::PrepareOutput();
+  int status = kFailed;
   try {
-    return Run(argc, argv);
-  } catch (const std::exception& error) {  // out of memory, a closed pipe: nothing else throws
-    return Report(error.what(), kFailed);
+    status = Run(argc, argv);
+  } catch (const std::exception& error) {  // out of memory: nothing else throws
+    expertile::cli::Report(error.what());
   }
+  return expertile::cli::ExitStatus(status);
 }

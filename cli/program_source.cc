@@ -16,7 +16,8 @@ tl::unexpected<Error> Refuse(std::string message) {
 // The first compile option on the command line; empty for none.
 std::string GivenCompileOption(const CLI::App& command) {
   for (const CLI::Option* option : command.get_options()) {
-    if (option->get_group() == kCompileGroup && option->count() > 0) return option->get_name();
+    if (option->get_group().starts_with(kCompileGroup) && option->count() > 0)
+      return option->get_name();
   }
   return "";
 }

@@ -1,10 +1,11 @@
 #include "cli/progress.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <utility>
+
+#include "cli/output.h"
 
 namespace expertile::cli {
 
@@ -16,15 +17,14 @@ void Progress::Show(int64_t done, int64_t total) {
   if (!is_terminal_ || total <= 0) return;
   constexpr int kWidth = 30;
   const auto filled = static_cast<int>(done * kWidth / total);
-  fmt::print(stderr, "\r{} [{:<{}}] {:3d}%", label_, std::string(filled, '#'), kWidth,
-             done * 100 / total);
+  PrintError("\r{} [{:<{}}] {:3d}%", label_, std::string(filled, '#'), kWidth, done * 100 / total);
   std::fflush(stderr);
   is_shown_ = true;
 }
 
 void Progress::Clear() {
   if (!is_shown_) return;
-  fmt::print(stderr, "\r\033[K");
+  PrintError("\r\033[K");
   std::fflush(stderr);
   is_shown_ = false;
 }

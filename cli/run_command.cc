@@ -9,6 +9,8 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/numbers.h"
+#include "cli/output.h"
 #include "cli/program_source.h"
 #include "expertile/generation.h"
 #include "expertile/tokenizer.h"
@@ -39,13 +41,13 @@ struct Runner {
 
 void PrintStatistics(const GenerationStatistics& s) {
   const int64_t decoded = s.new_tokens > 0 ? s.new_tokens - 1 : 0;
-  fmt::print(stderr, "prefill: {} tokens in {:.3f} s, {:.1f} tokens/s", s.prompt_tokens,
-             s.prefill_seconds, static_cast<double>(s.prompt_tokens) / s.prefill_seconds);
+  PrintError("prefill: {} tokens in {:.3f} s, {:.1f} tokens/s", s.prompt_tokens, s.prefill_seconds,
+             static_cast<double>(s.prompt_tokens) / s.prefill_seconds);
   if (decoded > 0) {
-    fmt::print(stderr, "; decode: {} tokens in {:.3f} s, {:.1f} tokens/s", decoded,
-               s.decode_seconds, static_cast<double>(decoded) / s.decode_seconds);
+    PrintError("; decode: {} tokens in {:.3f} s, {:.1f} tokens/s", decoded, s.decode_seconds,
+               static_cast<double>(decoded) / s.decode_seconds);
   }
-  fmt::print(stderr, "\n");
+  PrintError("\n");
 }
 
 // Continues `prompt`, printing text as it comes; returns the whole of it.
@@ -151,28 +153,21 @@ CommandBody AddRunCommand(CLI::App& app) {
                "Apply the chat template; without a prompt, a turn per line of standard input");
   app.add_option("--system", flags->system, "System message of a chat");
   AddImageOption(app, flags->images);
-  app.add_option("--max-new-tokens,-n", flags->generation.max_new_tokens, "Tokens to make at most")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  AddInteger(app, "--max-new-tokens,-n", flags->generation.max_new_tokens, "Tokens to make at most",
+             0);
   app.add_flag("--ignore-eos", flags->ignore_eos, "Go on after end tokens, and show them");
   app.add_flag("--no-statistics", flags->no_statistics, "No statistics on standard error");
   SamplingOptions& sampling = flags->generation.sampling;
   const char* group = "Sampling";
-  app.add_option("--temperature", sampling.temperature, "0 = greedy")
-      ->capture_default_str()
+  AddReal(app, "--temperature", sampling.temperature, "0 = greedy", {})->group(group);
+  AddInteger(app, "--top-k", sampling.top_k, "Keep the k most probable; 0 = all", 0)->group(group);
+  AddReal(app, "--top-p", sampling.top_p, "Keep the most probable that reach p",
+          {.max = 1.0, .has_min = false})
       ->group(group);
-  app.add_option("--top-k", sampling.top_k, "Keep the k most probable; 0 = all")
-      ->capture_default_str()
+  AddReal(app, "--min-p", sampling.min_p, "Keep those at least min_p times the best",
+          {.max = 1.0, .has_max = false})
       ->group(group);
-  app.add_option("--top-p", sampling.top_p, "Keep the most probable that reach p")
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--min-p", sampling.min_p, "Keep those at least min_p times the best")
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--seed", sampling.seed, "Of the random draws")
-      ->capture_default_str()
-      ->group(group);
+  AddParsed(app, "--seed", sampling.seed, "INT", "Of the random draws", ParseSeed)->group(group);
   return [flags, prompt, file] { return Run(*flags, prompt->count() > 0, file->count() > 0); };
 }
 

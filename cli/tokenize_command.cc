@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/output.h"
 #include "cli/program_source.h"
 #include "expertile/tokenizer.h"
 
@@ -28,9 +29,9 @@ Status Decode(const TextTokenizer& tokenizer, const Flags& flags) {
   const auto text = tokenizer.Decode(*ids, flags.skip_special);
   if (!text) return tl::unexpected(text.error());
   if (flags.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"text", *text}}.dump());
+    Print("{}\n", nlohmann::ordered_json{{"text", *text}}.dump());
   } else {
-    fmt::print("{}\n", *text);
+    Print("{}\n", *text);
   }
   return {};
 }
@@ -41,11 +42,11 @@ Status Encode(const TextTokenizer& tokenizer, const Flags& flags, const std::str
   nlohmann::ordered_json json{{"ids", *ids}, {"tokens", nlohmann::ordered_json::array()}};
   for (const int32_t id : *ids) json["tokens"].push_back(tokenizer.TokenText(id).value_or(""));
   if (flags.json) {
-    fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    Print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     return {};
   }
   for (size_t i = 0; i < ids->size(); ++i) {
-    fmt::print("{:>8}  {}\n", (*ids)[i], json["tokens"][i].get<std::string>());
+    Print("{:>8}  {}\n", (*ids)[i], json["tokens"][i].get<std::string>());
   }
   return {};
 }

@@ -2,8 +2,8 @@
 // decode.
 #include <gtest/gtest.h>
 
+#include "compiling/target_table.h"
 #include "model/checkpoint.h"
-#include "targets/open_target.h"
 #include "tests/golden.h"
 #include "tests/tolerances.h"
 

@@ -41,7 +41,10 @@ struct MoeBenchOptions {
   int64_t tokens = 512;             // T
   std::optional<int> num_nsp;       // none = blocking off; or kAutoNumNsp
   int64_t packed_chunk_size = 256;  // P
-  std::string dtype = "float32";
+  std::string dtype = "float32";    // of the weights: float32 | bfloat16 | mxfp4 | mxfp6
+  // Of matrix products: float32 | bfloat16; empty = as the weights, float32 for MX formats.
+  // bfloat16 does not take float32 weights.
+  std::string arithmetic;
   double skew = 0.0;    // Zipf exponent of expert popularity; 0 = uniform
   int num_workers = 0;  // 0 = all processors
   int num_runs = 7;
@@ -50,9 +53,11 @@ struct MoeBenchOptions {
 struct MoeBenchResult {
   std::string isa;
   std::optional<int> num_nsp;   // as run: kAutoNumNsp resolved
+  std::string arithmetic;       // as run
   double seconds_median = 0.0;  // routing given logits to combined output
   double tflops = 0.0;          // useful: 2 T K 3 H I
-  double bytes = 0.0;           // of the weights that the routing touches
+  double bytes = 0.0;           // of the weights that the routing touches, as they are packed
+  double roof_tflops = 0.0;     // roof's, of the arithmetic
   double fraction_of_roof =
       0.0;  // the larger of arithmetic and read time at the roof, over the time taken
   bool is_bandwidth_bound = false;  // which of the two that is
@@ -78,9 +83,13 @@ struct ModelBenchResult {
   double prefill_tflops =
       0.0;  // 2 FLOP per active matrix parameter and token, the LM head once, attention not counted
   double decode_seconds_per_token_median = 0.0;
+  double roof_tflops = 0.0;  // roof's, of the arithmetic
   Roof roof;
 };
 
+// Compiles with options.compile, into memory.
 Result<ModelBenchResult> BenchModel(const Model& model, const ModelBenchOptions& options);
+// As it was compiled; options.compile is not looked at.
+Result<ModelBenchResult> BenchModel(const Program& program, const ModelBenchOptions& options);
 
 }  // namespace expertile

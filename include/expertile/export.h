@@ -11,6 +11,9 @@
 
 namespace expertile {
 
+// CompileOptions::target of an export.
+inline constexpr const char* kGraphTarget = "onnx";
+
 struct ExportedGraphs {
   std::vector<std::filesystem::path> files;  // in the order in which they run
   bool was_found = false;                    // an earlier export with the same options made them
@@ -28,8 +31,8 @@ struct ExportedGraphs {
 // row of them that the chunk's first image token has. Weights of more than 1 GiB go to FILE.data.
 // Memory is bounded by one layer, or 1 GiB. If the folder has these very graphs, nothing is done.
 //
-// options.target is onnx. Errors, which leave the folder as it was: an option that graphs do not
-// have; a folder that cannot be written.
+// options.target is kGraphTarget. Errors, which leave the folder as it was: an option that graphs
+// do not have; a folder that cannot be written.
 Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& options,
                                   const std::filesystem::path& folder,
                                   const OnProgress& on_progress = nullptr);

@@ -187,6 +187,9 @@ class Program {
   const std::filesystem::path& model_folder() const;
   const std::vector<int32_t>& end_token_ids() const;  // generation ends at any of them
   int64_t vocab_size() const;
+  // The model that it computes. What is about a checkpoint's bytes is 0 and empty in a program that
+  // was opened from a folder, which has none.
+  const ModelDescription& description() const;
   const CompileOptions& options() const;  // as resolved: ctx_len, num_cores and num_nsp hold values
   std::string isa() const;                // the instruction set of its kernels
   std::optional<NspPlacement> placement() const;  // none when blocking is off

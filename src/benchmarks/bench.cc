@@ -3,10 +3,12 @@
 #include "expertile/bench.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <vector>
 
+#include "base/dtype.h"
 #include "base/error.h"
 #include "base/worker_pool.h"
 #include "running/processors.h"
@@ -42,6 +44,59 @@ Roof PublicRoof(const cpu::Roof& roof, const cpu::KernelTable& table, int worker
           roof.read_bytes * 1e-9};
 }
 
+// The CPU target's arithmetic by name.
+struct Arithmetic {
+  std::string_view name;
+  cpu::ComputeType type;
+  double Roof::*tflops;
+};
+constexpr std::array kArithmetics = {
+    Arithmetic{LongNameOf(DType::kF32), cpu::ComputeType::kFloat32, &Roof::float32_tflops},
+    Arithmetic{LongNameOf(DType::kBF16), cpu::ComputeType::kBFloat16, &Roof::bfloat16_tflops}};
+constexpr const Arithmetic& kFloat32 = kArithmetics[0];
+constexpr const Arithmetic& kBFloat16 = kArithmetics[1];
+
+// The CPU target's weights by name; `own` is the arithmetic that loses nothing of them.
+struct Weights {
+  std::string_view name;
+  cpu::WeightFormat format;
+  const Arithmetic& own;
+};
+constexpr std::array kWeights = {Weights{kFloat32.name, cpu::WeightFormat::kFloat32, kFloat32},
+                                 Weights{kBFloat16.name, cpu::WeightFormat::kBFloat16, kBFloat16},
+                                 Weights{"mxfp4", cpu::WeightFormat::kMxfp4, kFloat32},
+                                 Weights{"mxfp6", cpu::WeightFormat::kMxfp6, kFloat32}};
+
+template <typename Rows>
+auto FindNamed(const Rows& rows, std::string_view option, std::string_view name)
+    -> Result<const typename Rows::value_type*> {
+  std::string names;
+  for (const auto& row : rows) {
+    if (row.name == name) return &row;
+    names += (names.empty() ? "" : ", ") + std::string(row.name);
+  }
+  return InvalidArgument("{}: {}, expected one of {}", option, OneLine(name), names);
+}
+
+// What a MoE layer's weights are in, and what they are multiplied in.
+struct Numbers {
+  cpu::WeightFormat weights = {};
+  Arithmetic arithmetic = kFloat32;
+};
+
+Result<Numbers> NumbersOf(const MoeBenchOptions& options) {
+  EXPERTILE_ASSIGN(const Weights* weights, FindNamed(kWeights, "dtype", options.dtype));
+  if (options.arithmetic.empty()) return Numbers{weights->format, weights->own};
+  EXPERTILE_ASSIGN(const Arithmetic* arithmetic,
+                   FindNamed(kArithmetics, "arithmetic", options.arithmetic));
+  if (arithmetic->type == cpu::ComputeType::kBFloat16 &&
+      weights->format == cpu::WeightFormat::kFloat32) {
+    return InvalidArgument("arithmetic: {}, which does not take weights in {}", arithmetic->name,
+                           weights->name);
+  }
+  return Numbers{weights->format, *arithmetic};
+}
+
 Status CheckMoeOptions(const MoeBenchOptions& options) {
   const auto at_least_one = [](std::string_view name, int64_t value) -> Status {
     if (value < 1) return InvalidArgument("{}: {}, expected 1 or more", name, value);
@@ -55,9 +110,6 @@ Status CheckMoeOptions(const MoeBenchOptions& options) {
       (*options.num_nsp < 1 || *options.num_nsp > E)) {
     return InvalidArgument("num-nsp: {}, expected 1 to {} (the number of experts)",
                            *options.num_nsp, E);
-  }
-  if (options.dtype != "float32" && options.dtype != "bfloat16") {
-    return InvalidArgument("dtype: {}, expected float32 or bfloat16", options.dtype);
   }
   if (!(options.skew >= 0.0)) {
     return InvalidArgument("skew: {}, expected 0 or more", options.skew);
@@ -100,18 +152,18 @@ Result<Roof> MeasureRoof(int num_workers) {
 
 Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   EXPERTILE_RETURN_IF_ERROR(CheckMoeOptions(options));
+  EXPERTILE_ASSIGN(const Numbers numbers, NumbersOf(options));
   EXPERTILE_ASSIGN(const cpu::Isa isa, cpu::ChooseIsa());
   const cpu::KernelTable& table = cpu::KernelsFor(isa);
   WorkerPool pool(options.num_workers > 0 ? options.num_workers : NumUsableProcessors());
-  const bool bfloat16 = options.dtype == "bfloat16";
   MoeBenchResult result;
   cpu::MoeBenchOptions bench;
   bench.num_experts = options.shape.num_experts;
   bench.experts_per_token = options.shape.experts_per_token;
   bench.hidden_size = options.shape.hidden_size;
   bench.intermediate_size = options.shape.intermediate_size;
-  bench.weights = bfloat16 ? cpu::WeightFormat::kBFloat16 : cpu::WeightFormat::kFloat32;
-  bench.compute = bfloat16 ? cpu::ComputeType::kBFloat16 : cpu::ComputeType::kFloat32;
+  bench.weights = numbers.weights;
+  bench.compute = numbers.arithmetic.type;
   bench.num_tokens = options.tokens;
   const bool is_auto = options.num_nsp == CompileOptions::kAutoNumNsp;
   result.num_nsp = is_auto ? std::min(pool.size(), bench.num_experts) : options.num_nsp;
@@ -120,6 +172,7 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   bench.num_repeats = options.num_runs;
   EXPERTILE_ASSIGN(const cpu::MoeBenchResult measured, cpu::BenchMoe(table, bench, pool));
   result.isa = table.name;
+  result.arithmetic = numbers.arithmetic.name;
   result.seconds_median = measured.seconds_median;
   result.tflops = measured.useful_flops / measured.seconds_median * 1e-12;
   result.bytes = measured.weight_bytes;
@@ -129,6 +182,7 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   result.nsp_imbalance = measured.nsp_imbalance;
   result.padding_waste = measured.padding_waste;
   result.roof = PublicRoof(measured.roof, table, pool.size());
+  result.roof_tflops = result.roof.*numbers.arithmetic.tflops;
   return result;
 }
 
@@ -167,12 +221,18 @@ Status RunOnce(Session& session, const std::vector<int32_t>& ids, int64_t decode
 }  // namespace
 
 Result<ModelBenchResult> BenchModel(const Model& model, const ModelBenchOptions& options) {
+  EXPERTILE_ASSIGN(const Program program, model.Compile(options.compile));
+  return BenchModel(program, options);
+}
+
+Result<ModelBenchResult> BenchModel(const Program& program, const ModelBenchOptions& options) {
   if (options.tokens < 1 || options.decode_tokens < 0 || options.num_runs < 1) {
     return InvalidArgument("tokens: {}, decode-tokens: {}, runs: {}, expected 1, 0 and 1 or more",
                            options.tokens, options.decode_tokens, options.num_runs);
   }
-  const ModelDescription& description = model.description();
-  EXPERTILE_ASSIGN(const Program program, model.Compile(options.compile));
+  EXPERTILE_ASSIGN(const Arithmetic* arithmetic,
+                   FindNamed(kArithmetics, "dtype", program.options().dtype));
+  const ModelDescription& description = program.description();
   EXPERTILE_ASSIGN(Session session, program.NewSession());
   // Ids spread over the vocabulary, so that routing is not one token's.
   std::vector<int32_t> ids;
@@ -198,6 +258,7 @@ Result<ModelBenchResult> BenchModel(const Model& model, const ModelBenchOptions&
       PrefillFlops(description, options.tokens) / result.prefill_seconds_median * 1e-12;
   if (!times.decode.empty()) result.decode_seconds_per_token_median = MedianOf(times.decode);
   EXPERTILE_ASSIGN(result.roof, MeasureRoof(program.options().num_cores));
+  result.roof_tflops = result.roof.*arithmetic->tflops;
   return result;
 }
 

@@ -1,22 +1,21 @@
 // Programs on disk: compiling into the cache, and opening.
 #include "compiling/compile.h"
 
-#include <cstdlib>
 #include <string>
 #include <utility>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/sha256.h"
-#include "compiling/graph_exports.h"
-#include "compiling/option_fields.h"
-#include "compiling/qaic_programs.h"
+#include "compiling/describe.h"
+#include "compiling/option_json.h"
+#include "compiling/target_table.h"
 #include "expertile/model.h"
 #include "model/checkpoint.h"
 #include "program/compile_cache.h"
 #include "program/file_digests.h"
 #include "program/package.h"
 #include "running/session_state.h"
-#include "targets/open_target.h"
 
 namespace expertile {
 namespace {
@@ -84,7 +83,7 @@ Result<ProgramOrigin> OriginOf(const Checkpoint& checkpoint, const CompileOption
   ProgramOrigin origin;
   origin.model_type = checkpoint.config.spec.model_type;
   origin.target = options.target;
-  EXPERTILE_ASSIGN(origin.isa, ChooseIsa(options.target));
+  EXPERTILE_ASSIGN(origin.isa, TargetOf(options).in_process.choose_isa());
   origin.options = OptionsToJson(options);
   origin.specializations = SpecializationsOf(options);
   nlohmann::json asset_digests = nlohmann::json::object();
@@ -101,14 +100,18 @@ Result<ProgramOrigin> OriginOf(const Checkpoint& checkpoint, const CompileOption
   return origin;
 }
 
-// A program computes with the instruction set that it was compiled for, or not at all.
-Status CheckIsa(const std::filesystem::path& folder, const ProgramOrigin& origin) {
-  const char* forced = std::getenv("EXPERTILE_ISA");
-  if (origin.target != "cpu" || forced == nullptr || *forced == '\0' || forced == origin.isa) {
-    return {};
-  }
-  return InvalidArgument("EXPERTILE_ISA={}: the program {} was compiled for {}", forced,
-                         folder.string(), origin.isa);
+// The program's target, which runs here.
+Result<const TargetRow*> RowOf(const ProgramOrigin& origin) {
+  const TargetRow* target = FindTarget(origin.target);
+  if (target != nullptr && target->runs_here()) return target;
+  return Unsupported("target: {} is none that runs here", OneLine(origin.target));
+}
+
+// Says in front of an error which folder it is about.
+template <typename T>
+Result<T> InFolder(const std::filesystem::path& folder, Result<T> result) {
+  if (result) return result;
+  return Fail(result.error().code, "{}: {}", folder.string(), result.error().message);
 }
 
 }  // namespace
@@ -123,8 +126,9 @@ Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
                                              const OnProgress& on_progress) const {
   const Checkpoint& checkpoint = *state_->checkpoint;
   EXPERTILE_ASSIGN(const CompileOptions resolved, ResolveOptions(options, checkpoint.config));
-  if (resolved.target == "onnx") return CompileToGraphs(checkpoint, resolved, on_progress);
-  if (resolved.target == "qaic") return CompileForCloudAi100(checkpoint, resolved, on_progress);
+  const TargetRow& target = TargetOf(resolved);
+  if (!target.runs_here()) return target.make_files(checkpoint, resolved, on_progress);
+  const Stopwatch watch;
   EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(resolved.cache_dir));
   EXPERTILE_ASSIGN(const std::vector<Asset> assets, ReadAssets(checkpoint.config.folder));
   const FileDigests digests(cache.digests_folder());
@@ -139,17 +143,19 @@ Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
           writer.AddAsset(asset.name, std::as_bytes(std::span(asset.content))));
     }
     LayerByLayer layers(checkpoint.tensors, writer);
-    return CatchOutOfMemory("the weights", [&] {
-      return PackWeights(resolved.target, checkpoint, target_options, layers);
-    });
+    return CatchOutOfMemory(
+        "the weights", [&] { return target.in_process.pack(checkpoint, target_options, layers); });
   };
   EXPERTILE_ASSIGN(CachedProgram program, cache.FindOrMake(origin, resolved.compile_dir, make));
+  Log(LogLevel::kInfo, "{}: {}, {:.3f} s", program.folder.string(),
+      program.was_found ? "found in the cache" : "compiled", watch.seconds());
   return CompiledProgram{std::move(program.folder), program.was_found, {}};
 }
 
 bool Program::IsProgram(const std::filesystem::path& folder) { return Package::IsPackage(folder); }
 
 Result<Program> Program::Open(const std::filesystem::path& folder) {
+  const Stopwatch watch;
   EXPERTILE_ASSIGN(Package opened, Package::Open(folder));
   const auto package = std::make_shared<const Package>(std::move(opened));
   const ProgramOrigin& origin = package->manifest().origin;
@@ -158,16 +164,19 @@ Result<Program> Program::Open(const std::filesystem::path& folder) {
                    JsonObject::Parse(origin.options.dump(), (folder / kManifestName).string()));
   EXPERTILE_ASSIGN(CompileOptions options, OptionsFromJson(fields));
   EXPERTILE_ASSIGN(options, ResolveOptions(std::move(options), model));
-  EXPERTILE_RETURN_IF_ERROR(CheckIsa(folder, origin));
+  EXPERTILE_ASSIGN(const TargetRow* row, RowOf(origin));
   const KvFormat kv_format = KvFormatOf(options);
   TargetOptions target_options = TargetOptionsOf(options);
   target_options.isa = origin.isa;
-  EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the program", [&] {
-                     return OpenTarget(origin.target, ModelOf(model), target_options, package);
-                   }));
+  EXPERTILE_ASSIGN(auto target, InFolder(folder, CatchOutOfMemory("the program", [&] {
+                                           return row->in_process.open(ModelOf(model),
+                                                                       target_options, package);
+                                         })));
   options.num_cores = CoresOf(options);
+  Log(LogLevel::kInfo, "{}: a program for {} ({}, {} workers), opened in {:.3f} s", folder.string(),
+      options.target, target->isa(), options.num_cores, watch.seconds());
   return Program(std::make_shared<const Program::State>(
-      Program::State{std::move(model), std::move(options), kv_format, std::move(target),
+      Program::State{model, Describe(model), std::move(options), kv_format, std::move(target),
                      [digest = origin.model_digest]() -> Result<std::string> { return digest; }}));
 }
 

@@ -2,7 +2,7 @@
 // Not public: include/expertile/model.h is.
 #pragma once
 
-#include <string_view>
+#include <string>
 
 #include "base/error.h"
 #include "expertile/options.h"
@@ -24,9 +24,6 @@ Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::
 inline bool HasVision(const CompileOptions& options, const ModelConfig& model) {
   return model.vision && !options.skip_vision;
 }
-
-// Whether a target's programs can be opened in this process.
-inline bool RunsHere(std::string_view target) { return target == "reference" || target == "cpu"; }
 
 int CoresOf(const CompileOptions& options);
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+
 namespace expertile {
 namespace {
 
@@ -61,10 +62,8 @@ void CountBytes(const CheckpointTensors& tensors, ModelDescription& description)
   if (most != bytes.end()) description.checkpoint_dtype = LongNameOf(most->first);
 }
 
-}  // namespace
-
-ModelDescription Describe(const Checkpoint& checkpoint) {
-  const DecoderSpec& spec = checkpoint.config.spec;
+ModelDescription DescribeShape(const ModelConfig& config) {
+  const DecoderSpec& spec = config.spec;
   const AttentionSpec& attention = AttentionOf(spec.layers[0]);
   ModelDescription description;
   description.model_type = spec.model_type;
@@ -80,10 +79,19 @@ ModelDescription Describe(const Checkpoint& checkpoint) {
   description.num_experts = spec.moe.num_experts;
   description.experts_per_token = spec.moe.router.experts_per_token;
   description.moe_intermediate_size = spec.moe.intermediate_size;
-  description.end_token_ids = checkpoint.config.end_token_ids;
-  CountParameters(checkpoint.config, description);
+  description.end_token_ids = config.end_token_ids;
+  CountParameters(config, description);
+  return description;
+}
+
+}  // namespace
+
+ModelDescription Describe(const Checkpoint& checkpoint) {
+  ModelDescription description = DescribeShape(checkpoint.config);
   CountBytes(checkpoint.tensors, description);
   return description;
 }
+
+ModelDescription Describe(const ModelConfig& config) { return DescribeShape(config); }
 
 }  // namespace expertile

@@ -9,4 +9,7 @@ namespace expertile {
 
 ModelDescription Describe(const Checkpoint& checkpoint);
 
+// The same of a program: no bytes or dtype of a checkpoint.
+ModelDescription Describe(const ModelConfig& config);
+
 }  // namespace expertile

@@ -3,8 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "compiling/compile.h"
-#include "compiling/option_fields.h"
+#include "compiling/option_json.h"
+#include "compiling/target_table.h"
 #include "expertile/export.h"
 #include "expertile/version.h"
 #include "program/compile_cache.h"
@@ -19,12 +21,9 @@ namespace {
 // All that decides what is in the graphs. Options of a card's compiler do not.
 Result<nlohmann::json> OriginOf(const Checkpoint& checkpoint, const CompileOptions& options,
                                 const OnProgress& on_progress) {
-  CompileOptions of_graphs = options;
-  of_graphs.target = "onnx";
-  of_graphs.num_cores = 0;
-  of_graphs.num_devices = 1;
-  of_graphs.mxfp6_matmul = false;
-  of_graphs.mxint8_kv_cache = false;
+  CompileOptions of_graphs = OptionsHonouredBy(OnnxTarget(), options);
+  of_graphs.target = kGraphTarget;
+  of_graphs.num_cores = 0;  // was needed to resolve num_nsp "auto"
   nlohmann::json graphs = nlohmann::json::array();
   for (const GraphKind kind : GraphsOf(options, checkpoint.config)) graphs.push_back(NameOf(kind));
   EXPERTILE_ASSIGN(const std::string digest,
@@ -32,7 +31,7 @@ Result<nlohmann::json> OriginOf(const Checkpoint& checkpoint, const CompileOptio
   return nlohmann::json{{"version", kVersion},
                         {"model", digest},
                         {"graphs", graphs},
-                        {"onnx_sentinel", options.onnx_sentinel},
+                        {"onnx_sentinel", options.onnx_sentinel},  // where readers know it from
                         {"options", OptionsToJson(of_graphs)}};
 }
 
@@ -60,7 +59,23 @@ Status WriteGraph(GraphKind kind, const Checkpoint& checkpoint, const CompileOpt
   return onnx_target::ExportDecoder(checkpoint, graph, file, on_progress);
 }
 
+// The graphs in the compile cache, or options.compile_dir.
+Result<CompiledProgram> CompileToGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
+                                        const OnProgress& on_progress) {
+  EXPERTILE_ASSIGN(const GraphFolder graphs,
+                   ExportGraphs(checkpoint, options, "", options.compile_dir, on_progress));
+  return CompiledProgram{graphs.path, graphs.was_found, {}};
+}
+
 }  // namespace
+
+TargetRow OnnxTarget() {
+  return {.name = kGraphTarget,
+          .about = "ONNX graphs for any runtime",
+          .honours = {OptionGroup::kGraphs},
+          .default_cores = kCloudAi100Cores,
+          .make_files = CompileToGraphs};
+}
 
 std::string NameOf(GraphKind kind) {
   switch (kind) {
@@ -79,8 +94,9 @@ std::vector<GraphKind> GraphsOf(const CompileOptions& options, const ModelConfig
   const bool has_vision = HasVision(options, model);
   if (has_vision) graphs.push_back(GraphKind::kVision);
   if (options.skip_lang) return graphs;
-  const bool decode_does_both = options.target == "qaic" && !options.moe_prefill_num_nsp &&
-                                !options.prefill_only && !has_vision;
+  const bool decode_does_both = TargetOf(options).specialises_graphs &&
+                                !options.moe_prefill_num_nsp && !options.prefill_only &&
+                                !has_vision;
   if (options.prefill_seq_len > 1 && options.prefill_only.value_or(true) && !decode_does_both) {
     graphs.push_back(GraphKind::kPrefill);
   }
@@ -97,9 +113,6 @@ Result<ImageGrid> GridOf(const CompileOptions& options, const ModelConfig& model
   const VisionPreprocessorConfig& config = *model.vision->preprocessor;
   const ImageSize given{options.height.value_or(kDefault.height),
                         options.width.value_or(kDefault.width)};
-  if (given.height < 1 || given.width < 1) {
-    return InvalidArgument("height, width: {} x {}, expected 1 or more", given.height, given.width);
-  }
   EXPERTILE_ASSIGN(const ImageSize size, SmartResize(config, given));
   return ImageGrid{1, size.height / config.patch_size, size.width / config.patch_size};
 }
@@ -123,23 +136,20 @@ Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOpti
     }
     return {};
   };
+  const Stopwatch watch;
   EXPERTILE_ASSIGN(graphs.was_found, FillExportFolder(graphs.path, origin, make));
+  Log(LogLevel::kInfo, "{}: graphs {}, {:.3f} s", graphs.path.string(),
+      graphs.was_found ? "found" : "exported", watch.seconds());
   return graphs;
-}
-
-Result<CompiledProgram> CompileToGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
-                                        const OnProgress& on_progress) {
-  EXPERTILE_ASSIGN(const GraphFolder graphs,
-                   ExportGraphs(checkpoint, options, "", options.compile_dir, on_progress));
-  return CompiledProgram{graphs.path, graphs.was_found, {}};
 }
 
 Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& options,
                                   const std::filesystem::path& folder,
                                   const OnProgress& on_progress) {
   const Checkpoint& checkpoint = *model.state_->checkpoint;
-  if (options.target != "onnx") {
-    return InvalidArgument("target: {}, what is exported is onnx", OneLine(options.target));
+  if (options.target != kGraphTarget) {
+    return InvalidArgument("target: {}, what is exported is {}", OneLine(options.target),
+                           kGraphTarget);
   }
   if (folder.empty()) return InvalidArgument("an export needs a folder to go to");
   if (!options.compile_dir.empty()) {

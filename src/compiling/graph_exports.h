@@ -1,4 +1,4 @@
-// Which ONNX graphs a set of options makes, and the folder that they are exported to.
+// The target onnx: which graphs a set of options makes, and the folder that they are exported to.
 // Not the graphs (targets/onnx/), and not the card's compiler (compiling/qaic_programs.h).
 #pragma once
 
@@ -9,16 +9,20 @@
 #include "expertile/model.h"
 #include "image/image_grid.h"
 #include "model/checkpoint.h"
+#include "targets/target_row.h"
 
 namespace expertile {
+
+// Of one card; what "auto" stands for in graphs that may be for one.
+inline constexpr int kCloudAi100Cores = 16;
 
 enum class GraphKind { kVision, kPrefill, kDecode };
 
 // vision, prefill or decode; its file is NAME.onnx.
 std::string NameOf(GraphKind kind);
 
-// In the order in which they run. With the target qaic and nothing that needs a prefill graph of
-// its own (blocking, images, prefill_only) decode's is for both.
+// In the order in which they run. Where the target specialises graphs and nothing needs a prefill
+// graph of its own (blocking, images, prefill_only), decode's is for both.
 std::vector<GraphKind> GraphsOf(const CompileOptions& options, const ModelConfig& model);
 
 // The patches of the images that a vision graph takes: of height x width pixels (354 x 536) before
@@ -38,8 +42,7 @@ Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOpti
                                  const std::filesystem::path& parent,
                                  const OnProgress& on_progress);
 
-// Model::CompileToDisk() of target onnx.
-Result<CompiledProgram> CompileToGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
-                                        const OnProgress& on_progress);
+// Its files are the graphs.
+TargetRow OnnxTarget();
 
 }  // namespace expertile

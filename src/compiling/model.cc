@@ -6,18 +6,18 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "compiling/compile.h"
 #include "compiling/describe.h"
+#include "compiling/target_table.h"
 #include "dispatch/placement.h"
 #include "running/processors.h"
 #include "running/session_state.h"
-#include "targets/open_target.h"
 
 namespace expertile {
 namespace {
 
 constexpr int64_t kDefaultCtxLen = 4096;
-constexpr int kCloudAi100Cores = 16;
 
 }  // namespace
 
@@ -51,17 +51,18 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
 
 int CoresOf(const CompileOptions& options) {
   if (options.num_cores != 0) return options.num_cores;
-  return RunsHere(options.target) ? NumUsableProcessors() : kCloudAi100Cores;
+  const int cores = TargetOf(options).default_cores;
+  return cores != 0 ? cores : NumUsableProcessors();
 }
 
 KvFormat KvFormatOf(const CompileOptions& options) {
   if (options.mxint8_kv_cache) return KvFormat::kMxInt8;
-  return options.dtype == "bfloat16" ? KvFormat::kBFloat16 : KvFormat::kFloat32;
+  return ArithmeticOf(options) == DType::kBF16 ? KvFormat::kBFloat16 : KvFormat::kFloat32;
 }
 
 TargetOptions TargetOptionsOf(const CompileOptions& options) {
   return {
-      .compute = options.dtype == "bfloat16" ? DType::kBF16 : DType::kF32,
+      .compute = ArithmeticOf(options),
       .blocking = {options.moe_prefill_num_nsp.value_or(0), options.moe_prefill_packed_chunk_size},
       .num_workers = CoresOf(options),
       .batch_size = options.batch_size,
@@ -75,9 +76,14 @@ TargetOptions TargetOptionsOf(const CompileOptions& options) {
 Model::Model(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
 Result<Model> Model::Load(const std::filesystem::path& folder) {
+  const Stopwatch watch;
   EXPERTILE_ASSIGN(auto checkpoint,
                    CatchOutOfMemory("the checkpoint", [&] { return LoadCheckpoint(folder); }));
   auto description = Describe(*checkpoint);
+  Log(LogLevel::kInfo, "{}: {}, {} layers, {} files, {:.1f} MiB of tensors, {:.3f} s",
+      folder.string(), description.model_type, description.num_layers,
+      checkpoint->tensors.files().size(),
+      static_cast<double>(description.checkpoint_bytes) / 1048576.0, watch.seconds());
   return Model(std::make_shared<const State>(State{std::move(checkpoint), std::move(description)}));
 }
 
@@ -90,7 +96,8 @@ Result<NspPlacement> Model::PlacementOn(int num_nsp) const {
 
 Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress) const {
   EXPERTILE_ASSIGN(CompileOptions resolved, ResolveOptions(options, state_->checkpoint->config));
-  if (!RunsHere(resolved.target)) {
+  const TargetRow& target_row = TargetOf(resolved);
+  if (!target_row.runs_here()) {
     return Unsupported("target: {} makes files for other machines, and runs nothing here",
                        resolved.target);
   }
@@ -98,18 +105,21 @@ Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& 
     EXPERTILE_ASSIGN(const CompiledProgram compiled, CompileToDisk(options, on_progress));
     return Program::Open(compiled.folder);
   }
+  const Stopwatch watch;
   TargetOptions target_options = TargetOptionsOf(resolved);
   target_options.on_layer = on_progress;
   EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the weights", [&] {
-                     return PackAndOpen(resolved.target, *state_->checkpoint, target_options);
+                     return PackAndOpen(target_row, *state_->checkpoint, target_options);
                    }));
   resolved.num_cores = CoresOf(resolved);
+  Log(LogLevel::kInfo, "packed for {} ({}, {} workers), {:.3f} s", resolved.target, target->isa(),
+      resolved.num_cores, watch.seconds());
   const KvFormat kv_format = KvFormatOf(resolved);
-  return Program(std::make_shared<const Program::State>(
-      Program::State{state_->checkpoint->config, std::move(resolved), kv_format, std::move(target),
-                     [checkpoint = state_->checkpoint, cache_dir = options.cache_dir] {
-                       return DigestOfCheckpoint(*checkpoint, cache_dir);
-                     }}));
+  return Program(std::make_shared<const Program::State>(Program::State{
+      state_->checkpoint->config, state_->description, std::move(resolved), kv_format,
+      std::move(target), [checkpoint = state_->checkpoint, cache_dir = options.cache_dir] {
+        return DigestOfCheckpoint(*checkpoint, cache_dir);
+      }}));
 }
 
 }  // namespace expertile

@@ -1,12 +1,14 @@
 #include "compiling/qaic_programs.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "compiling/compile.h"
 #include "compiling/graph_exports.h"
+#include "compiling/option_json.h"
 #include "program/qaic/custom_io.h"
 #include "program/qaic/qaic_compiler.h"
 
@@ -83,6 +85,8 @@ Result<qaic::QaicCompile> CompileWithoutGraph(GraphKind kind, const CompileOptio
                                               const ModelConfig& model) {
   qaic::QaicCompile compile;
   EXPERTILE_ASSIGN(compile.flags, FlagsOf(kind, options));
+  const nlohmann::json beyond = OptionsBeyond(OnnxTarget(), options);
+  if (!beyond.empty()) compile.options = beyond.dump();
   EXPERTILE_RETURN_IF_ERROR(qaic::CheckFlags(compile.flags));
   EXPERTILE_ASSIGN(compile.specializations, ShapesOf(kind, options, model));
   const auto num_layers = static_cast<int>(model.spec.layers.size());
@@ -119,8 +123,6 @@ QaicProgramFolder::State StateOf(qaic::QaicProgram::State state) {
   return state == qaic::QaicProgram::State::kCompiled ? State::kCompiled : State::kToBeRun;
 }
 
-}  // namespace
-
 Result<CompiledProgram> CompileForCloudAi100(const Checkpoint& checkpoint,
                                              const CompileOptions& options,
                                              const OnProgress& on_progress) {
@@ -148,6 +150,17 @@ Result<CompiledProgram> CompileForCloudAi100(const Checkpoint& checkpoint,
     compiled.qaic.push_back(std::move(folder));
   }
   return compiled;
+}
+
+}  // namespace
+
+TargetRow QaicTarget() {
+  return {.name = "qaic",
+          .about = "programs for a Qualcomm Cloud AI 100, by its compiler",
+          .honours = {OptionGroup::kBlockFormats, OptionGroup::kGraphs, OptionGroup::kCloudAi100},
+          .default_cores = kCloudAi100Cores,
+          .specialises_graphs = true,
+          .make_files = CompileForCloudAi100};
 }
 
 }  // namespace expertile

@@ -1,15 +1,11 @@
-// From a checkpoint to programs for a Cloud AI 100: graphs, the compiler's files, its run.
+// The target qaic: from a checkpoint to programs for a Cloud AI 100 by graphs and its compiler.
 // Not how those files look: program/qaic/.
 #pragma once
 
-#include "expertile/model.h"
-#include "model/checkpoint.h"
+#include "targets/target_row.h"
 
 namespace expertile {
 
-// Model::CompileToDisk() of target qaic. `options` are resolved.
-Result<CompiledProgram> CompileForCloudAi100(const Checkpoint& checkpoint,
-                                             const CompileOptions& options,
-                                             const OnProgress& on_progress);
+TargetRow QaicTarget();
 
 }  // namespace expertile

@@ -22,6 +22,8 @@ Result<NspPlacement> PlacementOf(int num_experts, int num_nsp) {
 
 Program::Program(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
+const ModelDescription& Program::description() const { return state_->description; }
+
 const CompileOptions& Program::options() const { return state_->options; }
 
 const std::filesystem::path& Program::model_folder() const { return state_->model.folder; }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "running/finite_logits.h"
 #include "running/session_state.h"
 #include "running/step_rows.h"
@@ -127,10 +128,13 @@ Status Session::State::RunSteps(std::span<const PlacedExtension> placed, int64_t
                                rows.image_embeddings,
                                {rows.deepstack.begin(), rows.deepstack.end()}},
                     .trace = trace};
+    const Stopwatch watch;
     EXPERTILE_RETURN_IF_ERROR(target->Run(step, step_logits));
     if (wanted != LogitsWanted::kAllUnchecked) {
       EXPERTILE_RETURN_IF_ERROR(CheckFinite(*target, step, placed, step_logits));
     }
+    Log(LogLevel::kDebug, "step: {} tokens in {:.3f} ms", step.num_tokens(),
+        watch.seconds() * 1e3);
     for (size_t r = 0; r < rows.destinations.size(); ++r) {
       std::copy_n(step_logits.begin() + r * V, V, logits.begin() + rows.destinations[r] * V);
     }

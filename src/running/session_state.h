@@ -23,6 +23,7 @@ struct Model::State {
 
 struct Program::State {
   ModelConfig model;
+  ModelDescription description;
   CompileOptions options;  // resolved
   KvFormat kv_format;      // of its sessions' caches
   std::unique_ptr<TargetProgram> target;

@@ -42,4 +42,6 @@ Result<std::string> MemoryStore::FormatOf(std::string_view name) const {
   return found->second.block.format;
 }
 
+std::shared_ptr<WeightStore> NewMemoryStore() { return std::make_shared<MemoryStore>(); }
+
 }  // namespace expertile

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "base/page_memory.h"
@@ -11,7 +12,7 @@
 
 namespace expertile {
 
-class MemoryStore : public WeightWriter, public WeightReader {
+class MemoryStore : public WeightStore {
  public:
   Status BeginGroup(std::string_view) override { return {}; }
   Status Begin(const WeightBlock& block) override;
@@ -31,5 +32,8 @@ class MemoryStore : public WeightWriter, public WeightReader {
   std::map<std::string, Stored, std::less<>> blocks_;
   Stored* current_ = nullptr;
 };
+
+// TargetRow::new_store of targets that compute in this process's memory.
+std::shared_ptr<WeightStore> NewMemoryStore();
 
 }  // namespace expertile

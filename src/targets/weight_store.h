@@ -49,4 +49,7 @@ class WeightReader {
   virtual Result<std::string> FormatOf(std::string_view name) const = 0;
 };
 
+// Both: what is written to it can be opened where it lies.
+class WeightStore : public WeightWriter, public WeightReader {};
+
 }  // namespace expertile

@@ -37,8 +37,8 @@ def test_targets_do_not_know_each_other():
     assert not refused("src/targets/cpu/a.cc", "targets/cpu/tensor.h")
     assert not refused("src/targets/cpu/a.cc", "targets/target.h")
     assert refused("src/targets/router.cc", "targets/cpu/tensor.h")
-    assert not refused("src/targets/open_target.cc", "targets/cpu/cpu_program.h")
-    assert not refused("src/targets/open_target.cc", "targets/reference/reference_program.h")
+    assert refused("src/targets/target_row.cc", "targets/cpu/cpu_program.h")
+    assert not refused("src/compiling/target_table.cc", "targets/cpu/cpu_program.h")
 
 
 @pytest.mark.parametrize("client", ["cli", "examples", "bench", "python"])

@@ -76,6 +76,7 @@ Result<std::string> CompileRecord(const QaicCompile& compile) {
     record["partition"] = {{"file", compile.partition->file_name},
                            {"json", compile.partition->json}};
   }
+  if (!compile.options.empty()) record["options"] = json::parse(compile.options);
   return DumpJson(record);
 }
 

@@ -20,6 +20,8 @@ struct QaicCompile {
   // cache may be moved.
   std::string graph_fingerprint;
   CompilerFlags flags;
+  // Options that are in none of the other fields, as a JSON object; empty for none.
+  std::string options;
   std::vector<Specialization> specializations;
   std::string custom_io_yaml;  // empty: the compiler gets none
   std::optional<Partition> partition;

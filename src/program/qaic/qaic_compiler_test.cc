@@ -223,6 +223,8 @@ TEST_F(QaicCompilerTest, EveryOptionHasItsOwnFolder) {
       [](QaicCompile& c) { c.specializations[0].symbols["ctx_len"] = 128; },
       [](QaicCompile& c) { c.specializations[0].name = "Prefill"; },
       [](QaicCompile& c) { c.custom_io_yaml = "x"; },
+      [](QaicCompile& c) { c.options = R"({"an_option":1})"; },
+      [](QaicCompile& c) { c.options = R"({"an_option":2})"; },
       [](QaicCompile& c) { c.partition = TensorSlicing(2, 16).value(); },
       [](QaicCompile& c) { c.partition = TensorSlicing(4, 16).value(); }};
   std::set<std::string> folders;

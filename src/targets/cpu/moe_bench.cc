@@ -30,6 +30,26 @@ class RandomRows {
   float scale_;
 };
 
+// Codes spread over all sixteen, with the scale that makes their values as large as RandomRows'.
+class RandomMxfp4Rows {
+ public:
+  RandomMxfp4Rows(uint64_t seed, int64_t size, float scale)
+      : state_(seed), size_(size), scale_(127 + std::ilogb(scale / kLargest)) {}
+  void operator()(int64_t, Mxfp4Row row) {
+    for (int64_t i = 0; i < size_ / 2; ++i) {
+      state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+      row.codes[i] = static_cast<std::byte>(state_ >> 56);
+    }
+    std::fill_n(row.scales, size_ / kMxBlockSize, static_cast<std::byte>(scale_));
+  }
+
+ private:
+  static constexpr float kLargest = 6.0f;  // of the codes' values
+  uint64_t state_;
+  int64_t size_;
+  int scale_;  // E8M0
+};
+
 struct Batch {
   std::vector<float> x;        // [T, H]
   std::vector<int32_t> ids;    // [T, K]
@@ -75,9 +95,15 @@ Result<PackedExperts> MakeExperts(const KernelTable& table, const MoeBenchOption
                                                  /*has_bias=*/false}));
   const float scale = 1.0f / std::sqrt(static_cast<float>(options.hidden_size));
   pool.ForEach(options.num_experts, [&](int64_t e, int) {
-    RandomRows in(options.seed + 2 * static_cast<uint64_t>(e), options.hidden_size, scale);
-    RandomRows out(options.seed + 2 * static_cast<uint64_t>(e) + 1, options.intermediate_size,
-                   scale);
+    const uint64_t seed = options.seed + 2 * static_cast<uint64_t>(e);
+    if (options.weights == WeightFormat::kMxfp4) {
+      RandomMxfp4Rows in(seed, options.hidden_size, scale);
+      RandomMxfp4Rows out(seed + 1, options.intermediate_size, scale);
+      experts.PackMxfp4(static_cast<int>(e), {in, in, out});
+      return;
+    }
+    RandomRows in(seed, options.hidden_size, scale);
+    RandomRows out(seed + 1, options.intermediate_size, scale);
     experts.Pack(static_cast<int>(e), {in, in, out});
   });
   return experts;

@@ -8,6 +8,7 @@
 #include "formats/mxfp6.h"
 #include "targets/block_writing.h"
 #include "targets/decoder_program.h"
+#include "targets/memory_store.h"
 #include "targets/reference/reference_ops.h"
 
 namespace expertile::reference {
@@ -119,13 +120,20 @@ class FloatOpener {
   const WeightReader& reader_;
 };
 
+// Its C++ is what any x86-64 runs.
+Result<std::string> ChooseIsa() { return "portable"; }
+
 }  // namespace
+
+TargetRow ReferenceTarget() {
+  return {.name = "reference",
+          .about = "plain C++ in float32, the truth that the others are held to",
+          .honours = {OptionGroup::kBlockFormats},
+          .in_process = {ChooseIsa, PackReference, OpenReference, NewMemoryStore}};
+}
 
 Status PackReference(const Checkpoint& checkpoint, const TargetOptions& options,
                      WeightWriter& writer) {
-  if (options.compute != DType::kF32) {
-    return InvalidArgument("dtype: bfloat16, the target reference computes in float32 only");
-  }
   FloatPacker packer(writer, options.mxfp6_matmul);
   return PackCheckpoint(checkpoint, options, writer, packer);
 }

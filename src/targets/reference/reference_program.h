@@ -1,4 +1,4 @@
-// Packs a checkpoint for the reference target, and opens what was packed.
+// The reference target's row: packing a checkpoint, and opening what was packed.
 // Not its arithmetic (reference_ops.h).
 #pragma once
 
@@ -6,11 +6,14 @@
 
 #include "model/checkpoint.h"
 #include "targets/target.h"
+#include "targets/target_row.h"
 #include "targets/weight_store.h"
 
 namespace expertile::reference {
 
-// Every weight expanded to float32, row by row. Refuses options.compute other than kF32.
+TargetRow ReferenceTarget();
+
+// Every weight expanded to float32, row by row.
 Status PackReference(const Checkpoint& checkpoint, const TargetOptions& options,
                      WeightWriter& writer);
 

@@ -1,0 +1,66 @@
+// TargetRow: what a target is to everybody else: its name, what it honours, how it packs, opens, or
+// writes files. Not the list of them: compiling/target_table.cc.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/dtype.h"
+#include "expertile/model.h"
+#include "expertile/option_table.h"
+#include "model/checkpoint.h"
+#include "targets/target.h"
+#include "targets/weight_store.h"
+
+namespace expertile {
+
+// A target whose programs run in this process.
+struct InProcessTarget {
+  // The instruction set that programs are packed for on this machine: TargetOptions::isa. Errors:
+  // one was asked for that cannot be honoured, or the machine has none.
+  Result<std::string> (*choose_isa)() = nullptr;
+  // Packs a checkpoint's weights: blocks of bytes that `open` alone understands.
+  Status (*pack)(const Checkpoint& checkpoint, const TargetOptions& options,
+                 WeightWriter& writer) = nullptr;
+  // A program over packed weights, from a package or from new_store's, which it keeps alive.
+  Result<std::unique_ptr<TargetProgram>> (*open)(
+      const TargetModel& model, const TargetOptions& options,
+      std::shared_ptr<const WeightReader> weights) = nullptr;
+  // Where the weights of a program lie that is not kept on disk: this process's memory, a device's.
+  std::shared_ptr<WeightStore> (*new_store)() = nullptr;
+};
+
+// Compiles to files for another machine, in the cache or options.compile_dir. `options` are
+// resolved.
+using MakeFiles = Result<CompiledProgram> (*)(const Checkpoint& checkpoint,
+                                              const CompileOptions& options,
+                                              const OnProgress& on_progress);
+
+struct TargetRow {
+  std::string_view name;                      // CompileOptions::target
+  std::string_view about;                     // a line for --help and docs
+  std::vector<DType> dtypes = {DType::kF32};  // arithmetic of matrix products
+  std::vector<OptionGroup> honours = {};      // beside OptionGroup::kGeneral
+  int default_cores = 0;  // what num_cores 0 stands for; 0 = the processors this process may use
+  // One graph is compiled for several shapes, so that decode's serves prefill, too, where nothing
+  // needs a graph of its own.
+  bool specialises_graphs = false;
+  // Exactly one of the two.
+  InProcessTarget in_process = {};
+  MakeFiles make_files = nullptr;
+
+  bool runs_here() const { return make_files == nullptr; }
+};
+
+bool Honours(const TargetRow& target, OptionGroup group);
+
+TargetModel ModelOf(const ModelConfig& config);
+
+// Packs into the target's store and opens that, on the instruction set that it chooses.
+Result<std::unique_ptr<TargetProgram>> PackAndOpen(const TargetRow& target,
+                                                   const Checkpoint& checkpoint,
+                                                   TargetOptions options);
+
+}  // namespace expertile
