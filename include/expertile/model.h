@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "expertile/image.h"
@@ -101,6 +102,10 @@ class Session {
   int64_t prefill_seq_len() const;
   int64_t length(int64_t sequence) const;  // tokens held
   void Clear(int64_t sequence);            // forgets them
+  // Keeps the first `length` tokens of a sequence, as if the others had never been. Errors, which
+  // change nothing: more than it holds; a length inside an image's tokens, or inside what LoadKv()
+  // read if that has images.
+  Status Truncate(int64_t sequence, int64_t length);
   NspLoad nsp_load() const;
 
   // Writes what the cache holds of a sequence, for LoadKv() of another session, in this process or
@@ -149,6 +154,10 @@ class Program {
   // A PNG or JPEG file through the model's preprocessor and vision tower. Errors: a model without
   // images, a program compiled with skip_vision, a file that is no image or too large.
   Result<EncodedImage> EncodeImage(const std::filesystem::path& file) const;
+  // The same from a file's bytes; `name` is what errors call it.
+  Result<EncodedImage> EncodeImage(std::span<const std::byte> bytes, std::string_view name) const;
+  // The token that stands for a row of an image; none in a model of text alone.
+  std::optional<int32_t> image_token_id() const;
   // The prompt with as many image tokens for each image as it has rows: a chat template writes one
   // per image. A prompt without any gets the images in front, each between the model's start and
   // end tokens.

@@ -99,6 +99,9 @@ Result<std::vector<float>> Session::State::Extend(std::span<const Extension> ext
   for (const PlacedExtension& extension : placed) {
     lengths[extension.sequence] += extension.size();
     rope_deltas[extension.sequence] = extension.rope_delta;
+    image_tokens[extension.sequence].insert(image_tokens[extension.sequence].end(),
+                                            extension.image_tokens.begin(),
+                                            extension.image_tokens.end());
   }
   return logits;
 }
@@ -137,6 +140,28 @@ int64_t Session::length(int64_t sequence) const { return state_->lengths[sequenc
 void Session::Clear(int64_t sequence) {
   state_->lengths[sequence] = 0;
   state_->rope_deltas[sequence] = 0;
+  state_->image_tokens[sequence].clear();
+}
+
+Status Session::Truncate(int64_t sequence, int64_t length) {
+  if (sequence < 0 || sequence >= batch_size()) {
+    return InvalidArgument("sequence {}: batch_size is {}", sequence, batch_size());
+  }
+  if (length < 0 || length > state_->lengths[sequence]) {
+    return InvalidArgument("sequence {}: length {}, it holds {} tokens", sequence, length,
+                           state_->lengths[sequence]);
+  }
+  std::vector<ImageTokens>& images = state_->image_tokens[sequence];
+  for (const ImageTokens& image : images) {
+    if (image.begin < length && length < image.end) {
+      return InvalidArgument("sequence {}: length {} is inside the image tokens {} to {}", sequence,
+                             length, image.begin, image.end - 1);
+    }
+  }
+  while (!images.empty() && images.back().end > length) images.pop_back();
+  state_->lengths[sequence] = length;
+  state_->rope_deltas[sequence] = images.empty() ? 0 : images.back().rope_delta;
+  return {};
 }
 
 Result<KvHeader> Session::State::HeaderOf(int64_t sequence) const {
@@ -164,6 +189,10 @@ Status Session::LoadKv(int64_t sequence, const std::filesystem::path& file) {
                                                      *state_->target, sequence));
   state_->lengths[sequence] = header.num_tokens;
   state_->rope_deltas[sequence] = header.rope_delta;
+  // Where its images lie is not in the file: it stays whole.
+  if (header.rope_delta != 0) {
+    state_->image_tokens[sequence] = {{0, header.num_tokens, header.rope_delta}};
+  }
   return {};
 }
 

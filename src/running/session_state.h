@@ -10,6 +10,7 @@
 #include "expertile/model.h"
 #include "model/checkpoint.h"
 #include "running/kv_file.h"
+#include "running/step_rows.h"
 #include "targets/target.h"
 
 namespace expertile {
@@ -37,6 +38,7 @@ struct Session::State {
   std::vector<int64_t> lengths;  // [batch_size], tokens in the cache
   std::vector<int32_t>
       rope_deltas;  // [batch_size], RoPE's position of the next token, less its index
+  std::vector<std::vector<ImageTokens>> image_tokens;  // [batch_size], those of a sequence in order
 
   // What a KV cache file of a sequence must say.
   Result<KvHeader> HeaderOf(int64_t sequence) const;

@@ -26,6 +26,23 @@ std::vector<PlacedExtension::ImageRow> ImageRowsOf(std::span<const int32_t> toke
   return rows;
 }
 
+// Where each image lies in the sequence. After an image, text goes on behind its largest position.
+std::vector<ImageTokens> ImageTokensOf(const PlacedExtension& placed, int64_t num_axes) {
+  std::vector<ImageTokens> images;
+  int32_t next_position = 0;
+  for (int64_t i = 0; i < placed.size(); ++i) {
+    const PlacedExtension::ImageRow& source = placed.image_rows[i];
+    if (source.image == nullptr) continue;
+    for (int64_t axis = 0; axis < num_axes; ++axis) {
+      next_position = std::max(next_position, placed.rope_positions[axis * placed.size() + i] + 1);
+    }
+    if (source.row + 1 < source.image->num_tokens) continue;
+    const int64_t end = placed.first_position + i + 1;
+    images.push_back({end - source.image->num_tokens, end, static_cast<int32_t>(next_position - end)});
+  }
+  return images;
+}
+
 // Text positions on all axes, from `first` on.
 std::vector<int32_t> TextPositions(int64_t num_axes, int64_t count, int64_t first) {
   std::vector<int32_t> positions;
@@ -78,6 +95,7 @@ Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first
   for (int32_t& position : placed.rope_positions) position += static_cast<int32_t>(first_rope);
   placed.rope_delta += mrope.delta;
   placed.image_rows = ImageRowsOf(placed.token_ids, extension.images, prompt.image_token_id);
+  placed.image_tokens = ImageTokensOf(placed, model.spec.rope.num_axes);
   return placed;
 }
 

@@ -12,6 +12,13 @@
 
 namespace expertile {
 
+// The tokens of one image in a sequence, which is never cut inside them.
+struct ImageTokens {
+  int64_t begin = 0;  // index in the sequence
+  int64_t end = 0;
+  int32_t rope_delta = 0;  // RoPE's position of the token at `end`, less its index
+};
+
 // An extension with everything that its tokens need, whichever step they fall into.
 struct PlacedExtension {
   struct ImageRow {
@@ -26,6 +33,7 @@ struct PlacedExtension {
   int64_t first_position = 0;           // tokens that the sequence held before
   std::vector<int32_t> rope_positions;  // [A,n]
   std::vector<ImageRow> image_rows;     // [n], or empty without images
+  std::vector<ImageTokens> image_tokens;
   int32_t rope_delta =
       0;  // afterwards: RoPE's position of the sequence's next token, less its index
 
