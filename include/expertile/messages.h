@@ -31,6 +31,8 @@ struct ToolCall {
   std::string id;
   std::string name;
   std::string arguments;  // a JSON object; from a reply whatever the model wrote
+
+  bool operator==(const ToolCall&) const = default;
 };
 
 // A value by name, as JSON text.

@@ -50,7 +50,7 @@ struct Reply {
 // Where a reply begins, and what it may call.
 struct ReplyStart {
   bool in_reasoning = false;       // the prompt ends with <think>
-  std::vector<std::string> tools;  // JSON objects, as in Conversation: types of XML arguments
+  std::vector<std::string> tools = {};  // JSON objects, as in Conversation: types of XML arguments
 };
 
 // Whether a prompt leaves the model inside <think>.
