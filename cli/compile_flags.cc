@@ -19,8 +19,9 @@ void AddModelArgument(CLI::App& app, std::string& model) {
 }
 
 CLI::Option* AddImageOption(CLI::App& app, std::vector<std::string>& files) {
-  return app.add_option("--image", files,
-                 "PNG or JPEG file to look at; again for each further one, in their order")
+  return app
+      .add_option("--image", files,
+                  "PNG or JPEG file to look at; again for each further one, in their order")
       ->allow_extra_args(false);
 }
 

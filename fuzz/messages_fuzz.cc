@@ -1,9 +1,9 @@
-// Untrusted messages. Input: a request for a chat (docs/chat.md), or a template option. What is read
-// is rendered.
-#include <cstdint>
-#include <cstdlib>
+// Untrusted messages. Input: a request for a chat (docs/chat.md), or a template option. What is
+// read is rendered.
 #include <unistd.h>
 
+#include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -17,9 +17,11 @@ namespace {
 using expertile::ChatTemplate;
 
 constexpr const char* kTemplate =
-    "{%- for t in tools or [] %}{{ t | tojson }}{% endfor %}{%- for m in messages %}{{ m.role }}:{% if "
+    "{%- for t in tools or [] %}{{ t | tojson }}{% endfor %}{%- for m in messages %}{{ m.role "
+    "}}:{% if "
     "m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{{ c.text }}{% endfor "
-    "%}{% endif %}{{ m.reasoning_content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}{{ "
+    "%}{% endif %}{{ m.reasoning_content }}{% for c in m.tool_calls or [] %}{{ c.function.name "
+    "}}{{ "
     "c.function.arguments | tojson }}{% endfor %}{% endfor %}";
 
 ChatTemplate LoadTemplate() {

@@ -1,10 +1,10 @@
 // Untrusted replies. Input: a byte that picks format and start, then the text that a model made,
 // once as special tokens and once spelled out.
+#include <unistd.h>
+
 #include <array>
 #include <cstdint>
 #include <cstdlib>
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -20,9 +20,9 @@ using expertile::ReplyFormat;
 using expertile::ReplyParser;
 using expertile::TextTokenizer;
 
-constexpr std::array kSpecial = {"<think>",     "</think>",     "<tool_call>",   "</tool_call>",
-                                 "<|tool_call|>", "<|start|>",  "<|channel|>",   "<|constrain|>",
-                                 "<|message|>", "<|end|>",      "<|call|>",      "<|return|>"};
+constexpr std::array kSpecial = {"<think>",       "</think>",  "<tool_call>", "</tool_call>",
+                                 "<|tool_call|>", "<|start|>", "<|channel|>", "<|constrain|>",
+                                 "<|message|>",   "<|end|>",   "<|call|>",    "<|return|>"};
 
 // Single characters of ASCII, and kSpecial if wanted; anything else is "u".
 TextTokenizer MakeTokenizer(bool with_special) {
@@ -38,8 +38,8 @@ TextTokenizer MakeTokenizer(bool with_special) {
     added += (added.empty() ? "" : ",") + std::string(R"({"id":)") + std::to_string(next++) +
              R"(,"content":")" + token + R"(","special":true})";
   }
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("expertile_reply_fuzz_" + std::to_string(getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("expertile_reply_fuzz_" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "tokenizer.json")
       << R"({"added_tokens":[)" << added
@@ -85,6 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                            .listed_calls = (bits & 8) != 0,
                            .shows_special = (bits & 16) != 0};
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  for (const TextTokenizer& tokenizer : kTokenizers) Read(tokenizer, format, (bits & 32) != 0, text);
+  for (const TextTokenizer& tokenizer : kTokenizers)
+    Read(tokenizer, format, (bits & 32) != 0, text);
   return 0;
 }

@@ -68,8 +68,11 @@ TEST(ChatSession, SampledWithPenalties) {
   ChatSession session = ChatSession::Open(program).value();
   ChatOptions options;
   options.max_new_tokens = 12;
-  options.sampling = {.temperature = 1.2f, .top_k = 40, .repetition_penalty = 1.2f,
-                      .presence_penalty = 0.5f, .seed = 9};
+  options.sampling = {.temperature = 1.2f,
+                      .top_k = 40,
+                      .repetition_penalty = 1.2f,
+                      .presence_penalty = 0.5f,
+                      .seed = 9};
   ExpectSameAsFromScratch(program, session, kTurns, options);
 }
 
@@ -140,11 +143,12 @@ TEST(ReplyToJson, AMessageObject) {
   ChatReply reply;
   reply.reply = {"Hm.", "", {{"call_0", "f", "{\"a\":1}"}}};
   reply.statistics = {.held_tokens = 3, .prompt_tokens = 4, .new_tokens = 5};
-  EXPECT_EQ(ReplyToJson(reply),
-            R"({"role":"assistant","content":null,"reasoning_content":"Hm.","tool_calls":[{"id":"call_0",)"
-            R"("type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}],"finish_reason":"tool_calls",)"
-            R"("usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12,)"
-            R"("prompt_tokens_details":{"cached_tokens":3}}})");
+  EXPECT_EQ(
+      ReplyToJson(reply),
+      R"({"role":"assistant","content":null,"reasoning_content":"Hm.","tool_calls":[{"id":"call_0",)"
+      R"("type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}],"finish_reason":"tool_calls",)"
+      R"("usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12,)"
+      R"("prompt_tokens_details":{"cached_tokens":3}}})");
   reply.reply = {"", "", {}};
   EXPECT_NE(ReplyToJson(reply).find(R"("content":"","finish_reason":"stop")"), std::string::npos);
   reply.reply.content = "\xff";

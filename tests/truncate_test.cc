@@ -87,16 +87,16 @@ TEST_P(TruncateTest, GoesOnWithTheSameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Subjects, TruncateTest,
-    testing::Values(Subject{"tiny-qwen3_moe", "cpu", "float32"},
-                    Subject{"tiny-qwen3_moe", "cpu", "bfloat16"},
-                    Subject{"tiny-qwen3_moe", "cpu", "mxint8"},
-                    Subject{"tiny-gpt_oss", "cpu", "float32"},  // has windowed layers
-                    Subject{"tiny-gpt_oss", "cpu", "mxint8"},
-                    Subject{"tiny-granitemoe", "cpu", "bfloat16"},
-                    Subject{"tiny-qwen3_moe", "reference", "float32"},
-                    Subject{"tiny-gpt_oss", "reference", "mxint8"}));
+INSTANTIATE_TEST_SUITE_P(Subjects, TruncateTest,
+                         testing::Values(Subject{"tiny-qwen3_moe", "cpu", "float32"},
+                                         Subject{"tiny-qwen3_moe", "cpu", "bfloat16"},
+                                         Subject{"tiny-qwen3_moe", "cpu", "mxint8"},
+                                         Subject{"tiny-gpt_oss", "cpu",
+                                                 "float32"},  // has windowed layers
+                                         Subject{"tiny-gpt_oss", "cpu", "mxint8"},
+                                         Subject{"tiny-granitemoe", "cpu", "bfloat16"},
+                                         Subject{"tiny-qwen3_moe", "reference", "float32"},
+                                         Subject{"tiny-gpt_oss", "reference", "mxint8"}));
 
 TEST(Truncate, ChecksItsArguments) {
   const Program program = Model::Load(Golden::ModelPath("tiny-qwen3_moe"))
@@ -118,7 +118,8 @@ class TruncateImages : public testing::TestWithParam<std::string> {
  protected:
   static EncodedImage Picture(const Program& program, int i) {
     const std::string folder = Golden::ModelPath("tiny-qwen3_vl_moe");
-    return program.EncodeImage(std::filesystem::path(folder) / "images" / (std::to_string(i) + ".png"))
+    return program
+        .EncodeImage(std::filesystem::path(folder) / "images" / (std::to_string(i) + ".png"))
         .value();
   }
 };
@@ -145,8 +146,8 @@ TEST_P(TruncateImages, GoesOnWithTheSameBits) {
     ASSERT_TRUE(session.Truncate(0, length)) << length;
     const std::vector<float> resumed = Extend(session, 0, second, other);
 
-    std::vector<EncodedImage> kept(images.begin(), images.begin() + (length >= end_of_one) +
-                                                       (length >= end_of_two));
+    std::vector<EncodedImage> kept(
+        images.begin(), images.begin() + (length >= end_of_one) + (length >= end_of_two));
     kept.push_back(other[0]);
     Session scratch = program.NewSession().value();
     const std::vector<float> whole =

@@ -1,5 +1,5 @@
-// What was said in a conversation, by whom, with which pictures, tools and tool calls, and a request
-// for the next reply as the OpenAI API writes it. Not the prompt that is made of it
+// What was said in a conversation, by whom, with which pictures, tools and tool calls, and a
+// request for the next reply as the OpenAI API writes it. Not the prompt that is made of it
 // (chat_template.h), and not how a reply's tokens are read (reply.h).
 #pragma once
 
@@ -44,10 +44,10 @@ struct NamedJson {
 struct Message {
   std::string role;  // system, developer, user, assistant or tool
   std::vector<ContentPart> content;
-  std::string reasoning;              // of an assistant
-  std::vector<ToolCall> tool_calls;   // of an assistant
-  std::string tool_call_id;           // of a tool: the call that it answers
-  std::string name;                   // of a tool, or of who speaks; may be empty
+  std::string reasoning;                // of an assistant
+  std::vector<ToolCall> tool_calls;     // of an assistant
+  std::string tool_call_id;             // of a tool: the call that it answers
+  std::string name;                     // of a tool, or of who speaks; may be empty
   std::vector<NamedJson> other_fields;  // which the template may know
 
   static Message Text(std::string role, std::string text) {
@@ -57,8 +57,8 @@ struct Message {
 
 struct Conversation {
   std::vector<Message> messages;
-  std::vector<std::string> tools;      // JSON objects: {"type":"function","function":{…}}
-  std::vector<std::string> documents;  // JSON objects, for templates that take them
+  std::vector<std::string> tools;           // JSON objects: {"type":"function","function":{…}}
+  std::vector<std::string> documents;       // JSON objects, for templates that take them
   std::vector<NamedJson> template_options;  // further variables of the template; a later one wins
 };
 
@@ -77,9 +77,9 @@ struct ChatRequest {
 };
 
 // Reads a list of messages, or an object with `messages` and what else docs/chat.md lists, as the
-// OpenAI API has them. Files are not opened, and CheckSampling() is the caller's. Errors: kInvalidArgument (kUnsupported for what is
-// understood but not done), one line with the field: "FILE: messages[2].role: …"; `source` is what
-// errors call the text.
+// OpenAI API has them. Files are not opened, and CheckSampling() is the caller's. Errors:
+// kInvalidArgument (kUnsupported for what is understood but not done), one line with the field:
+// "FILE: messages[2].role: …"; `source` is what errors call the text.
 Result<ChatRequest> ParseChatRequest(std::string_view json, std::string_view source);
 
 // NAME=VALUE: VALUE is JSON, or one of Python's True, False and None, else a string.

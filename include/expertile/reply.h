@@ -49,16 +49,16 @@ struct Reply {
 
 // Where a reply begins, and what it may call.
 struct ReplyStart {
-  bool in_reasoning = false;       // the prompt ends with <think>
+  bool in_reasoning = false;            // the prompt ends with <think>
   std::vector<std::string> tools = {};  // JSON objects, as in Conversation: types of XML arguments
 };
 
 // Whether a prompt leaves the model inside <think>.
 bool EndsInReasoning(std::string_view prompt);
 
-// Marks that are one token of the vocabulary count only as that token; a mark without a token of its
-// own is found in the text. No part of a mark is ever given out before it is known to be none. A
-// tool call that cannot be read is given out as text, as the model wrote it.
+// Marks that are one token of the vocabulary count only as that token; a mark without a token of
+// its own is found in the text. No part of a mark is ever given out before it is known to be none.
+// A tool call that cannot be read is given out as text, as the model wrote it.
 class ReplyParser {
  public:
   ReplyParser(const TextTokenizer& tokenizer, const ReplyFormat& format, ReplyStart start = {});

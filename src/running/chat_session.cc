@@ -131,9 +131,13 @@ Result<ChatSession> ChatSession::Open(const Program& program) {
   EXPERTILE_ASSIGN(ChatTemplate chat_template, ChatTemplate::Load(program.model_folder()));
   EXPERTILE_ASSIGN(Session session, program.NewSession());
   const ReplyFormat format = FindReplyFormat(tokenizer, chat_template);
-  return ChatSession(std::unique_ptr<State>(new State{program, std::move(tokenizer),
-                                                      std::move(chat_template), format,
-                                                      std::move(session), {}, {}}));
+  return ChatSession(std::unique_ptr<State>(new State{program,
+                                                      std::move(tokenizer),
+                                                      std::move(chat_template),
+                                                      format,
+                                                      std::move(session),
+                                                      {},
+                                                      {}}));
 }
 
 const ReplyFormat& ChatSession::reply_format() const { return state_->format; }

@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <filesystem>
@@ -12,8 +11,8 @@ namespace expertile {
 namespace {
 
 Result<GenerationDefaults> Load(const std::string& json) {
-  const std::filesystem::path folder =
-      std::filesystem::path(testing::TempDir()) / ("generation_defaults_" + std::to_string(getpid()));
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) /
+                                       ("generation_defaults_" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "generation_config.json") << json;
   auto defaults = LoadGenerationDefaults(folder);
@@ -63,10 +62,12 @@ TEST(GenerationDefaults, GreedyWithoutDoSample) {
 }
 
 TEST(GenerationDefaults, RefusalsNameTheFileAndField) {
-  for (const auto& [json, says] :
-       {std::pair(R"({"do_sample": 1})", "do_sample"), {R"({"top_k": "many"})", "top_k"},
-        {R"({"temperature": -1})", "temperature: -1"}, {R"({"top_p": 2})", "top_p: 2"},
-        {R"({"repetition_penalty": 0})", "repetition_penalty: 0"}, {"[]", "generation_config.json"}}) {
+  for (const auto& [json, says] : {std::pair(R"({"do_sample": 1})", "do_sample"),
+                                   {R"({"top_k": "many"})", "top_k"},
+                                   {R"({"temperature": -1})", "temperature: -1"},
+                                   {R"({"top_p": 2})", "top_p: 2"},
+                                   {R"({"repetition_penalty": 0})", "repetition_penalty: 0"},
+                                   {"[]", "generation_config.json"}}) {
     const auto defaults = Load(json);
     ASSERT_FALSE(defaults) << json;
     EXPECT_NE(defaults.error().message.find("generation_config.json"), std::string::npos);

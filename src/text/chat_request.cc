@@ -12,9 +12,15 @@ namespace expertile {
 namespace {
 
 // Of a request to a server; they change nothing about the reply.
-constexpr std::array<std::string_view, 9> kWithoutMeaning = {
-    "model", "stream", "stream_options", "user", "metadata", "store", "safety_identifier",
-    "service_tier", "parallel_tool_calls"};
+constexpr std::array<std::string_view, 9> kWithoutMeaning = {"model",
+                                                             "stream",
+                                                             "stream_options",
+                                                             "user",
+                                                             "metadata",
+                                                             "store",
+                                                             "safety_identifier",
+                                                             "service_tier",
+                                                             "parallel_tool_calls"};
 // Variables that RenderChat sets.
 constexpr std::array<std::string_view, 4> kReserved = {"messages", "tools", "documents",
                                                        "add_generation_prompt"};
@@ -93,7 +99,8 @@ Status ParseSampling(const JsonField& request, ChatRequest& parsed) {
   EXPERTILE_RETURN_IF_ERROR(ParseNumber(request["top_k"], sampling.top_k));
   EXPERTILE_RETURN_IF_ERROR(ParseNumber(request["top_p"], sampling.top_p));
   EXPERTILE_RETURN_IF_ERROR(ParseNumber(request["min_p"], sampling.min_p));
-  EXPERTILE_RETURN_IF_ERROR(ParseNumber(request["repetition_penalty"], sampling.repetition_penalty));
+  EXPERTILE_RETURN_IF_ERROR(
+      ParseNumber(request["repetition_penalty"], sampling.repetition_penalty));
   EXPERTILE_RETURN_IF_ERROR(ParseNumber(request["presence_penalty"], sampling.presence_penalty));
   EXPERTILE_RETURN_IF_ERROR(ParseNumber(request["frequency_penalty"], sampling.frequency_penalty));
   EXPERTILE_RETURN_IF_ERROR(ParseNumber(request["seed"], sampling.seed));
@@ -108,10 +115,22 @@ Status ParseSampling(const JsonField& request, ChatRequest& parsed) {
 
 // What is neither read nor without meaning is not passed over in silence.
 Status CheckFields(const JsonField& request) {
-  constexpr std::array<std::string_view, 16> kRead = {
-      "messages", "tools", "documents", "tool_choice", "reasoning_effort", "chat_template_kwargs",
-      "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty",
-      "frequency_penalty", "seed", "max_tokens", "max_completion_tokens"};
+  constexpr std::array<std::string_view, 16> kRead = {"messages",
+                                                      "tools",
+                                                      "documents",
+                                                      "tool_choice",
+                                                      "reasoning_effort",
+                                                      "chat_template_kwargs",
+                                                      "temperature",
+                                                      "top_k",
+                                                      "top_p",
+                                                      "min_p",
+                                                      "repetition_penalty",
+                                                      "presence_penalty",
+                                                      "frequency_penalty",
+                                                      "seed",
+                                                      "max_tokens",
+                                                      "max_completion_tokens"};
   for (const auto& [name, value] : request.value().items()) {
     const bool is_known = std::ranges::find(kRead, name) != kRead.end() ||
                           std::ranges::find(kWithoutMeaning, name) != kWithoutMeaning.end();
@@ -152,7 +171,8 @@ std::vector<PlacedImage> ImagesOf(const std::vector<Message>& messages) {
   for (size_t i = 0; i < messages.size(); ++i) {
     for (size_t j = 0; j < messages[i].content.size(); ++j) {
       const ContentPart& part = messages[i].content[j];
-      if (part.image) images.push_back({&*part.image, fmt::format("messages[{}].content[{}]", i, j)});
+      if (part.image)
+        images.push_back({&*part.image, fmt::format("messages[{}].content[{}]", i, j)});
     }
   }
   return images;
@@ -168,7 +188,8 @@ Result<NamedJson> ParseTemplateOption(std::string_view text) {
   if (std::ranges::find(kReserved, name) != kReserved.end()) {
     return InvalidArgument("template option: {}: the conversation sets it", name);
   }
-  for (const auto& [python, json] : {std::pair("True", "true"), {"False", "false"}, {"None", "null"}}) {
+  for (const auto& [python, json] :
+       {std::pair("True", "true"), {"False", "false"}, {"None", "null"}}) {
     if (value == python) return NamedJson{name, json};
   }
   if (const auto json = ParseOrderedJson(value, name); json) return NamedJson{name, json->dump()};

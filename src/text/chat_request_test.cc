@@ -28,7 +28,8 @@ TEST(ChatRequest, AListOfMessages) {
      "tool_calls": [{"id": "x", "type": "function",
                      "function": {"name": "f", "arguments": "{\"b\": 1, \"a\": 2}"}}]},
     {"role": "tool", "tool_call_id": "x", "name": "f", "content": "4", "weight": 0.5}
-  ])").conversation.messages;
+  ])")
+                            .conversation.messages;
   ASSERT_EQ(messages.size(), 4u);
   EXPECT_EQ(messages[0].content[0].text, "Be brief.");
   ASSERT_EQ(messages[1].content.size(), 5u);
@@ -48,7 +49,8 @@ TEST(ChatRequest, AListOfMessages) {
 }
 
 TEST(ChatRequest, AWholeRequest) {
-  const ChatRequest request = Parse(R"({"model": "m", "messages": [{"role": "user", "content": "a"}],
+  const ChatRequest request =
+      Parse(R"({"model": "m", "messages": [{"role": "user", "content": "a"}],
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"z": 1, "a": 2}}}],
     "reasoning_effort": "high", "chat_template_kwargs": {"enable_thinking": false},
     "temperature": 0, "top_k": 5, "seed": 7, "max_completion_tokens": 9, "n": 1, "stop": null})");
@@ -63,7 +65,8 @@ TEST(ChatRequest, AWholeRequest) {
   EXPECT_EQ(request.sampling.seed, 7u);
   EXPECT_EQ(request.max_new_tokens, 9);
   EXPECT_TRUE(Parse(R"({"messages": [{"role": "user", "content": ""}], "tool_choice": "none",
-                        "tools": [{"name": "f"}]})").conversation.tools.empty());
+                        "tools": [{"name": "f"}]})")
+                  .conversation.tools.empty());
 }
 
 TEST(ChatRequest, RefusalsNameTheField) {

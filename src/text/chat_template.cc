@@ -80,8 +80,7 @@ Result<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& folder) {
     }
     TemplateReads reads = ReadsOf(source);
     reads.parts = ReadsParts(*program, state.special_tokens);
-    state.templates.emplace(name,
-                            NamedTemplate{std::move(source), *std::move(program), reads});
+    state.templates.emplace(name, NamedTemplate{std::move(source), *std::move(program), reads});
   }
   if (state.For(/*with_tools=*/true) == nullptr) {
     std::string names;

@@ -50,7 +50,8 @@ TEST(ChatTemplate, TokenizersPlaces) {
 
 TEST(ChatTemplate, ProcessorsPlaces) {
   TestFolder folder;
-  folder.Add("config.json", kVisionConfig).Add("tokenizer_config.json", R"({"chat_template": "config"})");
+  folder.Add("config.json", kVisionConfig)
+      .Add("tokenizer_config.json", R"({"chat_template": "config"})");
   EXPECT_EQ(Render(folder), "config");
   folder.Add("chat_template.jinja", "file");
   EXPECT_EQ(Render(folder), "file");
@@ -78,8 +79,9 @@ TEST(ChatTemplate, WhatCannotBeRead) {
 TEST(ChatTemplate, SpecialTokensAndOptions) {
   TestFolder folder;
   folder.Add("chat_template.jinja", "{{ bos_token }}|{{ eos_token }}|{{ cls_token }}|{{ effort }}")
-      .Add("tokenizer_config.json",
-           R"({"tokenizer_class": "Qwen2Tokenizer", "bos_token": {"content": "<s>"}, "cls_token": "C"})");
+      .Add(
+          "tokenizer_config.json",
+          R"({"tokenizer_class": "Qwen2Tokenizer", "bos_token": {"content": "<s>"}, "cls_token": "C"})");
   Conversation conversation;
   conversation.template_options = {{"effort", "\"low\""}, {"effort", "\"high\""}};
   EXPECT_EQ(Render(folder, conversation), "<s>|<|endoftext|>|C|high");
@@ -117,15 +119,18 @@ Conversation WithCall(std::string reasoning, std::string content) {
 
 TEST(ChatTemplate, HistoryAsTheTemplateReadsIt) {
   TestFolder knows;
-  knows.Add("chat_template.jinja",
-            "{% for m in messages %}{{ m.content }};{{ m.reasoning_content }};{{ m.thinking }};{% for "
-            "c in m.tool_calls %}{{ c.function.name }}{% for k, v in c.function.arguments.items() "
-            "%}{{ k }}={{ v }},{% endfor %}{% endfor %}{% endfor %}");
+  knows.Add(
+      "chat_template.jinja",
+      "{% for m in messages %}{{ m.content }};{{ m.reasoning_content }};{{ m.thinking }};{% for "
+      "c in m.tool_calls %}{{ c.function.name }}{% for k, v in c.function.arguments.items() "
+      "%}{{ k }}={{ v }},{% endfor %}{% endfor %}{% endfor %}");
   EXPECT_EQ(Render(knows, WithCall("Hm.", "x")), "q;;;x;Hm.;Hm.;fb=1,a=2,");
   TestFolder granite;
-  granite.Add("chat_template.jinja", "{% for m in messages %}<|start_of_role|>{{ m.content }}{% endfor %}");
-  EXPECT_EQ(Render(granite, WithCall("", "")),
-            R"(<|start_of_role|>q<|start_of_role|><|tool_call|>[{"name":"f","arguments":{"b":1,"a":2}}])");
+  granite.Add("chat_template.jinja",
+              "{% for m in messages %}<|start_of_role|>{{ m.content }}{% endfor %}");
+  EXPECT_EQ(
+      Render(granite, WithCall("", "")),
+      R"(<|start_of_role|>q<|start_of_role|><|tool_call|>[{"name":"f","arguments":{"b":1,"a":2}}])");
   TestFolder tags;
   tags.Add("chat_template.jinja", "{% for m in messages %}|{{ m.content }}{% endfor %}");
   EXPECT_EQ(Render(tags, WithCall("", "x")),

@@ -8,8 +8,8 @@ namespace expertile {
 namespace {
 
 enum Token { kStart, kChannel, kConstrain, kMessage, kEnd, kCall, kReturn, kNumTokens };
-constexpr std::string_view kTokens[kNumTokens] = {"<|start|>", "<|channel|>", "<|constrain|>",
-                                                  "<|message|>", "<|end|>",    "<|call|>",
+constexpr std::string_view kTokens[kNumTokens] = {"<|start|>",   "<|channel|>", "<|constrain|>",
+                                                  "<|message|>", "<|end|>",     "<|call|>",
                                                   "<|return|>"};
 
 // The word after to= in a header: "commentary to=functions.get_time json".

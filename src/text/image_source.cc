@@ -63,11 +63,11 @@ Result<std::string> DecodeBase64(std::string_view text, std::string_view name) {
   const size_t num_padding = digits.size() - (digits.find_last_not_of('=') + 1);
   std::string bytes(digits.size() / 4 * 3, '\0');
   const bool is_whole = digits.size() % 4 == 0 && digits.size() <= INT_MAX && num_padding <= 2;
-  const int num_bytes =
-      !is_whole ? -1
-                : EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                  reinterpret_cast<const unsigned char*>(digits.data()),
-                                  static_cast<int>(digits.size()));
+  const int num_bytes = !is_whole
+                            ? -1
+                            : EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                              reinterpret_cast<const unsigned char*>(digits.data()),
+                                              static_cast<int>(digits.size()));
   if (num_bytes < 0) {
     return InvalidArgument("{}: {} characters that are no base64 data", name, text.size());
   }
@@ -84,8 +84,8 @@ Result<ImageSource> ParseImageSource(std::string_view text, std::string_view nam
   if (text.starts_with("file://")) return ParseFileUrl(text.substr(7), name);
   const size_t scheme = text.find("://");
   if (scheme != std::string_view::npos && text.find('/') == scheme + 1) {
-    return Unsupported("{}: {}: nothing is fetched; expected a file, a file:// or a data: URL", name,
-                       OneLine(text));
+    return Unsupported("{}: {}: nothing is fetched; expected a file, a file:// or a data: URL",
+                       name, OneLine(text));
   }
   return ImageSource{std::string(text), {}};
 }

@@ -10,8 +10,8 @@
 namespace expertile {
 namespace {
 
-const std::vector<std::string> kHarmony = {"<|start|>",  "<|channel|>", "<|constrain|>",
-                                           "<|message|>", "<|end|>",    "<|call|>",
+const std::vector<std::string> kHarmony = {"<|start|>",   "<|channel|>", "<|constrain|>",
+                                           "<|message|>", "<|end|>",     "<|call|>",
                                            "<|return|>"};
 const std::vector<std::string> kQwen = {"<|im_end|>", "<think>", "</think>", "<tool_call>",
                                         "</tool_call>"};
@@ -102,16 +102,27 @@ TEST(HarmonyReply, Calls) {
       // The recipient stands in the channel or in the role.
       {"<|channel|>commentary to=functions.get_time <|constrain|>json<|message|>"
        R"({"zone": "UTC"}<|call|>)",
-       "", "", {call}},
+       "",
+       "",
+       {call}},
       {"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant to=functions.get_time"
        R"(<|channel|>commentary <|constrain|>json<|message|>{"zone": "UTC"}<|call|>)",
-       "Hm.", "", {call}},
-      {" to=functions.get_time<|channel|>commentary json<|message|>" R"({"zone": "UTC"})", "", "",
+       "Hm.",
+       "",
        {call}},
-      {"<|channel|>analysis to=python code<|message|>print(1)<|call|>", "", "",
+      {" to=functions.get_time<|channel|>commentary json<|message|>"
+       R"({"zone": "UTC"})",
+       "",
+       "",
+       {call}},
+      {"<|channel|>analysis to=python code<|message|>print(1)<|call|>",
+       "",
+       "",
        {{{}, "python", "print(1)"}}},
       // Cut off: what there is of it.
-      {"<|channel|>commentary to=functions.f <|constrain|>json<|message|>{\"a", "", "",
+      {"<|channel|>commentary to=functions.f <|constrain|>json<|message|>{\"a",
+       "",
+       "",
        {{{}, "f", "{\"a"}}},
   };
   for (const Expected& expected : cases) ExpectReply(tokenizer, {.harmony = true}, expected);
@@ -189,11 +200,11 @@ TEST_P(TaggedReply, CallsInXml) {
   const std::string text =
       "<tool_call>\n<function=f>\n<parameter=zip>\n0123\n</parameter>\n<parameter=n>\n4\n"
       "</parameter>\n<parameter=other>\na\nb\n</parameter>\n</function>\n</tool_call>";
+  ExpectReply(
+      tokenizer_, kTagged,
+      {text, "", "", {{{}, "f", R"({"zip":"0123","n":4,"other":"a\nb"})"}}, {.tools = {tool}}});
   ExpectReply(tokenizer_, kTagged,
-              {text, "", "", {{{}, "f", R"({"zip":"0123","n":4,"other":"a\nb"})"}},
-               {.tools = {tool}}});
-  ExpectReply(tokenizer_, kTagged, {"<tool_call><function=f></tool_call>", "",
-                                    "<tool_call><function=f></tool_call>"});
+              {"<tool_call><function=f></tool_call>", "", "<tool_call><function=f></tool_call>"});
 }
 
 TEST_P(TaggedReply, OnlyTheMarksOfTheFormat) {

@@ -81,10 +81,9 @@ std::optional<std::string> DefaultSpecialToken(std::string_view tokenizer_class,
                                                std::string_view name) {
   const bool is_qwen = tokenizer_class.starts_with("Qwen2Tokenizer");
   const bool is_gpt2 = tokenizer_class.starts_with("GPT2Tokenizer");
-  const bool has_default = (is_qwen && (name == "unk_token" || name == "eos_token" ||
-                                        name == "pad_token")) ||
-                           (is_gpt2 && (name == "unk_token" || name == "bos_token" ||
-                                        name == "eos_token"));
+  const bool has_default =
+      (is_qwen && (name == "unk_token" || name == "eos_token" || name == "pad_token")) ||
+      (is_gpt2 && (name == "unk_token" || name == "bos_token" || name == "eos_token"));
   return has_default ? std::optional<std::string>("<|endoftext|>") : std::nullopt;
 }
 

@@ -93,7 +93,9 @@ void AddAssistantFields(const Message& message, const TemplateReads& reads, Json
 }  // namespace
 
 TemplateReads ReadsOf(std::string_view source) {
-  const auto has = [&](std::string_view word) { return source.find(word) != std::string_view::npos; };
+  const auto has = [&](std::string_view word) {
+    return source.find(word) != std::string_view::npos;
+  };
   TemplateReads reads;
   reads.tool_calls = has("tool_calls");
   reads.developer = has("developer");

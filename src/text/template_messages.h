@@ -13,9 +13,9 @@ namespace expertile {
 
 // What a template's source reads.
 struct TemplateReads {
-  bool parts = false;       // content as a list of parts
-  bool tool_calls = false;  // an assistant's tool_calls
-  bool developer = false;   // the role
+  bool parts = false;        // content as a list of parts
+  bool tool_calls = false;   // an assistant's tool_calls
+  bool developer = false;    // the role
   bool one_thought = false;  // refuses reasoning and content beside a tool call (GPT-OSS)
   // How a call is written into the content of a template that does not read tool_calls.
   bool lists_calls = false;  // <|tool_call|>[…], else <tool_call>…</tool_call>
