@@ -147,6 +147,23 @@ TEST(ChatTemplate, OneThoughtBesideACall) {
   EXPECT_EQ(Render(folder, WithCall("Hm.", "I look.")), "<|channel|>Hm.\nI look.|");
 }
 
+// GPT-OSS reads one call a message, and names a result after the call before it.
+TEST(ChatTemplate, OneCallAMessage) {
+  TestFolder folder;
+  folder.Add("chat_template.jinja",
+             "{% for m in messages %}{% if m.tool_calls %}{{ m.thinking }}{{ "
+             "m.tool_calls[0].function.name }};{% else %}{{ m.content }};{% endif %}{% endfor %}");
+  Conversation conversation = WithCall("Hm.", "");
+  conversation.messages[1].tool_calls.push_back({"call_1", "g", "{}"});
+  for (const char* id : {"call_1", "call_0", "other"}) {
+    Message result = Message::Text("tool", id);
+    result.tool_call_id = id;
+    conversation.messages.push_back(result);
+  }
+  conversation.messages.push_back(Message::Text("user", "r"));
+  EXPECT_EQ(Render(folder, conversation), "q;Hm.f;call_0;g;call_1;other;r;");
+}
+
 TEST(ChatTemplate, RolesAndArgumentsThatItDoesNotKnow) {
   TestFolder folder;
   folder.Add("chat_template.jinja",

@@ -1,6 +1,8 @@
 #include "text/template_messages.h"
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -90,6 +92,34 @@ void AddAssistantFields(const Message& message, const TemplateReads& reads, Json
   if (!reasoning.empty()) json["reasoning_content"] = reasoning;
 }
 
+// A message with several calls as one message a call, each before the results that answer it.
+std::vector<Message> WithOneCallEach(std::span<const Message> messages) {
+  std::vector<Message> split;
+  while (!messages.empty()) {
+    const Message& message = messages.front();
+    messages = messages.subspan(1);
+    if (message.tool_calls.size() < 2) {
+      split.push_back(message);
+      continue;
+    }
+    std::vector<Message> results;
+    for (; !messages.empty() && messages.front().role == "tool"; messages = messages.subspan(1)) {
+      results.push_back(messages.front());
+    }
+    Message single = message;
+    for (const ToolCall& call : message.tool_calls) {
+      single.tool_calls = {call};
+      split.push_back(
+          std::exchange(single, Message{message.role, {}, {}, {}, {}, message.name, {}}));
+      const auto answers = [&](const Message& result) { return result.tool_call_id == call.id; };
+      std::ranges::copy_if(results, std::back_inserter(split), answers);
+      std::erase_if(results, answers);
+    }
+    std::ranges::move(results, std::back_inserter(split));
+  }
+  return split;
+}
+
 }  // namespace
 
 TemplateReads ReadsOf(std::string_view source) {
@@ -100,11 +130,13 @@ TemplateReads ReadsOf(std::string_view source) {
   reads.tool_calls = has("tool_calls");
   reads.developer = has("developer");
   reads.one_thought = has("<|channel|>");
+  reads.one_call = has("tool_calls[0]");
   reads.lists_calls = has("<|tool_call|>") || has("<|start_of_role|>");
   return reads;
 }
 
-Result<Json> TemplateMessages(const std::vector<Message>& messages, const TemplateReads& reads) {
+Result<Json> TemplateMessages(const std::vector<Message>& whole, const TemplateReads& reads) {
+  const std::vector<Message> messages = reads.one_call ? WithOneCallEach(whole) : whole;
   Json list = Json::array();
   for (size_t i = 0; i < messages.size(); ++i) {
     const Message& message = messages[i];

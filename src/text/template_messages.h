@@ -17,6 +17,7 @@ struct TemplateReads {
   bool tool_calls = false;   // an assistant's tool_calls
   bool developer = false;    // the role
   bool one_thought = false;  // refuses reasoning and content beside a tool call (GPT-OSS)
+  bool one_call = false;     // reads the first of a message's calls alone (GPT-OSS)
   // How a call is written into the content of a template that does not read tool_calls.
   bool lists_calls = false;  // <|tool_call|>[…], else <tool_call>…</tool_call>
 };
