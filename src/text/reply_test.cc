@@ -149,6 +149,7 @@ TEST_P(TaggedReply, Thoughts) {
       {"<think>never done", "never done", ""},
       {"Hm.\n</think>\n\nYes.", "Hm.", "Yes.", {}, {.in_reasoning = true}},
       {"\n\nHm", "Hm", "", {}, {.in_reasoning = true}},
+      {"<think>\nHm</think>Yes", "Hm", "Yes", {}, {.in_reasoning = true}},
       {"a < b, <thin", "", "a < b, <thin"},
       {"Yes</think> no", "", "Yes no"},
   };

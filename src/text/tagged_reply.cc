@@ -28,6 +28,7 @@ class TrimmedText {
     }
     kept_back_ += text.substr(end);
   }
+  bool is_empty() const { return drops_leading_; }  // since Begin()
   void DropKeptBack() { kept_back_.clear(); }
   void Flush(std::string& out) { out += std::exchange(kept_back_, {}); }
 
@@ -56,6 +57,7 @@ class TaggedReader final : public ReplyReader {
     const Tag tag = tags_[marker];
     switch (part_) {
       case Part::kThought:
+        if (tag == kThinkOpen && thought_.is_empty()) return;      // the prompt had it, too
         if (tag != kThinkClose) return OnText(kTags[tag], delta);  // it thinks about a tag
         thought_.DropKeptBack();
         return BeginAnswer();
