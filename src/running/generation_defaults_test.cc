@@ -38,7 +38,10 @@ TEST(GenerationDefaults, TheFileAndThenTheChoices) {
       Load(R"({"do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.1,
                "repetition_penalty": 1.05, "presence_penalty": 1.5, "frequency_penalty": 0.5})")
           .value();
-  const SamplingOptions options = defaults.With({.top_p = 0.5f, .seed = 3});
+  SamplingChoices choices;
+  choices.top_p = 0.5f;
+  choices.seed = 3;
+  const SamplingOptions options = defaults.With(choices);
   EXPECT_EQ(options.temperature, 0.6f);
   EXPECT_EQ(options.top_k, 20);
   EXPECT_EQ(options.top_p, 0.5f);
@@ -54,7 +57,9 @@ TEST(GenerationDefaults, GreedyWithoutDoSample) {
                            R"({"do_sample": null, "temperature": 0.6})"}) {
     EXPECT_EQ(Load(json).value().With({}).temperature, 0.0f) << json;
   }
-  const SamplingOptions sampled = Load(R"({"top_p": 0.9})").value().With({.temperature = 0.5f});
+  SamplingChoices warm;
+  warm.temperature = 0.5f;
+  const SamplingOptions sampled = Load(R"({"top_p": 0.9})").value().With(warm);
   EXPECT_EQ(sampled.temperature, 0.5f);
   EXPECT_EQ(sampled.top_k, 50);
   EXPECT_EQ(sampled.top_p, 0.9f);
