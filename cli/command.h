@@ -41,7 +41,7 @@ std::vector<std::string> JoinBooleanValues(std::span<char* const> arguments);
 Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text);
 
 // Declares --image, which may be given several times.
-void AddImageOption(CLI::App& app, std::vector<std::string>& files);
+CLI::Option* AddImageOption(CLI::App& app, std::vector<std::string>& files);
 
 // Declares the positional MODEL.
 void AddModelArgument(CLI::App& app, std::string& model);

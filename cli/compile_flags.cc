@@ -75,11 +75,11 @@ void AddModelArgument(CLI::App& app, std::string& model) {
       ->required();
 }
 
-void AddImageOption(CLI::App& app, std::vector<std::string>& files) {
-  app.add_option("--image", files,
-                 "PNG, JPEG, WebP, GIF or BMP file to look at (of an animation its first frame); "
-                 "again for each "
-                 "further one, in their order")
+CLI::Option* AddImageOption(CLI::App& app, std::vector<std::string>& files) {
+  return app
+      .add_option("--image", files,
+                  "PNG, JPEG, WebP, GIF or BMP file to look at (of an animation its first frame); "
+                  "again for each further one, in their order")
       ->allow_extra_args(false);
 }
 

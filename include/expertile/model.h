@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "expertile/image.h"
@@ -178,6 +179,10 @@ class Program {
   // animation its first frame. Errors: a model without images, a program compiled with skip_vision,
   // a file that is no image or over 178,956,970 pixels.
   Result<EncodedImage> EncodeImage(const std::filesystem::path& file) const;
+  // The same from a file's bytes; `name` is what errors call it.
+  Result<EncodedImage> EncodeImage(std::span<const std::byte> bytes, std::string_view name) const;
+  // The token that stands for a row of an image; none in a model of text alone.
+  std::optional<int32_t> image_token_id() const;
   // The prompt with as many image tokens for each image as it has rows: a chat template writes one
   // per image. A prompt without any gets the images in front, each between the model's start and
   // end tokens.

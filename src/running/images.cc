@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "image/decode.h"
 #include "image/vision_preprocessor.h"
 #include "model/mrope_positions.h"
@@ -27,16 +28,24 @@ Status CheckImages(std::span<const EncodedImage> images, int64_t merge_size) {
 }  // namespace
 
 Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file) const {
+  // A model of text alone says so, whatever the file.
+  if (!state_->model.vision) return EncodeImage(std::span<const std::byte>(), file.string());
+  EXPERTILE_ASSIGN(const MappedFile mapped, MappedFile::Open(file));
+  return EncodeImage(mapped.bytes(), file.string());
+}
+
+Result<EncodedImage> Program::EncodeImage(std::span<const std::byte> bytes,
+                                          std::string_view name) const {
   const auto& vision = state_->model.vision;
   if (!vision) {
-    return InvalidArgument("{}: images: the model {} reads text only", file.string(),
+    return InvalidArgument("{}: images: the model {} reads text only", name,
                            state_->model.spec.model_type);
   }
   if (!vision->preprocessor) {
     return NotFound("{}: no preprocessor_config.json, which says how images are prepared",
                     state_->model.folder.string());
   }
-  EXPERTILE_ASSIGN(const StoredImage image, LoadImage(file));
+  EXPERTILE_ASSIGN(const StoredImage image, DecodeImage(bytes, name));
   EXPERTILE_ASSIGN(PixelPatches patches, MakePixelPatches(*vision->preprocessor, image));
   EXPERTILE_ASSIGN(ImageFeatures features,
                    state_->target->EncodeImage(patches.grid, patches.values));

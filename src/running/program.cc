@@ -30,6 +30,11 @@ const std::filesystem::path& Program::model_folder() const { return state_->mode
 
 const std::vector<int32_t>& Program::end_token_ids() const { return state_->model.end_token_ids; }
 
+std::optional<int32_t> Program::image_token_id() const {
+  if (!state_->model.vision) return std::nullopt;
+  return state_->model.vision->spec.prompt.image_token_id;
+}
+
 int64_t Program::vocab_size() const { return state_->model.spec.vocab_size; }
 
 std::string Program::isa() const { return std::string(state_->target->isa()); }

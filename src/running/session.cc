@@ -133,8 +133,7 @@ Status Session::State::RunSteps(std::span<const PlacedExtension> placed, int64_t
     if (wanted != LogitsWanted::kAllUnchecked) {
       EXPERTILE_RETURN_IF_ERROR(CheckFinite(*target, step, placed, step_logits));
     }
-    Log(LogLevel::kDebug, "step: {} tokens in {:.3f} ms", step.num_tokens(),
-        watch.seconds() * 1e3);
+    Log(LogLevel::kDebug, "step: {} tokens in {:.3f} ms", step.num_tokens(), watch.seconds() * 1e3);
     for (size_t r = 0; r < rows.destinations.size(); ++r) {
       std::copy_n(step_logits.begin() + r * V, V, logits.begin() + rows.destinations[r] * V);
     }

@@ -39,7 +39,6 @@ struct Session::State {
   std::unique_ptr<TargetSession> target;
   Sequences sequences;
 
-  Status CheckSequence(int64_t sequence) const;
   // What a KV cache file of a sequence must say.
   Result<KvHeader> HeaderOf(int64_t sequence) const;
 
