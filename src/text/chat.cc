@@ -1,5 +1,5 @@
 // ChatTemplate: a checkpoint's chat template, found where transformers finds it, rendered by
-// jinja/.
+// the library jinja.
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "expertile/tokenizer.h"
 #include "formats/json.h"
-#include "jinja/chat_template.h"
+#include "text/render_chat.h"
 
 namespace expertile {
 namespace {
@@ -61,20 +61,21 @@ Result<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& folder) {
     return NotFound("{}: no chat_template.jinja, and no chat_template in tokenizer_config.json",
                     folder.string());
   }
-  EXPERTILE_ASSIGN(jinja::Template program, jinja::Template::Parse(source));
+  auto program = jinja::Template::Parse(source);
+  if (!program) return FromJinja(program.error());
   return ChatTemplate(
-      std::make_shared<const State>(State{std::move(program), std::move(variables)}));
+      std::make_shared<const State>(State{*std::move(program), std::move(variables)}));
 }
 
 Result<std::string> ChatTemplate::Render(std::span<const ChatMessage> messages) const {
-  jinja::ChatInput input;
+  ChatInput input;
   input.messages = Json::array();
   for (const ChatMessage& message : messages) {
     input.messages.push_back({{"role", message.role}, {"content", ContentOf(message)}});
   }
   input.add_generation_prompt = true;
   input.extra = state_->variables;
-  return jinja::RenderChat(state_->program, input);
+  return RenderChat(state_->program, input);
 }
 
 }  // namespace expertile

@@ -1,0 +1,48 @@
+// Cuts a template's source into tokens as Jinja's lexer does with trim_blocks and lstrip_blocks on
+// and keep_trailing_newline off. Not the grammar (parser.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "jinja/error.h"
+
+namespace jinja {
+
+enum class TokenKind {
+  kData,
+  kBlockBegin,
+  kBlockEnd,
+  kPrintBegin,
+  kPrintEnd,
+  kName,
+  kString,
+  kInteger,
+  kFloat,
+  kOperator,
+  kEnd
+};
+
+struct Token {
+  TokenKind kind = TokenKind::kEnd;
+  int line = 0;
+  std::string text;  // data, name, unescaped string, operator
+  int64_t integer = 0;
+  double number = 0;
+
+  bool Is(TokenKind a_kind, std::string_view a_text) const {
+    return kind == a_kind && text == a_text;
+  }
+  bool IsOperator(std::string_view symbol) const { return Is(TokenKind::kOperator, symbol); }
+  bool IsName(std::string_view name) const { return Is(TokenKind::kName, name); }
+};
+
+// The last token is kEnd. Errors name the line.
+Result<std::vector<Token>> Tokenize(std::string_view source);
+
+// What an error message calls the token.
+std::string Describe(const Token& token);
+
+}  // namespace jinja
