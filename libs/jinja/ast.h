@@ -1,12 +1,9 @@
-// The syntax tree of a template: plain data, made by the parser, walked by the interpreter.
+// The syntax tree of a template: one kind of node, made by the parser, walked by the interpreter.
 // Not the values (value.h).
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
-#include <utility>
-#include <variant>
 #include <vector>
 
 #include "jinja/operators.h"
@@ -14,163 +11,67 @@
 
 namespace jinja {
 
-struct FilterRow;
-struct PredicateRow;
-struct Expression;
-struct Statement;
-using ExpressionPtr = std::unique_ptr<Expression>;
-using Body = std::vector<Statement>;
+struct Function;
+struct Node;
+using NodePtr = std::unique_ptr<Node>;
+using Body = std::vector<NodePtr>;
 
-struct CallArguments {
-  std::vector<ExpressionPtr> positional;
-  std::vector<std::pair<std::string, ExpressionPtr>> keyword;
-  ExpressionPtr spread_list;  // *expression, or null
-  ExpressionPtr spread_dict;  // **expression, or null
-};
-
-struct LiteralExpression {
-  Value value;
-};
-struct NameExpression {
-  std::string name;
-};
-struct SequenceExpression {
-  SequenceKind kind;
-  std::vector<ExpressionPtr> items;
-};
-struct DictExpression {
-  std::vector<std::pair<ExpressionPtr, ExpressionPtr>> entries;
-};
-struct AttributeExpression {
-  ExpressionPtr object;
-  std::string name;
-};
-struct SubscriptExpression {
-  ExpressionPtr object;
-  ExpressionPtr key;
-};
-struct SliceExpression {
-  ExpressionPtr object;
-  ExpressionPtr start, stop, step;  // null where left out
-};
-struct CallExpression {
-  ExpressionPtr callee;
-  CallArguments arguments;
-};
-struct FilterExpression {
-  ExpressionPtr input;  // null: the text that a filter or set block has captured
-  const FilterRow* filter;
-  CallArguments arguments;
-};
-struct PredicateExpression {
-  ExpressionPtr input;
-  const PredicateRow* predicate;
-  CallArguments arguments;
-};
-enum class UnaryOperator { kNot, kMinus, kPlus };
-struct UnaryExpression {
-  UnaryOperator op;
-  ExpressionPtr operand;
-};
-struct ArithmeticExpression {
-  ArithmeticOperator op;
-  ExpressionPtr left, right;
-};
-struct LogicExpression {
-  bool is_and;
-  ExpressionPtr left, right;
-};
-struct ConcatExpression {
-  std::vector<ExpressionPtr> parts;
-};
-struct CompareExpression {
-  ExpressionPtr first;
-  std::vector<std::pair<CompareOperator, ExpressionPtr>> rest;
-};
-struct ConditionalExpression {
-  ExpressionPtr test, then, otherwise;  // otherwise may be null
+enum class NodeKind {
+  // Expressions.
+  kLiteral,      // value
+  kName,         // name; as a target perhaps name.part, of which parts[0] has the name
+  kList,         // parts
+  kTuple,        // parts
+  kDict,         // parts: key, value, key, value, ...
+  kAttribute,    // parts[0].name
+  kSubscript,    // parts[0][parts[1]]
+  kSlice,        // parts[0][parts[1]:parts[2]:parts[3]], null where left out
+  kCall,         // parts[0](arguments)
+  kFilter,       // parts[0]|name(arguments); parts[0] is null for the text of a block
+  kTest,         // parts[0] is name(arguments)
+  kNot,          // not parts[0]
+  kNegate,       // -parts[0]
+  kPlus,         // +parts[0]
+  kArithmetic,   // parts[0] operators[0] parts[1]
+  kConcat,       // parts[0] ~ parts[1]
+  kAnd,          // parts[0] and parts[1]
+  kOr,           // parts[0] or parts[1]
+  kCompare,      // parts[0] operators[0] parts[1] operators[1] parts[2] ...
+  kConditional,  // parts[1] if parts[0] else parts[2], null where left out
+  // Statements.
+  kText,         // name is the text
+  kPrint,        // {{ parts[0] }}
+  kIf,           // if, elif: parts[i] with bodies[i]; else: the last of the bodies, always there
+  kFor,          // for parts[0] in parts[1] if parts[2]: bodies[0], else: bodies[1]
+  kSet,          // parts[0] = parts[1]
+  kSetBlock,     // parts[0] = bodies[0] through the filters parts[1]
+  kMacro,        // name(arguments): bodies[0]; an argument's value is its default, or null
+  kCallBlock,    // parts[0] is a call; parts[1] the macro that it sees as `caller`
+  kFilterBlock,  // bodies[0] through the filters parts[0]
+  kScope,        // bodies[0] in a scope of its own
+  kBreak,
+  kContinue,
+  kUnsupported,  // name is what Jinja knows and this library does not; an error when reached
 };
 
-struct Expression {
+// Of a call, filter or test; or a parameter of a macro.
+struct Argument {
+  std::string name;  // empty by position; "*" and "**" spread a list and a dict
+  NodePtr value;
+};
+
+struct Node {
+  NodeKind kind = NodeKind::kText;
   int line = 0;
   int depth = 1;  // levels of expressions below and with this one
-  std::variant<LiteralExpression, NameExpression, SequenceExpression, DictExpression,
-               AttributeExpression, SubscriptExpression, SliceExpression, CallExpression,
-               FilterExpression, PredicateExpression, UnaryExpression, ArithmeticExpression,
-               LogicExpression, ConcatExpression, CompareExpression, ConditionalExpression>
-      node;
-};
-
-// What `set` and `for` assign to: a name, name.attribute of a namespace, or several targets.
-struct Target {
   std::string name;
-  std::string attribute;      // empty for a plain name
-  std::vector<Target> parts;  // of a tuple
-  bool is_tuple = false;
-};
-
-struct Parameter {
-  std::string name;
-  ExpressionPtr fallback;  // null: none
-};
-
-struct TextStatement {
-  std::string text;
-};
-struct PrintStatement {
-  ExpressionPtr expression;
-};
-struct IfStatement {
-  std::vector<std::pair<ExpressionPtr, Body>> branches;  // if, elif, ...
-  Body otherwise;
-};
-struct ForStatement {
-  Target target;
-  ExpressionPtr iterable;
-  ExpressionPtr filter;  // null: every item
-  bool recursive = false;
-  Body body;
-  Body otherwise;
-};
-struct SetStatement {
-  Target target;
-  ExpressionPtr expression;
-};
-struct SetBlockStatement {
-  Target target;
-  ExpressionPtr filter;  // a chain of FilterExpression, or null
-  Body body;
-};
-struct MacroStatement {
-  std::string name;
-  std::vector<Parameter> parameters;
-  Body body;
-  bool uses_caller = false;
-  bool uses_keywords = false;     // the variable `kwargs`
-  bool uses_positionals = false;  // the variable `varargs`
-};
-struct CallBlockStatement {
-  ExpressionPtr call;
-  MacroStatement caller;
-};
-struct FilterBlockStatement {
-  ExpressionPtr filter;
-  Body body;
-};
-// {% with %} and {% generation %}: a body in a scope of its own.
-struct ScopeStatement {
-  std::vector<std::pair<Target, ExpressionPtr>> assignments;
-  Body body;
-};
-struct BreakStatement {};
-struct ContinueStatement {};
-
-struct Statement {
-  int line = 0;
-  std::variant<TextStatement, PrintStatement, IfStatement, ForStatement, SetStatement,
-               SetBlockStatement, MacroStatement, CallBlockStatement, FilterBlockStatement,
-               ScopeStatement, BreakStatement, ContinueStatement>
-      node;
+  Value value;
+  std::vector<Operator> operators;
+  std::vector<NodePtr> parts;
+  std::vector<Argument> arguments;
+  std::vector<Body> bodies;
+  const Function* function = nullptr;  // of a filter or test; null: there is none of that name
+  bool uses_caller = false;            // of a macro: its body reads the variable `caller`
 };
 
 }  // namespace jinja

@@ -34,14 +34,42 @@ class Environment {
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;
   // Namespaces may hold each other in a ring: emptied here, so that none keeps another alive.
-  ~Environment();
+  ~Environment() {
+    for (const auto& entry : namespaces_) entry->attributes = Dict();
+  }
 
-  Status Step(int64_t num_steps = 1);
+  // Each of these is a failure beyond its limit.
+  void Step(int64_t num_steps = 1) {
+    num_steps_ += num_steps;
+    if (num_steps_ > limits().max_steps) Invalid("more than {} steps", limits().max_steps);
+  }
+  void CheckSize(size_t size) const {
+    if (size <= limits().max_output_size) return;
+    Invalid("a value of {} bytes, limit {}", size, limits().max_output_size);
+  }
   // To be asked before a value of `size` bytes is made.
-  Status Allocate(size_t size);
-  Status CheckSize(size_t size) const;
-  std::tm Now() const;
-  std::shared_ptr<Namespace> MakeNamespace();
+  void Allocate(size_t size) {
+    CheckSize(size);
+    memory_ += size;
+    if (memory_ <= limits().max_memory) return;
+    Invalid("values of more than {} bytes together", limits().max_memory);
+  }
+  // Pays for looking for `needle` in `text`.
+  void Scan(std::string_view text, std::string_view needle) {
+    Step(static_cast<int64_t>(text.size() * (needle.size() + 16) / 4096));
+  }
+
+  std::tm Now() const {
+    if (options_.clock) return options_.clock();
+    const std::time_t now = std::time(nullptr);
+    std::tm local = {};
+    localtime_r(&now, &local);
+    return local;
+  }
+  std::shared_ptr<Namespace> MakeNamespace() {
+    namespaces_.push_back(std::make_shared<Namespace>());
+    return namespaces_.back();
+  }
   const RenderLimits& limits() const { return options_.limits; }
 
  private:
@@ -50,10 +78,5 @@ class Environment {
   size_t memory_ = 0;
   std::vector<std::shared_ptr<Namespace>> namespaces_;
 };
-
-// What looking for `needle` in `text` costs at worst, in steps.
-inline int64_t ScanSteps(std::string_view text, std::string_view needle) {
-  return static_cast<int64_t>(text.size() * (needle.size() + 16) / 4096);
-}
 
 }  // namespace jinja

@@ -1,67 +1,70 @@
-// The part of the grammar between {{ and }}: precedence and shapes as in Jinja, which differ from
-// Python's in places (a filter binds tighter than a minus sign; ** leans to the left).
-// Not the statements (parser.h).
+// The part of the grammar between {{ and }}, and the parser's place in the list of tokens.
+// Not the statements (parser.cc).
 #pragma once
 
-#include <set>
-#include <string>
+#include <algorithm>
+#include <initializer_list>
+#include <span>
+#include <string_view>
 
 #include "jinja/ast.h"
-#include "jinja/token_stream.h"
+#include "jinja/error.h"
+#include "jinja/lexer.h"
 
 namespace jinja {
 
 class ExpressionParser {
  public:
-  explicit ExpressionParser(TokenStream* tokens) : tokens_(*tokens) {}
+  explicit ExpressionParser(std::span<const Token> tokens) : tokens_(tokens) {}
 
-  // An expression; with `conditional` false without the `a if b else c` form on the top level.
-  Result<ExpressionPtr> ParseExpression(bool conditional = true);
-  // One expression, or several with commas as a tuple. `stop_name` ends it (for x in ...
-  // recursive).
-  Result<ExpressionPtr> ParseTuple(bool conditional = true, std::string_view stop_name = "");
-  // `name | filter(...) | ...`: the chain on captured text. Starts at the `|`, or at the first
-  // filter's name when `inline_start`. Null when there is no filter.
-  Result<ExpressionPtr> ParseFilterChain(bool inline_start);
-  Result<Target> ParseTarget(bool allow_attributes);
+ protected:
+  const Token& current() const { return tokens_[position_]; }
+  const Token& Next();
+  // Whether the token `ahead` of the current one is this name or operator.
+  bool At(std::string_view text, size_t ahead = 0) const;
+  bool Skip(std::string_view text);
+  void Expect(std::string_view text);
+  void ExpectKind(TokenKind kind);
+  std::string ExpectName();
+  [[noreturn]] void Unexpected(std::string_view wanted) const;
 
-  // Names read since the last time this was emptied; macros learn from it what they use.
-  std::set<std::string, std::less<>>& names_read() { return names_read_; }
+  // An expression; without `conditional` none of the form `a if b else c` on its top level.
+  NodePtr ParseExpression(bool conditional = true);
+  // One expression, or several with commas as a tuple. `stop` ends it (for x in ... recursive).
+  NodePtr ParseTuple(bool conditional = true, std::string_view stop = "");
+  // `|name(...)|...` on captured text, or `name(...)|...` when `inline_start`; null for no filter.
+  NodePtr ParseFilterChain(bool inline_start);
+  // A name, with `attributes` also name.attribute, or several with commas.
+  NodePtr ParseTarget(bool attributes);
+  NodePtr Make(NodeKind kind, int line, std::vector<NodePtr> parts = {}, std::string name = "",
+               std::vector<Argument> arguments = {}) const;
+  static std::vector<NodePtr> Nodes(NodePtr first, NodePtr second = nullptr);
+
+  std::span<const Token> tokens_;
+  size_t position_ = 0;
+  bool soft_ = false;           // inside of an if: unknown filters and tests may wait
+  std::vector<Error> unknown_;  // filters and tests that may not
 
  private:
-  Result<ExpressionPtr> ParseConditional();
-  Result<ExpressionPtr> ParseOr();
-  Result<ExpressionPtr> ParseAnd();
-  Result<ExpressionPtr> ParseNot();
-  Result<ExpressionPtr> ParseCompare();
-  Result<ExpressionPtr> ParseSum();
-  Result<ExpressionPtr> ParseConcat();
-  Result<ExpressionPtr> ParseProduct();
-  Result<ExpressionPtr> ParsePower();
-  Result<ExpressionPtr> ParseUnary(bool with_filter);
-  Result<ExpressionPtr> ParsePrimary();
-  Result<ExpressionPtr> ParseNameOrConstant();
-  Result<ExpressionPtr> ParseParenthesized();
-  Result<ExpressionPtr> ParseListLiteral();
-  Result<ExpressionPtr> ParseDictLiteral();
-  Result<ExpressionPtr> ParsePostfix(ExpressionPtr object);
-  Result<ExpressionPtr> ParseFiltersAndTests(ExpressionPtr input);
-  Result<ExpressionPtr> ParseSubscript(ExpressionPtr object);
-  Result<ExpressionPtr> ParseBracket(ExpressionPtr object, int line);
-  Result<ExpressionPtr> ParseCall(ExpressionPtr callee);
-  Result<ExpressionPtr> ParseFilter(ExpressionPtr input);
-  Result<ExpressionPtr> ParseTest(ExpressionPtr input);
-  Result<CallArguments> ParseArguments();
-  Status ParseArgument(CallArguments* arguments);
-  Result<Target> ParseSingleTarget(bool allow_attributes);
-  bool AtTupleEnd(std::string_view stop_name) const;
+  NodePtr ParseBinary(size_t level);
+  NodePtr ParseNot();
+  NodePtr ParseCompare();
+  NodePtr ParseFiltered();
+  NodePtr ParseUnary();
+  NodePtr ParsePrimary();
+  NodePtr ParseName();
+  NodePtr ParseBracketed(std::string_view close);
+  NodePtr ParsePostfix(NodePtr object);
+  NodePtr ParseSubscript(NodePtr object);
+  NodePtr ParseFilter(NodePtr input);
+  NodePtr ParseTest(NodePtr input);
+  NodePtr MakeApplied(NodeKind kind, int line, NodePtr input, std::string name,
+                      std::vector<Argument> arguments);
+  std::vector<Argument> ParseArguments();
+  NodePtr ParseSingleTarget(bool attributes);
+  bool AtTupleEnd(std::string_view stop) const;
 
-  template <typename Node>
-  Result<ExpressionPtr> Make(int line, int child_depth, Node node);
-
-  TokenStream& tokens_;
   int nesting_ = 0;
-  std::set<std::string, std::less<>> names_read_;
 };
 
 }  // namespace jinja

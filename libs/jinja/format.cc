@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include "jinja/environment.h"
-#include "jinja/error.h"
 #include "jinja/text.h"
 #include "jinja/value_text.h"
 
@@ -13,186 +11,113 @@ namespace {
 
 constexpr int kMaxFieldWidth = 1000;
 
-struct Conversion {
-  bool left = false, plus = false, space = false, zero = false, alternate = false;
-  int width = 0;
-  int precision = -1;
-  char type = 's';
-};
-
 class PercentFormatter {
  public:
   PercentFormatter(Environment* environment, std::string_view format, const Value& values)
       : environment_(*environment), format_(format), values_(values) {}
 
-  Result<std::string> Run() {
+  std::string Run() {
     while (position_ < format_.size()) {
       const size_t percent = std::min(format_.find('%', position_), format_.size());
       text_ += format_.substr(position_, percent - position_);
       position_ = percent;
-      if (percent == format_.size()) break;
-      ++position_;
-      JINJA_RETURN_IF_ERROR(FormatField());
-      JINJA_RETURN_IF_ERROR(environment_.CheckSize(text_.size()));
+      if (Skip("%")) FormatField();
+      environment_.CheckSize(text_.size());
     }
     const bool is_tuple = values_.is_sequence(SequenceKind::kTuple);
     const size_t num_values = is_tuple ? values_.sequence().items.size() : 1;
-    if ((is_tuple || !values_.is_dict()) && num_taken_ < num_values) {
-      return Invalid("not all arguments converted during string formatting");
+    if (!values_.is_dict() && num_taken_ < num_values) {
+      Invalid("not all arguments converted during string formatting");
     }
     return std::move(text_);
   }
 
  private:
-  bool Skip(char c) {
-    if (position_ >= format_.size() || format_[position_] != c) return false;
-    ++position_;
-    return true;
-  }
-
-  Result<Value> NextValue() {
-    if (values_.is_sequence(SequenceKind::kTuple)) {
-      const List& items = values_.sequence().items;
-      if (num_taken_ < items.size()) return items[num_taken_++];
-    } else if (num_taken_ == 0) {
-      ++num_taken_;
-      return values_;
+  // One of `characters`, or 0 where another stands.
+  char Skip(std::string_view characters) {
+    if (position_ >= format_.size() || characters.find(format_[position_]) == characters.npos) {
+      return 0;
     }
-    return Invalid("not enough arguments for format string");
+    return format_[position_++];
   }
 
-  Result<Value> NamedValue() {
-    const size_t end = format_.find(')', position_);
-    if (end == format_.npos) return Invalid("incomplete format key");
-    if (!values_.is_dict()) return Invalid("format requires a mapping");
-    const std::string_view name = format_.substr(position_, end - position_);
-    position_ = end + 1;
-    const Value* value = values_.dict().Find(name);
-    if (value == nullptr) return Invalid("format key '{}' is missing", name);
-    return *value;
-  }
-
-  Result<int> Number() {
+  int Number() {
     int number = 0;
-    const char* begin = format_.data() + position_;
-    const auto result = std::from_chars(begin, format_.data() + format_.size(), number);
-    if (result.ptr == begin) return 0;
-    if (result.ec != std::errc() || number > kMaxFieldWidth || number < 0) {
-      return Unsupported("a format width or precision above {}", kMaxFieldWidth);
+    while (const char digit = Skip("0123456789")) {
+      number = number * 10 + (digit - '0');
+      if (number > kMaxFieldWidth) Unsupported("a format width above {}", kMaxFieldWidth);
     }
-    position_ += static_cast<size_t>(result.ptr - begin);
     return number;
   }
 
-  Result<Conversion> ParseConversion() {
-    Conversion conversion;
-    while (position_ < format_.size()) {
-      if (Skip('-')) {
-        conversion.left = true;
-      } else if (Skip('+')) {
-        conversion.plus = true;
-      } else if (Skip(' ')) {
-        conversion.space = true;
-      } else if (Skip('0')) {
-        conversion.zero = true;
-      } else if (Skip('#')) {
-        conversion.alternate = true;
-      } else {
-        break;
-      }
-    }
-    JINJA_ASSIGN(conversion.width, Number());
-    if (Skip('.')) {
-      JINJA_ASSIGN(conversion.precision, Number());
-    }
-    if (position_ >= format_.size()) return Invalid("incomplete format");
-    conversion.type = format_[position_++];
-    return conversion;
+  Value NextValue() {
+    const bool is_tuple = values_.is_sequence(SequenceKind::kTuple);
+    const size_t num_values = is_tuple ? values_.sequence().items.size() : 1;
+    if (num_taken_ >= num_values) Invalid("not enough arguments for format string");
+    ++num_taken_;
+    return is_tuple ? values_.sequence().items[num_taken_ - 1] : values_;
   }
 
-  Status FormatField() {
+  Value NamedValue() {
+    const size_t end = format_.find(')', position_);
+    if (end == format_.npos || !values_.is_dict()) Invalid("format requires a dict and %(name)s");
+    const std::string_view name = format_.substr(position_, end - position_);
+    position_ = end + 1;
+    const Value* value = values_.dict().Find(name);
+    if (value == nullptr) Invalid("format key '{}' is missing", name);
+    return *value;
+  }
+
+  void FormatField() {
     std::optional<Value> value;
-    if (Skip('(')) {
-      JINJA_ASSIGN(value, NamedValue());
+    if (Skip("(")) value = NamedValue();
+    bool left = false;
+    bool zero = false;
+    while (const char flag = Skip("-0+ #")) {
+      if (flag != '-' && flag != '0') Unsupported("the format flag '{}' is not supported", flag);
+      (flag == '-' ? left : zero) = true;
     }
-    JINJA_ASSIGN(const Conversion conversion, ParseConversion());
-    if (conversion.type == '%') {
+    const int width = Number();
+    const int precision = Skip(".") ? Number() : -1;
+    if (position_ >= format_.size()) Invalid("incomplete format");
+    const char type = format_[position_++];
+    if (type == '%') {
       text_ += '%';
-      return {};
+      return;
     }
-    if (!value) {
-      JINJA_ASSIGN(value, NextValue());
-    }
-    JINJA_ASSIGN(std::string body, FormatValue(*value, conversion));
-    Pad(std::move(body), conversion);
-    return {};
-  }
-
-  Result<std::string> FormatValue(const Value& value, const Conversion& conversion) {
-    if (conversion.type == 's' || conversion.type == 'r') {
-      JINJA_ASSIGN(std::string text, conversion.type == 's' ? ToText(environment_, value)
-                                                            : ToRepr(environment_, value));
-      if (conversion.precision >= 0) {
-        text.resize(OffsetOf(text, static_cast<size_t>(conversion.precision)));
-      }
-      return text;
-    }
-    if (value.is_undefined()) return Invalid("{}", value.reason());
-    static constexpr std::string_view kNumberTypes = "diuxXofFeEgG";
-    if (kNumberTypes.find(conversion.type) == kNumberTypes.npos) {
-      return Unsupported("the format character '{}' is not supported", conversion.type);
-    }
-    if (!value.is_number()) {
-      return Invalid("%{} format: a number is required, not '{}'", conversion.type,
-                     value.type_name());
-    }
-    return FormatNumber(value, conversion);
-  }
-
-  static Result<std::string> FormatNumber(const Value& value, const Conversion& conversion) {
-    static constexpr std::string_view kFloatTypes = "fFeEgG";
-    const std::string sign = conversion.plus ? "+" : conversion.space ? " " : "";
-    if (conversion.alternate) return Unsupported("the format flag '#' is not supported");
-    if (kFloatTypes.find(conversion.type) != kFloatTypes.npos) {
-      const int precision = conversion.precision < 0 ? 6 : conversion.precision;
-      const std::string format = fmt::format("{{:.{}{}}}", precision, conversion.type);
-      const std::string text = fmt::format(fmt::runtime(format), value.number());
-      return text.starts_with('-') ? text : sign + text;
-    }
-    if (!value.is_integral() &&
-        (conversion.type == 'x' || conversion.type == 'X' || conversion.type == 'o')) {
-      return Invalid("%{} format: an integer is required, not '{}'", conversion.type,
-                     value.type_name());
-    }
-    const double number = value.number();
-    if (!value.is_integral() && !(number > -0x1p63 && number < 0x1p63)) {
-      return Invalid("{} does not fit 64 bits", number);
-    }
-    const int64_t integer = value.is_integral() ? value.integer() : static_cast<int64_t>(number);
-    const uint64_t magnitude =
-        integer < 0 ? 0 - static_cast<uint64_t>(integer) : static_cast<uint64_t>(integer);
-    std::string digits = conversion.type == 'x'   ? fmt::format("{:x}", magnitude)
-                         : conversion.type == 'X' ? fmt::format("{:X}", magnitude)
-                         : conversion.type == 'o' ? fmt::format("{:o}", magnitude)
-                                                  : fmt::format("{}", magnitude);
-    const size_t num_digits = static_cast<size_t>(std::max(conversion.precision, 0));
-    if (digits.size() < num_digits) digits.insert(0, num_digits - digits.size(), '0');
-    return (integer < 0 ? "-" : sign) + digits;
-  }
-
-  void Pad(std::string body, const Conversion& conversion) {
+    std::string body = Convert(value ? *value : NextValue(), type, precision);
     const size_t size = CountCodePoints(body);
-    const size_t width = static_cast<size_t>(conversion.width);
-    const size_t margin = width > size ? width - size : 0;
-    const bool is_text = conversion.type == 's' || conversion.type == 'r';
-    if (conversion.left) {
+    const size_t margin = static_cast<size_t>(width) > size ? static_cast<size_t>(width) - size : 0;
+    if (left) {
       text_ += body + std::string(margin, ' ');
-    } else if (conversion.zero && !is_text) {
-      const bool has_sign = body.find_first_of("+- ") == 0;
-      text_ += body.insert(has_sign ? 1 : 0, margin, '0');
+    } else if (zero && type != 's' && type != 'r') {
+      text_ += body.insert(body.starts_with('-') ? 1 : 0, margin, '0');
     } else {
       text_ += std::string(margin, ' ') + body;
     }
+  }
+
+  std::string Convert(const Value& value, char type, int precision) {
+    if (type == 's' || type == 'r') {
+      std::string text = type == 's' ? ToText(environment_, value) : ToRepr(environment_, value);
+      if (precision >= 0) text.resize(OffsetOf(text, static_cast<size_t>(precision)));
+      return text;
+    }
+    if (value.is_undefined()) Invalid("{}", value.reason());
+    const bool whole = type == 'd' || type == 'i' || type == 'x';
+    if ((!whole && type != 'f') || (whole && precision >= 0)) {
+      Unsupported("the format character '{}' is not supported", type);
+    }
+    if (!value.is_number() || (type == 'x' && !value.is_integral())) {
+      Invalid("%{} format: a number is required, not '{}'", type, value.type_name());
+    }
+    if (!whole) return fmt::format("{:.{}f}", value.number(), precision < 0 ? 6 : precision);
+    if (!value.is_integral() && !(std::abs(value.number()) < 0x1p63)) {
+      Invalid("{} does not fit 64 bits", value.number());
+    }
+    const int64_t integer =
+        value.is_integral() ? value.integer() : static_cast<int64_t>(value.number());
+    return type == 'x' ? fmt::format("{:x}", integer) : fmt::format("{}", integer);
   }
 
   Environment& environment_;
@@ -204,54 +129,52 @@ class PercentFormatter {
 };
 
 // The argument that the braces' content `field` names; `*next` counts the fields without a name.
-Result<Value> FieldValue(std::string_view field, const Arguments& arguments, size_t* next) {
+Value FieldValue(std::string_view field, const Arguments& arguments, size_t* next) {
+  if (field.ends_with(":d")) {
+    const Value value = FieldValue(field.substr(0, field.size() - 2), arguments, next);
+    if (!value.is_integral()) Invalid("format(): {{:d}} needs an integer");
+    return Value(value.integer());
+  }
   if (field.find_first_of("!:.[") != field.npos) {
-    return Unsupported("format(): the field '{}' is not supported", field);
+    Unsupported("format(): the field '{}' is not supported", field);
   }
   size_t index = arguments.positional.size();
   if (field.empty()) {
     index = (*next)++;
-  } else if (std::all_of(field.begin(), field.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-    std::from_chars(field.data(), field.data() + field.size(), index);
   } else {
+    std::from_chars(field.data(), field.data() + field.size(), index);
     for (const auto& [name, value] : arguments.keyword) {
       if (name == field) return value;
     }
   }
   if (index < arguments.positional.size()) return arguments.positional[index];
-  return Invalid("format(): no argument for the field '{}'", field);
+  Invalid("format(): no argument for the field '{}'", field);
 }
 
 }  // namespace
 
-Result<std::string> FormatPercent(Environment& environment, std::string_view format,
-                                  const Value& values) {
+std::string FormatPercent(Environment& environment, std::string_view format, const Value& values) {
   return PercentFormatter(&environment, format, values).Run();
 }
 
-Result<std::string> FormatBraces(Environment& environment, std::string_view format,
-                                 const Arguments& arguments) {
+std::string FormatBraces(Environment& environment, std::string_view format,
+                         const Arguments& arguments) {
   std::string text;
   size_t next = 0;
   for (size_t i = 0; i < format.size(); ++i) {
     const char c = format[i];
     if (c != '{' && c != '}') {
       text += c;
-      continue;
-    }
-    if (i + 1 < format.size() && format[i + 1] == c) {
+    } else if (i + 1 < format.size() && format[i + 1] == c) {
       text += c;
       ++i;
-      continue;
+    } else {
+      const size_t end = format.find('}', i);
+      if (c == '}' || end == format.npos) Invalid("format(): a single '{}'", c);
+      text += ToText(environment, FieldValue(format.substr(i + 1, end - i - 1), arguments, &next));
+      environment.CheckSize(text.size());
+      i = end;
     }
-    const size_t end = format.find('}', i);
-    if (c == '}' || end == format.npos) return Invalid("format(): a single '{}'", c);
-    JINJA_ASSIGN(const Value value,
-                 FieldValue(format.substr(i + 1, end - i - 1), arguments, &next));
-    JINJA_ASSIGN(const std::string part, ToText(environment, value));
-    text += part;
-    JINJA_RETURN_IF_ERROR(environment.CheckSize(text.size()));
-    i = end;
   }
   return text;
 }

@@ -2,21 +2,18 @@
 
 #include <algorithm>
 
-#include "jinja/error.h"
-#include "jinja/exchanged.h"
-#include "jinja/globals.h"
+#include "jinja/functions.h"
 #include "jinja/operators.h"
 #include "jinja/value_text.h"
 
 namespace jinja {
+
 Interpreter::Interpreter(const RenderOptions& options, const Value& variables)
     : environment_(options) {
   auto global_scope = MakeScope(nullptr);
-  for (const GlobalRow& row : Globals()) {
-    Callable function;
-    function.name = row.name;
-    function.function = row.function;
-    global_scope->names.emplace(row.name, Value(std::move(function)));
+  for (const Function& row : Globals()) {
+    global_scope->names.emplace(row.name,
+                                Value(Callable{std::string(row.name), "function", &row, Value()}));
   }
   for (const auto& [key, value] : variables.dict().entries()) {
     if (key.is_string()) global_scope->names.insert_or_assign(key.string(), value);
@@ -26,172 +23,230 @@ Interpreter::Interpreter(const RenderOptions& options, const Value& variables)
 
 Interpreter::~Interpreter() {
   for (const auto& scope : macro_scopes_) scope->names.clear();
-  for (const auto& loop : changed_loops_) loop->last_changed.reset();
 }
 
-Result<std::string> Interpreter::Run(const Body& body) {
+std::string Interpreter::Run(const Body& body) {
   std::string output;
   output_ = &output;
-  const auto flow = ExecuteBody(body);
-  if (flow) return output;
-  if (flow.error().kind == ErrorKind::kRaised) {
-    return tl::unexpected<Error>(flow.error());
+  try {
+    ExecuteBody(body);
+  } catch (const Failure& failure) {
+    if (failure.error.kind == ErrorKind::kRaised) throw;
+    Fail(failure.error.kind, "template line {}: {}", line_, failure.error.message);
   }
-  return Fail(flow.error().kind, "template line {}: {}", line_, flow.error().message);
+  return output;
 }
 
-Result<Interpreter::Flow> Interpreter::ExecuteBody(const Body& body) {
-  for (const Statement& statement : body) {
-    JINJA_ASSIGN(const Flow flow, Execute(statement));
+Interpreter::Flow Interpreter::ExecuteBody(const Body& body) {
+  for (const NodePtr& node : body) {
+    const Flow flow = Execute(*node);
     if (flow != Flow::kOn) return flow;
   }
   return Flow::kOn;
 }
 
-Result<Interpreter::Flow> Interpreter::Execute(const Statement& statement) {
-  line_ = statement.line;
-  JINJA_RETURN_IF_ERROR(environment_.Step());
+Interpreter::Flow Interpreter::Execute(const Node& node) {
+  line_ = node.line;
+  environment_.Step();
   const Exchanged nesting(&depth_, depth_ + 1);
   if (depth_ > environment_.limits().max_depth) {
-    return Invalid("nested deeper than {}", environment_.limits().max_depth);
+    Invalid("nested deeper than {}", environment_.limits().max_depth);
   }
-  return std::visit([this](const auto& node) { return ExecuteNode(node); }, statement.node);
+  return ExecuteNode(node);
 }
 
-Status Interpreter::Write(std::string_view text) {
-  JINJA_RETURN_IF_ERROR(environment_.CheckSize(output_->size() + text.size()));
-  JINJA_RETURN_IF_ERROR(environment_.Allocate(text.size()));
+Interpreter::Flow Interpreter::ExecuteNode(const Node& node) {
+  switch (node.kind) {
+    case NodeKind::kText:
+      Write(node.name);
+      return Flow::kOn;
+    case NodeKind::kPrint: {
+      const Value value = Evaluate(*node.parts[0]);
+      WriteValue(value);
+      return Flow::kOn;
+    }
+    case NodeKind::kIf:
+      return RunIf(node);
+    case NodeKind::kFor:
+      return RunLoop(node);
+    case NodeKind::kSet: {
+      Value value = Evaluate(*node.parts[1]);
+      Assign(*node.parts[0], std::move(value));
+      return Flow::kOn;
+    }
+    case NodeKind::kSetBlock:
+      RunSetBlock(node);
+      return Flow::kOn;
+    case NodeKind::kMacro:
+      scope_->names.insert_or_assign(node.name, MakeMacro(node));
+      return Flow::kOn;
+    case NodeKind::kCallBlock:
+      RunCallBlock(node);
+      return Flow::kOn;
+    case NodeKind::kFilterBlock: {
+      Value text = Capture(node.bodies[0]);
+      const Value filtered = Filtered(node.parts[0], std::move(text));
+      WriteValue(filtered);
+      return Flow::kOn;
+    }
+    case NodeKind::kScope: {
+      const Exchanged scope(&scope_, MakeScope(scope_));
+      return ExecuteBody(node.bodies[0]);
+    }
+    case NodeKind::kBreak:
+      return Flow::kBreak;
+    case NodeKind::kContinue:
+      return Flow::kContinue;
+    default:
+      Unsupported("{} is not supported", node.name);
+  }
+}
+
+void Interpreter::Write(std::string_view text) {
+  environment_.CheckSize(output_->size() + text.size());
+  environment_.Allocate(text.size());
   *output_ += text;
-  return {};
 }
 
-Result<std::string> Interpreter::Capture(const Body& body) {
+void Interpreter::WriteValue(const Value& value) {
+  if (value.is_string()) return Write(value.string());
+  const std::string text = ToText(environment_, value);
+  return Write(text);
+}
+
+Value Interpreter::Capture(const Body& body) {
   std::string text;
   const Exchanged output(&output_, &text);
   const Exchanged scope(&scope_, MakeScope(scope_));
-  JINJA_RETURN_IF_ERROR(ExecuteBody(body));
-  return text;
+  ExecuteBody(body);
+  return Value(std::move(text));
 }
 
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const TextStatement& node) {
-  JINJA_RETURN_IF_ERROR(Write(node.text));
-  return Flow::kOn;
+Value Interpreter::Filtered(const NodePtr& chain, Value text) {
+  if (!chain) return text;
+  const Exchanged<const Value*> captured(&captured_, &text);
+  return Evaluate(*chain);
 }
 
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const PrintStatement& node) {
-  JINJA_ASSIGN(const Value value, Evaluate(*node.expression));
-  if (value.is_string()) {
-    JINJA_RETURN_IF_ERROR(Write(value.string()));
-    return Flow::kOn;
+Interpreter::Flow Interpreter::RunIf(const Node& node) {
+  for (size_t i = 0; i < node.parts.size(); ++i) {
+    const Value test = Evaluate(*node.parts[i]);
+    if (test.Truth()) return ExecuteBody(node.bodies[i]);
   }
-  if (value.kind() == Kind::kLoop) {
-    JINJA_ASSIGN(const int64_t length, LoopLength(*value.loop()));
-    JINJA_RETURN_IF_ERROR(
-        Write(fmt::format("<LoopContext {}/{}>", value.loop()->index0 + 1, length)));
-    return Flow::kOn;
+  return ExecuteBody(node.bodies.back());
+}
+
+Interpreter::Flow Interpreter::RunLoop(const Node& node) {
+  const Value iterable = Evaluate(*node.parts[1]);
+  const auto loop = std::make_shared<Loop>();
+  loop->statement = &node;
+  loop->outer = scope_;
+  loop->items = Iterate(iterable);
+  environment_.Allocate(loop->items.size() * sizeof(Value));
+  bool completed_one = false;
+  while (true) {
+    environment_.Step();
+    const size_t index = static_cast<size_t>(loop->index0 + 1);
+    LookAhead(*loop, index + 1);
+    if (index == loop->passed.size()) break;
+    ++loop->index0;
+    const Exchanged scope(&scope_, MakeScope(loop->outer));
+    Assign(*node.parts[0], loop->passed[index]);
+    scope_->names.insert_or_assign("loop", Value(loop));
+    const Flow flow = ExecuteBody(node.bodies[0]);
+    if (flow == Flow::kBreak) break;
+    completed_one = completed_one || flow == Flow::kOn;
   }
-  JINJA_ASSIGN(const std::string text, ToText(environment_, value));
-  JINJA_RETURN_IF_ERROR(Write(text));
-  return Flow::kOn;
+  // As in Jinja, `else` also runs when every round was cut short by break or continue.
+  if (completed_one || node.bodies[1].empty()) return Flow::kOn;
+  const Exchanged scope(&scope_, MakeScope(loop->outer));
+  return ExecuteBody(node.bodies[1]);
 }
 
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const IfStatement& node) {
-  for (const auto& [test, body] : node.branches) {
-    JINJA_ASSIGN(const Value value, Evaluate(*test));
-    if (value.Truth()) return ExecuteBody(body);
+void Interpreter::LookAhead(Loop& loop, size_t count) {
+  const NodePtr& filter = loop.statement->parts[2];
+  while (loop.passed.size() < count && loop.num_asked < loop.items.size()) {
+    const Value item = loop.items[loop.num_asked++];
+    Value passes(true);
+    if (filter) {
+      const Exchanged scope(&scope_, MakeScope(loop.outer));
+      Assign(*loop.statement->parts[0], item);
+      passes = Evaluate(*filter);
+    }
+    if (passes.Truth()) loop.passed.push_back(item);
   }
-  return ExecuteBody(node.otherwise);
 }
 
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const SetStatement& node) {
-  JINJA_ASSIGN(Value value, Evaluate(*node.expression));
-  JINJA_RETURN_IF_ERROR(Assign(node.target, std::move(value)));
-  return Flow::kOn;
-}
-
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const SetBlockStatement& node) {
-  JINJA_ASSIGN(std::string text, Capture(node.body));
-  Value value(std::move(text));
-  if (node.filter) {
-    const Exchanged<const Value*> captured(&captured_, &value);
-    JINJA_ASSIGN(Value filtered, Evaluate(*node.filter));
-    JINJA_RETURN_IF_ERROR(Assign(node.target, std::move(filtered)));
-  } else {
-    JINJA_RETURN_IF_ERROR(Assign(node.target, std::move(value)));
+std::optional<Value> Interpreter::LoopAttribute(Loop& loop, std::string_view name) {
+  const size_t index = static_cast<size_t>(loop.index0);
+  if (name == "index") return Value(loop.index0 + 1);
+  if (name == "index0") return Value(loop.index0);
+  if (name == "first") return Value(loop.index0 == 0);
+  if (name == "previtem") {
+    return index > 0 ? loop.passed[index - 1] : Value::MakeUndefined("there is no previous item");
   }
-  return Flow::kOn;
-}
-
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const FilterBlockStatement& node) {
-  JINJA_ASSIGN(std::string captured_text, Capture(node.body));
-  const Value value(std::move(captured_text));
-  const Exchanged<const Value*> captured(&captured_, &value);
-  JINJA_ASSIGN(const Value filtered, Evaluate(*node.filter));
-  JINJA_ASSIGN(const std::string text, ToText(environment_, filtered));
-  JINJA_RETURN_IF_ERROR(Write(text));
-  return Flow::kOn;
-}
-
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const ScopeStatement& node) {
-  const std::shared_ptr<Scope> inner = MakeScope(scope_);
-  for (const auto& [target, expression] : node.assignments) {
-    JINJA_ASSIGN(Value value, Evaluate(*expression));
-    inner->names.insert_or_assign(target.name, std::move(value));
+  if (name == "last" || name == "nextitem") {
+    LookAhead(loop, index + 2);
+    const bool last = loop.passed.size() < index + 2;
+    if (name == "last") return Value(last);
+    return last ? Value::MakeUndefined("there is no next item") : loop.passed[index + 1];
   }
-  const Exchanged scope(&scope_, inner);
-  return ExecuteBody(node.body);
+  if (name == "length" || name == "revindex" || name == "revindex0") {
+    LookAhead(loop, loop.items.size());
+    const auto length = static_cast<int64_t>(loop.passed.size());
+    if (name == "length") return Value(length);
+    return Value(length - loop.index0 - (name == "revindex" ? 0 : 1));
+  }
+  for (const std::string_view other : {"cycle", "changed", "depth", "depth0"}) {
+    if (name == other) Unsupported("loop.{} is not supported", name);
+  }
+  return std::nullopt;
 }
 
-Value Interpreter::MakeMacro(const MacroStatement& macro) {
+void Interpreter::RunSetBlock(const Node& node) {
+  Value text = Capture(node.bodies[0]);
+  Value filtered = Filtered(node.parts[1], std::move(text));
+  return Assign(*node.parts[0], std::move(filtered));
+}
+
+void Interpreter::RunCallBlock(const Node& node) {
+  const Node& call = *node.parts[0];
+  const Value callee = Evaluate(*call.parts[0]);
+  Arguments arguments = EvaluateArguments(call);
+  arguments.keyword.emplace_back("caller", MakeMacro(*node.parts[1]));
+  const Value result = CallValue(callee, arguments);
+  return WriteValue(result);
+}
+
+Value Interpreter::MakeMacro(const Node& macro) {
   macro_scopes_.push_back(scope_);
-  Callable callable;
-  callable.name = macro.name;
-  callable.macro = &macro;
-  callable.scope = scope_.get();
-  return Value(std::move(callable));
+  return Value(Callable{macro.name, "macro", nullptr, Value(), &macro, scope_.get()});
 }
 
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const MacroStatement& node) {
-  scope_->names.insert_or_assign(node.name, MakeMacro(node));
-  return Flow::kOn;
-}
-
-Result<Interpreter::Flow> Interpreter::ExecuteNode(const CallBlockStatement& node) {
-  const auto& call = std::get<CallExpression>(node.call->node);
-  JINJA_ASSIGN(const Value callee, Evaluate(*call.callee));
-  JINJA_ASSIGN(Arguments arguments, EvaluateArguments(call.arguments));
-  arguments.keyword.emplace_back("caller", MakeMacro(node.caller));
-  JINJA_ASSIGN(const Value result, Call(callee, arguments));
-  JINJA_ASSIGN(const std::string text, ToText(environment_, result));
-  JINJA_RETURN_IF_ERROR(Write(text));
-  return Flow::kOn;
-}
-
-Status Interpreter::Assign(const Target& target, Value value) {
-  if (target.is_tuple) {
-    JINJA_ASSIGN(List items, Iterate(value));
+void Interpreter::Assign(const Node& target, Value value) {
+  if (target.kind == NodeKind::kTuple) {
+    List items = Iterate(value);
     if (items.size() != target.parts.size()) {
-      return Invalid("{} values for {} names", items.size(), target.parts.size());
+      Invalid("{} values for {} names", items.size(), target.parts.size());
     }
     for (size_t i = 0; i < items.size(); ++i) {
-      JINJA_RETURN_IF_ERROR(Assign(target.parts[i], std::move(items[i])));
+      Assign(*target.parts[i], std::move(items[i]));
     }
-    return {};
+    return;
   }
-  if (target.attribute.empty()) {
+  if (target.parts.empty()) {
     scope_->names.insert_or_assign(target.name, std::move(value));
-    return {};
+    return;
   }
+  const std::string& attribute = target.parts[0]->name;
   const Value space = Lookup(target.name);
   if (space.kind() != Kind::kNamespace) {
-    return Invalid("cannot assign attribute '{}' on non-namespace object '{}'", target.attribute,
-                   target.name);
+    Invalid("cannot assign attribute '{}' on non-namespace object '{}'", attribute, target.name);
   }
-  if (target.attribute.starts_with('_')) {
-    return Invalid("a namespace can't hold '{}': it begins with an underscore", target.attribute);
+  if (attribute.starts_with('_')) {
+    Invalid("a namespace can't hold '{}': it begins with an underscore", attribute);
   }
-  space.space().attributes.Set(target.attribute, std::move(value));
-  return {};
+  space.space().attributes.Set(attribute, std::move(value));
 }
 
 Value Interpreter::Lookup(const std::string& name) const {
@@ -202,81 +257,60 @@ Value Interpreter::Lookup(const std::string& name) const {
   return Value::MakeUndefined("'" + name + "' is undefined");
 }
 
-Result<Value> Interpreter::Call(const Value& callee, const Arguments& arguments) {
-  if (callee.is_undefined()) return Invalid("{}", callee.reason());
-  if (callee.kind() == Kind::kLoop) return CallLoop(callee.loop(), arguments);
-  if (callee.kind() != Kind::kCallable) {
-    return Invalid("'{}' is not callable", callee.type_name());
-  }
+Value Interpreter::CallValue(const Value& callee, const Arguments& arguments) {
+  if (callee.is_undefined()) Invalid("{}", callee.reason());
+  if (callee.kind() != Kind::kCallable) Invalid("'{}' is not callable", callee.type_name());
   const Callable& callable = callee.callable();
   if (callable.macro != nullptr) return CallMacro(callable, arguments);
-  if (callable.self.kind() == Kind::kLoop) return CallLoopMethod(callable, arguments);
-  JINJA_RETURN_IF_ERROR(ChargeOperands(callable.self));
-  return callable.function(environment_, callable.self, arguments);
+  return Apply(environment_, callable.what, *callable.function, callable.self, arguments);
 }
 
-Result<Value> Interpreter::CallMacro(const Callable& callable, const Arguments& arguments) {
+Value Interpreter::CallMacro(const Callable& callable, const Arguments& arguments) {
   std::string text;
   const Exchanged output(&output_, &text);
   auto inner = std::make_shared<Scope>();
   inner->parent = std::shared_ptr<Scope>(std::shared_ptr<Scope>(), callable.scope);
   const Exchanged scope(&scope_, inner);
   const int line = line_;
-  JINJA_RETURN_IF_ERROR(BindMacro(*callable.macro, arguments));
-  JINJA_RETURN_IF_ERROR(ExecuteBody(callable.macro->body));
+  BindMacro(*callable.macro, arguments);
+  ExecuteBody(callable.macro->bodies[0]);
   line_ = line;
   return Value(std::move(text));
 }
 
-Status Interpreter::BindMacro(const MacroStatement& macro, const Arguments& arguments) {
-  const size_t num_parameters = macro.parameters.size();
+void Interpreter::BindMacro(const Node& macro, const Arguments& arguments) {
   const size_t num_positional = arguments.positional.size();
-  if (num_positional > num_parameters && !macro.uses_positionals) {
-    return Invalid("macro '{}' takes not more than {} argument(s)", macro.name, num_parameters);
+  if (num_positional > macro.arguments.size()) {
+    Invalid("macro '{}' takes not more than {} argument(s)", macro.name, macro.arguments.size());
   }
   auto& names = scope_->names;
   std::vector<std::pair<std::string, Value>> keyword = arguments.keyword;
-  for (size_t i = 0; i < num_parameters; ++i) {
-    const Parameter& parameter = macro.parameters[i];
-    const auto given = std::find_if(keyword.begin(), keyword.end(), [&](const auto& entry) {
-      return entry.first == parameter.name;
-    });
-    Value value = Value::MakeUndefined("parameter '" + parameter.name + "' was not provided");
+  const auto take_keyword = [&](std::string_view name) -> std::optional<Value> {
+    const auto given = std::find_if(keyword.begin(), keyword.end(),
+                                    [&](const auto& entry) { return entry.first == name; });
+    if (given == keyword.end()) return std::nullopt;
+    Value value = std::move(given->second);
+    keyword.erase(given);
+    return value;
+  };
+  for (size_t i = 0; i < macro.arguments.size(); ++i) {
+    const auto& [name, fallback] = macro.arguments[i];
+    Value value = Value::MakeUndefined("parameter '" + name + "' was not provided");
     if (i < num_positional) {
       value = arguments.positional[i];
-    } else if (given != keyword.end()) {
-      value = std::move(given->second);
-      keyword.erase(given);
-    } else if (parameter.fallback) {
-      JINJA_ASSIGN(value, Evaluate(*parameter.fallback));
+    } else if (std::optional<Value> given = take_keyword(name)) {
+      value = *std::move(given);
+    } else if (fallback) {
+      value = Evaluate(*fallback);
     }
-    names.insert_or_assign(parameter.name, std::move(value));
+    names.insert_or_assign(name, std::move(value));
   }
-  const bool declares_caller = names.contains("caller");
-  if (macro.uses_caller && !declares_caller) {
-    const auto caller = std::find_if(keyword.begin(), keyword.end(),
-                                     [](const auto& entry) { return entry.first == "caller"; });
-    if (caller == keyword.end()) {
-      names.emplace("caller", Value::MakeUndefined("No caller defined"));
-    } else {
-      names.emplace("caller", std::move(caller->second));
-      keyword.erase(caller);
-    }
+  if (macro.uses_caller && !names.contains("caller")) {
+    names.emplace("caller",
+                  take_keyword("caller").value_or(Value::MakeUndefined("No caller defined")));
   }
-  if (macro.uses_keywords) {
-    Dict dict;
-    for (auto& [name, value] : keyword) dict.Set(name, std::move(value));
-    names.insert_or_assign("kwargs", Value(std::move(dict)));
-  } else if (!keyword.empty()) {
-    return Invalid("macro '{}' takes no keyword argument '{}'", macro.name, keyword[0].first);
-  }
-  if (macro.uses_positionals) {
-    const size_t num_bound = std::min(num_parameters, num_positional);
-    List rest(arguments.positional.begin() + static_cast<ptrdiff_t>(num_bound),
-              arguments.positional.end());
-    names.insert_or_assign("varargs", Value::MakeSequence(SequenceKind::kTuple, std::move(rest)));
-  }
-  return {};
+  if (keyword.empty()) return;
+  Invalid("macro '{}' takes no keyword argument '{}'", macro.name, keyword[0].first);
 }
 
 }  // namespace jinja

@@ -2,12 +2,11 @@
 // and keep_trailing_newline off. Not the grammar (parser.h).
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "jinja/error.h"
+#include "jinja/value.h"
 
 namespace jinja {
 
@@ -19,8 +18,7 @@ enum class TokenKind {
   kPrintEnd,
   kName,
   kString,
-  kInteger,
-  kFloat,
+  kNumber,
   kOperator,
   kEnd
 };
@@ -29,18 +27,15 @@ struct Token {
   TokenKind kind = TokenKind::kEnd;
   int line = 0;
   std::string text;  // data, name, unescaped string, operator
-  int64_t integer = 0;
-  double number = 0;
+  Value number;
 
   bool Is(TokenKind a_kind, std::string_view a_text) const {
     return kind == a_kind && text == a_text;
   }
-  bool IsOperator(std::string_view symbol) const { return Is(TokenKind::kOperator, symbol); }
-  bool IsName(std::string_view name) const { return Is(TokenKind::kName, name); }
 };
 
-// The last token is kEnd. Errors name the line.
-Result<std::vector<Token>> Tokenize(std::string_view source);
+// The last token is kEnd. Failures name the line.
+std::vector<Token> Tokenize(std::string_view source);
 
 // What an error message calls the token.
 std::string Describe(const Token& token);

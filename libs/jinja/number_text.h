@@ -13,11 +13,9 @@ namespace jinja {
 // exponent.
 std::string FloatText(double value);
 
-// int(text, base) with base 0 or 2..36: white space around, a sign, underscores between digits, a
-// prefix. Empty when Python would refuse it or it does not fit.
-std::optional<int64_t> ParseInt(std::string_view text, int base);
-
-// float(text).
+// int(text) and float(text): white space around, a sign, underscores between digits. Empty when
+// Python would refuse it or it does not fit.
+std::optional<int64_t> ParseInt(std::string_view text);
 std::optional<double> ParseFloat(std::string_view text);
 
 }  // namespace jinja

@@ -1,26 +1,23 @@
 // What Python's operators do to values: arithmetic, comparison, membership, iteration, subscripts.
-// Not methods (methods.h), and not text forms (value_text.h).
+// Not methods (functions.h), and not text forms (value_text.h).
 #pragma once
 
 #include <compare>
-#include <optional>
 #include <string_view>
 
-#include "jinja/error.h"
+#include "jinja/environment.h"
 #include "jinja/value.h"
 
 namespace jinja {
 
-enum class ArithmeticOperator {
+enum class Operator {
   kAdd,
   kSubtract,
   kMultiply,
   kDivide,
   kFloorDivide,
   kModulo,
-  kPower
-};
-enum class CompareOperator {
+  kPower,  // not supported
   kEqual,
   kNotEqual,
   kLess,
@@ -31,35 +28,32 @@ enum class CompareOperator {
   kNotIn
 };
 
-// Integers beyond 64 bits are errors (Python has longer ones).
-Result<Value> Arithmetic(Environment& environment, ArithmeticOperator op, const Value& left,
-                         const Value& right);
-Result<Value> Negate(const Value& value);
+// Integers beyond 64 bits are failures (Python has longer ones).
+Value Arithmetic(Environment& environment, Operator op, const Value& left, const Value& right);
+Value Negate(const Value& value);
 
-// ==. Never an error but for limits.
-Result<bool> Equals(Environment& environment, const Value& left, const Value& right);
-// The order of numbers, strings, lists and tuples; an error between other types. Unordered: NaN.
-Result<std::partial_ordering> Order(Environment& environment, const Value& left,
-                                    const Value& right);
-Result<bool> Contains(Environment& environment, const Value& container, const Value& item);
-Result<bool> Compare(Environment& environment, CompareOperator op, const Value& left,
-                     const Value& right);
+// ==. Never a failure but for limits.
+bool Equals(Environment& environment, const Value& left, const Value& right);
+// The order of numbers, strings, lists and tuples; a failure between other types. Unordered: NaN.
+std::partial_ordering Order(Environment& environment, const Value& left, const Value& right);
+bool Compare(Environment& environment, Operator op, const Value& left, const Value& right);
 
 // The elements in order: of sequences, the keys of dicts, the characters of strings. A generator
 // gives its elements once.
-Result<List> Iterate(const Value& value);
-// len(), an error where Python has none.
-Result<int64_t> Length(const Value& value);
+List Iterate(const Value& value);
+// len(), a failure where Python has none.
+int64_t Length(const Value& value);
 
 // object[key] as Jinja has it: the element, else the attribute of that name, else undefined.
-Result<Value> GetItem(Environment& environment, const Value& object, const Value& key);
+Value GetItem(Environment& environment, const Value& object, const Value& key);
 // object.name: the attribute (a method), else the element, else undefined. Not for loops.
-Result<Value> GetAttribute(const Value& object, std::string_view name);
+Value GetAttribute(const Value& object, std::string_view name);
 // object[start:stop:step]; none stands for what is left out.
-Result<Value> Slice(Environment& environment, const Value& object, const Value& start,
-                    const Value& stop, const Value& step);
-
-// Where an index lies in `size` elements, counted from the end when negative; nullopt outside.
-std::optional<size_t> ResolveIndex(int64_t index, size_t size);
+Value Slice(Environment& environment, const Value& object, const Value& start, const Value& stop,
+            const Value& step);
+// str.replace: at most `count` times unless that is negative. An empty `from` stands between all
+// characters.
+std::string Replace(Environment& environment, std::string_view text, std::string_view from,
+                    std::string_view to, int64_t count);
 
 }  // namespace jinja

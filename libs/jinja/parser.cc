@@ -1,277 +1,228 @@
 #include "jinja/parser.h"
 
 #include "jinja/expression_parser.h"
-#include "jinja/token_stream.h"
 
 namespace jinja {
 namespace {
 
 using Names = std::initializer_list<std::string_view>;
 
-class Parser {
+class Parser : private ExpressionParser {
  public:
-  explicit Parser(std::span<const Token> tokens) : tokens_(tokens), expressions_(&tokens_) {}
+  using ExpressionParser::ExpressionParser;
 
-  Result<Body> ParseTemplate() { return ParseBody({}); }
+  Body ParseTemplate() {
+    Body body = ParseBody({});
+    if (!unknown_.empty()) throw Failure{unknown_.front()};
+    return body;
+  }
 
  private:
   // Statements up to a block that begins with one of `ends`; that name is the next token. With no
   // `ends`, up to the end of the template.
-  Result<Body> ParseBody(Names ends) {
-    if (++depth_ > kMaxStatementDepth) {
-      return Invalid("template line {}: blocks nested deeper than {}", tokens_.current().line,
-                     kMaxStatementDepth);
-    }
+  Body ParseBody(Names ends) {
+    if (++depth_ > kMaxStatementDepth) Unexpected("blocks that are nested less deep");
     Body body;
     while (true) {
-      const Token& token = tokens_.current();
+      const Token& token = current();
       if (token.kind == TokenKind::kEnd) {
-        if (ends.size() != 0) return tokens_.Unexpected(*(ends.end() - 1));
+        if (ends.size() != 0) Unexpected(*(ends.end() - 1));
         break;
       }
-      tokens_.Next();
+      Next();
       if (token.kind == TokenKind::kData) {
-        body.push_back({token.line, TextStatement{token.text}});
+        body.push_back(Make(NodeKind::kText, token.line, {}, token.text));
       } else if (token.kind == TokenKind::kPrintBegin) {
-        JINJA_ASSIGN(ExpressionPtr expression, expressions_.ParseTuple());
-        JINJA_RETURN_IF_ERROR(tokens_.ExpectKind(TokenKind::kPrintEnd));
-        body.push_back({token.line, PrintStatement{std::move(expression)}});
-      } else if (IsOneOf(tokens_.current(), ends)) {
+        body.push_back(Make(NodeKind::kPrint, token.line, Nodes(ParseTuple())));
+        ExpectKind(TokenKind::kPrintEnd);
+      } else if (std::any_of(ends.begin(), ends.end(), [&](auto end) { return At(end); })) {
         break;
       } else {
-        JINJA_RETURN_IF_ERROR(ParseStatement(&body));
+        body.push_back(ParseStatement());
       }
     }
     --depth_;
     return body;
   }
 
-  static bool IsOneOf(const Token& token, Names names) {
-    return std::any_of(names.begin(), names.end(), [&](auto name) { return token.IsName(name); });
+  NodePtr ParseStatement() {
+    struct TagRow {
+      std::string_view name;
+      NodeKind kind;
+      void (Parser::*parse)(Node&);
+    };
+    static constexpr TagRow kTags[] = {
+        {"if", NodeKind::kIf, &Parser::ParseIf},
+        {"for", NodeKind::kFor, &Parser::ParseFor},
+        {"set", NodeKind::kSet, &Parser::ParseSet},
+        {"macro", NodeKind::kMacro, &Parser::ParseMacro},
+        {"call", NodeKind::kCallBlock, &Parser::ParseCallBlock},
+        {"filter", NodeKind::kFilterBlock, &Parser::ParseFilterBlock},
+        {"generation", NodeKind::kScope, &Parser::ParseGeneration},
+        {"break", NodeKind::kBreak, &Parser::ParseLoopControl},
+        {"continue", NodeKind::kContinue, &Parser::ParseLoopControl},
+        {"include", NodeKind::kUnsupported, &Parser::ParseLoading},
+        {"import", NodeKind::kUnsupported, &Parser::ParseLoading},
+        {"from", NodeKind::kUnsupported, &Parser::ParseLoading},
+        {"extends", NodeKind::kUnsupported, &Parser::ParseLoading}};
+    const Token& token = current();
+    if (token.kind != TokenKind::kName) Unexpected("a tag name");
+    for (const TagRow& row : kTags) {
+      if (row.name != token.text) continue;
+      Next();
+      NodePtr node = Make(row.kind, token.line, {}, fmt::format("the tag '{}'", token.text));
+      (this->*row.parse)(*node);
+      return node;
+    }
+    for (const std::string_view other : {"block", "autoescape", "with"}) {
+      if (At(other)) {
+        Unsupported("template line {}: the tag '{}' is not supported", token.line, other);
+      }
+    }
+    Invalid("template line {}: unknown tag '{}'", token.line, Describe(token));
   }
 
-  // The rest of an opening tag, its body, and the closing tag `end`.
-  Result<Body> ParseBlock(std::string_view end) {
-    JINJA_ASSIGN(Body body, ParseBodyAfterTag({end}));
-    JINJA_RETURN_IF_ERROR(tokens_.ExpectName(end));
-    JINJA_RETURN_IF_ERROR(tokens_.ExpectKind(TokenKind::kBlockEnd));
-    return body;
-  }
+  void EndTag() { ExpectKind(TokenKind::kBlockEnd); }
 
-  Result<Body> ParseBodyAfterTag(Names ends) {
-    tokens_.SkipOperator(":");
-    JINJA_RETURN_IF_ERROR(tokens_.ExpectKind(TokenKind::kBlockEnd));
+  Body ParseBodyAfterTag(Names ends) {
+    Skip(":");
+    EndTag();
     return ParseBody(ends);
   }
 
-  Status ParseStatement(Body* body) {
-    struct TagRow {
-      std::string_view name;
-      Status (Parser::*parse)(Statement*);
-    };
-    static constexpr TagRow kTags[] = {
-        {"if", &Parser::ParseIf},          {"for", &Parser::ParseFor},
-        {"set", &Parser::ParseSet},        {"macro", &Parser::ParseMacro},
-        {"call", &Parser::ParseCallBlock}, {"filter", &Parser::ParseFilterBlock},
-        {"with", &Parser::ParseWith},      {"generation", &Parser::ParseGeneration},
-        {"break", &Parser::ParseBreak},    {"continue", &Parser::ParseContinue}};
-    const Token& token = tokens_.current();
-    if (token.kind != TokenKind::kName) return tokens_.Unexpected("a tag name");
-    for (const TagRow& row : kTags) {
-      if (row.name != token.text) continue;
-      tokens_.Next();
-      Statement statement{token.line, TextStatement{}};
-      JINJA_RETURN_IF_ERROR((this->*row.parse)(&statement));
-      body->push_back(std::move(statement));
-      return {};
-    }
-    static constexpr std::string_view kRefused[] = {
-        "include", "extends", "import", "from", "block", "autoescape", "print", "do", "trans"};
-    if (std::find(std::begin(kRefused), std::end(kRefused), token.text) != std::end(kRefused)) {
-      return Unsupported("template line {}: the tag '{}' is not supported", token.line, token.text);
-    }
-    return Invalid("template line {}: unknown tag '{}'", token.line, Describe(token));
+  // The rest of an opening tag, its body, and the closing tag `end`.
+  void ParseBlock(std::string_view end, Node& node) {
+    node.bodies.push_back(ParseBodyAfterTag({end}));
+    Expect(end);
+    EndTag();
   }
 
-  Status EndTag() { return tokens_.ExpectKind(TokenKind::kBlockEnd); }
-
-  Status ParseIf(Statement* statement) {
-    IfStatement result;
-    while (true) {
-      JINJA_ASSIGN(ExpressionPtr test, expressions_.ParseTuple(false));
-      JINJA_ASSIGN(Body body, ParseBodyAfterTag({"elif", "else", "endif"}));
-      result.branches.emplace_back(std::move(test), std::move(body));
-      if (tokens_.SkipName("elif")) continue;
-      if (tokens_.SkipName("else")) {
-        JINJA_ASSIGN(result.otherwise, ParseBlock("endif"));
-      } else {
-        JINJA_RETURN_IF_ERROR(tokens_.ExpectName("endif"));
-        JINJA_RETURN_IF_ERROR(EndTag());
-      }
-      statement->node = std::move(result);
-      return {};
-    }
+  // A block with a frame of its own: no part of the loop or the if around it.
+  void ParseOwnBlock(std::string_view end, Node& node) {
+    const int loop_depth = std::exchange(loop_depth_, 0);
+    const bool soft = std::exchange(soft_, false);
+    ParseBlock(end, node);
+    loop_depth_ = loop_depth;
+    soft_ = soft;
   }
 
-  Status ParseFor(Statement* statement) {
-    ForStatement result;
-    JINJA_ASSIGN(result.target, expressions_.ParseTarget(false));
-    if (Assigns(result.target, "loop")) {
-      return Invalid("template line {}: a for loop can't assign to 'loop'", statement->line);
-    }
-    JINJA_RETURN_IF_ERROR(tokens_.ExpectName("in"));
-    JINJA_ASSIGN(result.iterable, expressions_.ParseTuple(false, "recursive"));
-    if (tokens_.SkipName("if")) {
-      JINJA_ASSIGN(result.filter, expressions_.ParseExpression());
-    }
-    result.recursive = tokens_.SkipName("recursive");
-    ++loop_depth_;
-    JINJA_ASSIGN(result.body, ParseBodyAfterTag({"else", "endfor"}));
-    --loop_depth_;
-    if (tokens_.SkipName("else")) {
-      JINJA_ASSIGN(result.otherwise, ParseBlock("endfor"));
-    } else {
-      JINJA_RETURN_IF_ERROR(tokens_.ExpectName("endfor"));
-      JINJA_RETURN_IF_ERROR(EndTag());
-    }
-    statement->node = std::move(result);
-    return {};
+  void ParseIf(Node& node) {
+    const bool soft = std::exchange(soft_, true);
+    do {
+      node.parts.push_back(ParseTuple(false));
+      node.bodies.push_back(ParseBodyAfterTag({"elif", "else", "endif"}));
+    } while (Skip("elif"));
+    ParseElse("endif", node);
+    soft_ = soft;
   }
 
-  static bool Assigns(const Target& target, std::string_view name) {
+  // The body behind `else`, or an empty one, and the closing tag.
+  void ParseElse(std::string_view end, Node& node) {
+    if (Skip("else")) return ParseBlock(end, node);
+    node.bodies.emplace_back();
+    Expect(end);
+    EndTag();
+  }
+
+  static bool Assigns(const Node& target, std::string_view name) {
     return target.name == name || std::any_of(target.parts.begin(), target.parts.end(),
-                                              [&](auto& part) { return Assigns(part, name); });
+                                              [&](auto& part) { return Assigns(*part, name); });
   }
 
-  Status ParseSet(Statement* statement) {
-    JINJA_ASSIGN(Target target, expressions_.ParseTarget(true));
-    if (tokens_.SkipOperator("=")) {
-      JINJA_ASSIGN(ExpressionPtr expression, expressions_.ParseTuple());
-      statement->node = SetStatement{std::move(target), std::move(expression)};
+  void ParseFor(Node& node) {
+    node.parts.push_back(ParseTarget(false));
+    if (Assigns(*node.parts[0], "loop")) Unexpected("another variable than 'loop'");
+    Expect("in");
+    node.parts.push_back(ParseTuple(false, "recursive"));
+    const bool soft = std::exchange(soft_, false);
+    node.parts.push_back(Skip("if") ? ParseExpression() : nullptr);
+    if (Skip("recursive")) {
+      node.kind = NodeKind::kUnsupported;
+      node.name = "a recursive loop";
+    }
+    ++loop_depth_;
+    node.bodies.push_back(ParseBodyAfterTag({"else", "endfor"}));
+    --loop_depth_;
+    ParseElse("endfor", node);
+    soft_ = soft;
+  }
+
+  void ParseSet(Node& node) {
+    node.parts.push_back(ParseTarget(true));
+    if (Skip("=")) {
+      node.parts.push_back(ParseTuple());
       return EndTag();
     }
-    JINJA_ASSIGN(ExpressionPtr filter, expressions_.ParseFilterChain(false));
-    JINJA_ASSIGN(Body body, ParseOutsideLoops("endset"));
-    statement->node = SetBlockStatement{std::move(target), std::move(filter), std::move(body)};
-    return {};
+    node.kind = NodeKind::kSetBlock;
+    node.parts.push_back(ParseFilterChain(false));
+    ParseOwnBlock("endset", node);
   }
 
-  // A block whose body is not part of the loop around it: break and continue are refused in it.
-  Result<Body> ParseOutsideLoops(std::string_view end) {
-    const int loop_depth = std::exchange(loop_depth_, 0);
-    JINJA_ASSIGN(Body body, ParseBlock(end));
-    loop_depth_ = loop_depth;
-    return body;
-  }
-
-  Status ParseParameters(std::vector<Parameter>* parameters) {
-    JINJA_RETURN_IF_ERROR(tokens_.ExpectOperator("("));
-    while (!tokens_.current().IsOperator(")")) {
-      if (!parameters->empty()) JINJA_RETURN_IF_ERROR(tokens_.ExpectOperator(","));
-      Parameter parameter;
-      JINJA_ASSIGN(parameter.name, tokens_.ExpectAnyName());
-      if (tokens_.SkipOperator("=")) {
-        JINJA_ASSIGN(parameter.fallback, expressions_.ParseExpression());
-      } else if (!parameters->empty() && parameters->back().fallback) {
-        return tokens_.Unexpected("a default value");
+  void ParseParameters(Node& node) {
+    Expect("(");
+    while (!Skip(")")) {
+      if (!node.arguments.empty()) Expect(",");
+      Argument parameter{ExpectName(), nullptr};
+      if (Skip("=")) {
+        parameter.value = ParseExpression();
+      } else if (!node.arguments.empty() && node.arguments.back().value) {
+        Unexpected("a default value");
       }
-      parameters->push_back(std::move(parameter));
+      node.arguments.push_back(std::move(parameter));
     }
-    tokens_.Next();
-    return {};
   }
 
-  // Body and closing tag of a macro, and which of the implicit variables the body reads.
-  Status ParseMacroBody(std::string_view end, MacroStatement* macro) {
-    auto names_before = std::exchange(expressions_.names_read(), {});
-    JINJA_ASSIGN(macro->body, ParseOutsideLoops(end));
-    const auto& names = expressions_.names_read();
-    macro->uses_caller = names.contains("caller");
-    macro->uses_keywords = names.contains("kwargs");
-    macro->uses_positionals = names.contains("varargs");
-    expressions_.names_read().merge(names_before);
-    return {};
+  // Body and closing tag of a macro, and whether the body reads `caller`.
+  void ParseMacroBody(std::string_view end, Node& macro) {
+    const size_t begin = position_;
+    ParseOwnBlock(end, macro);
+    const auto body = tokens_.subspan(begin, position_ - begin);
+    macro.uses_caller = std::any_of(body.begin(), body.end(), [](const Token& token) {
+      return token.Is(TokenKind::kName, "caller");
+    });
   }
 
-  Status ParseMacro(Statement* statement) {
-    MacroStatement macro;
-    JINJA_ASSIGN(macro.name, tokens_.ExpectAnyName());
-    JINJA_RETURN_IF_ERROR(ParseParameters(&macro.parameters));
-    JINJA_RETURN_IF_ERROR(ParseMacroBody("endmacro", &macro));
-    statement->node = std::move(macro);
-    return {};
+  void ParseMacro(Node& node) {
+    node.name = ExpectName();
+    ParseParameters(node);
+    ParseMacroBody("endmacro", node);
   }
 
-  Status ParseCallBlock(Statement* statement) {
-    CallBlockStatement result;
-    result.caller.name = "caller";
-    if (tokens_.current().IsOperator("(")) {
-      JINJA_RETURN_IF_ERROR(ParseParameters(&result.caller.parameters));
-    }
-    JINJA_ASSIGN(result.call, expressions_.ParseExpression());
-    if (!std::holds_alternative<CallExpression>(result.call->node)) {
-      return tokens_.Unexpected("a call");
-    }
-    JINJA_RETURN_IF_ERROR(ParseMacroBody("endcall", &result.caller));
-    statement->node = std::move(result);
-    return {};
+  void ParseCallBlock(Node& node) {
+    NodePtr caller = Make(NodeKind::kMacro, node.line, {}, "caller");
+    if (At("(")) ParseParameters(*caller);
+    node.parts.push_back(ParseExpression());
+    if (node.parts[0]->kind != NodeKind::kCall) Unexpected("a call");
+    ParseMacroBody("endcall", *caller);
+    node.parts.push_back(std::move(caller));
   }
 
-  Status ParseFilterBlock(Statement* statement) {
-    JINJA_ASSIGN(ExpressionPtr filter, expressions_.ParseFilterChain(true));
-    JINJA_ASSIGN(Body body, ParseOutsideLoops("endfilter"));
-    statement->node = FilterBlockStatement{std::move(filter), std::move(body)};
-    return {};
+  void ParseFilterBlock(Node& node) {
+    const bool soft = std::exchange(soft_, false);
+    node.parts.push_back(ParseFilterChain(true));
+    soft_ = soft;
+    ParseOwnBlock("endfilter", node);
   }
 
-  Status ParseWith(Statement* statement) {
-    ScopeStatement result;
-    while (tokens_.current().kind != TokenKind::kBlockEnd) {
-      if (!result.assignments.empty()) JINJA_RETURN_IF_ERROR(tokens_.ExpectOperator(","));
-      Target target;
-      JINJA_ASSIGN(target.name, tokens_.ExpectAnyName());
-      JINJA_RETURN_IF_ERROR(tokens_.ExpectOperator("="));
-      JINJA_ASSIGN(ExpressionPtr value, expressions_.ParseExpression());
-      result.assignments.emplace_back(std::move(target), std::move(value));
-    }
-    JINJA_ASSIGN(result.body, ParseBlock("endwith"));
-    statement->node = std::move(result);
-    return {};
+  void ParseGeneration(Node& node) { ParseOwnBlock("endgeneration", node); }
+
+  void ParseLoopControl(Node&) {
+    if (loop_depth_ == 0) Unexpected("break and continue inside of a loop");
+    EndTag();
   }
 
-  Status ParseGeneration(Statement* statement) {
-    ScopeStatement result;
-    JINJA_ASSIGN(result.body, ParseOutsideLoops("endgeneration"));
-    statement->node = std::move(result);
-    return {};
+  // Tags that load another template: there is none.
+  void ParseLoading(Node&) {
+    while (current().kind != TokenKind::kBlockEnd && current().kind != TokenKind::kEnd) Next();
+    EndTag();
   }
 
-  Status ParseBreak(Statement* statement) {
-    statement->node = BreakStatement{};
-    return EndLoopControl();
-  }
-
-  Status ParseContinue(Statement* statement) {
-    statement->node = ContinueStatement{};
-    return EndLoopControl();
-  }
-
-  Status EndLoopControl() {
-    if (loop_depth_ == 0) {
-      return Invalid("template line {}: break or continue outside of a loop",
-                     tokens_.current().line);
-    }
-    return EndTag();
-  }
-
-  TokenStream tokens_;
-  ExpressionParser expressions_;
   int depth_ = 0;
   int loop_depth_ = 0;
 };
 
 }  // namespace
 
-Result<Body> ParseTokens(std::span<const Token> tokens) { return Parser(tokens).ParseTemplate(); }
+Body ParseTokens(std::span<const Token> tokens) { return Parser(tokens).ParseTemplate(); }
 
 }  // namespace jinja

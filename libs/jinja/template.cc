@@ -1,6 +1,5 @@
 #include "jinja/template.h"
 
-#include "jinja/error.h"
 #include "jinja/interpreter.h"
 #include "jinja/lexer.h"
 #include "jinja/parser.h"
@@ -17,21 +16,30 @@ Template& Template::operator=(Template&&) noexcept = default;
 Template::~Template() = default;
 
 Result<Template> Template::Parse(std::string_view source) {
-  if (source.size() > kMaxTemplateSize) {
-    return Invalid("template: {} bytes, limit {}", source.size(), kMaxTemplateSize);
+  try {
+    if (source.size() > kMaxTemplateSize) {
+      Invalid("template: {} bytes, limit {}", source.size(), kMaxTemplateSize);
+    }
+    return Template(std::make_unique<const Tree>(Tree{ParseTokens(Tokenize(source))}));
+  } catch (const Failure& failure) {
+    return tl::unexpected<Error>(failure.error);
+  } catch (const std::exception& exception) {  // no memory
+    return tl::unexpected<Error>(Error{ErrorKind::kInvalid, exception.what()});
   }
-  JINJA_ASSIGN(const std::vector<Token> tokens, Tokenize(source));
-  JINJA_ASSIGN(Body body, ParseTokens(tokens));
-  return Template(std::make_unique<const Tree>(Tree{std::move(body)}));
 }
 
 Result<std::string> Template::Render(const nlohmann::ordered_json& variables,
                                      const RenderOptions& options) const {
-  if (!variables.is_object()) {
-    return Invalid("template variables: a JSON {}, expected an object", variables.type_name());
+  try {
+    if (!variables.is_object()) {
+      Invalid("template variables: a JSON {}, expected an object", variables.type_name());
+    }
+    return Interpreter(options, Value::FromJson(variables)).Run(tree_->body);
+  } catch (const Failure& failure) {
+    return tl::unexpected<Error>(failure.error);
+  } catch (const std::exception& exception) {  // no memory
+    return tl::unexpected<Error>(Error{ErrorKind::kInvalid, exception.what()});
   }
-  JINJA_ASSIGN(const Value values, Value::FromJson(variables));
-  return Interpreter(options, values).Run(tree_->body);
 }
 
 }  // namespace jinja

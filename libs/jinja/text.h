@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,7 +29,6 @@ bool IsWordCharacter(char32_t code_point);
 bool IsPrintable(char32_t code_point);
 bool IsUpper(char32_t code_point);
 bool IsLower(char32_t code_point);
-bool IsAllSpace(std::string_view text);  // true of the empty text
 
 std::string_view Strip(std::string_view text, StripEnds ends);
 std::string_view Strip(std::string_view text, std::string_view characters, StripEnds ends);
@@ -37,5 +37,11 @@ std::string ToLower(std::string_view text);
 std::string Capitalize(std::string_view text);
 std::string ToTitle(std::string_view text);  // str.title(): every run of letters
 std::vector<std::string_view> SplitLines(std::string_view text, bool keep_ends);
+
+// Parts between occurrences of `separator`, or, where that is empty, between runs of white space
+// (as str.split(None)). At most `max_splits` splits unless that is negative, counted from the left
+// or from the right.
+std::vector<std::string_view> Split(std::string_view text, std::string_view separator,
+                                    int64_t max_splits, bool from_right);
 
 }  // namespace jinja

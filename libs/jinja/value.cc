@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "jinja/error.h"
-#include "jinja/loop.h"
 #include "jinja/number_text.h"
 
 namespace jinja {
@@ -12,92 +11,27 @@ namespace {
 
 constexpr size_t kMaxHashKeySize = size_t{1} << 20;
 
-int DepthAround(const List& items) {
-  int depth = 0;
-  for (const Value& item : items) depth = std::max(depth, item.depth());
-  return depth + 1;
-}
-
-Result<Value> ConvertJson(const nlohmann::ordered_json& json, int depth) {
-  if (depth > kMaxValueDepth) return Invalid("JSON nested deeper than {}", kMaxValueDepth);
-  switch (json.type()) {
-    case nlohmann::ordered_json::value_t::null:
-      return Value();
-    case nlohmann::ordered_json::value_t::boolean:
-      return Value(json.get<bool>());
-    case nlohmann::ordered_json::value_t::number_integer:
-      return Value(json.get<int64_t>());
-    case nlohmann::ordered_json::value_t::number_unsigned: {
-      const uint64_t number = json.get<uint64_t>();
-      if (number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-        return Invalid("the number {} does not fit 64 bits", number);
-      }
-      return Value(static_cast<int64_t>(number));
-    }
-    case nlohmann::ordered_json::value_t::number_float:
-      return Value(json.get<double>());
-    case nlohmann::ordered_json::value_t::string:
-      return Value(json.get_ref<const std::string&>());
-    case nlohmann::ordered_json::value_t::array: {
-      List items;
-      items.reserve(json.size());
-      for (const auto& element : json) {
-        JINJA_ASSIGN(Value item, ConvertJson(element, depth + 1));
-        items.push_back(std::move(item));
-      }
-      return Value::MakeList(std::move(items));
-    }
-    case nlohmann::ordered_json::value_t::object: {
-      Dict dict;
-      for (const auto& [key, element] : json.items()) {
-        JINJA_ASSIGN(Value item, ConvertJson(element, depth + 1));
-        dict.Set(key, std::move(item));
-      }
-      return Value(std::move(dict));
-    }
-    default:
-      return Invalid("JSON of type {} has no value in a template", json.type_name());
+void AppendHashKey(const Value& value, std::string* key) {
+  if (value.is_integral()) {
+    *key += fmt::format("i{}", value.integer());
+  } else if (value.kind() == Kind::kFloat) {
+    const double number = value.number();
+    const bool integral =
+        number == static_cast<double>(static_cast<int64_t>(std::clamp(number, -0x1p62, 0x1p62)));
+    *key += integral ? fmt::format("i{}", static_cast<int64_t>(number)) : "f" + FloatText(number);
+  } else if (value.is_string()) {
+    *key += fmt::format("s{}:", value.string().size());
+    *key += value.string();
+  } else if (value.is_sequence(SequenceKind::kTuple)) {
+    *key += '(';
+    for (const Value& item : value.sequence().items) AppendHashKey(item, key);
+    *key += ')';
+  } else if (value.is_none() || value.is_undefined()) {
+    *key += value.is_none() ? 'n' : 'u';
+  } else {
+    Invalid("unhashable type: '{}'", value.type_name());
   }
-}
-
-Status AppendHashKey(const Value& value, std::string* key) {
-  switch (value.kind()) {
-    case Kind::kUndefined:
-      *key += 'u';
-      break;
-    case Kind::kNone:
-      *key += 'n';
-      break;
-    case Kind::kBool:
-    case Kind::kInt:
-      *key += fmt::format("i{}", value.integer());
-      break;
-    case Kind::kFloat: {
-      const double number = value.number();
-      const bool integral =
-          number == static_cast<double>(static_cast<int64_t>(std::clamp(number, -0x1p62, 0x1p62)));
-      *key += integral ? fmt::format("i{}", static_cast<int64_t>(number)) : "f" + FloatText(number);
-      break;
-    }
-    case Kind::kString:
-      *key += fmt::format("s{}:", value.string().size());
-      *key += value.string();
-      break;
-    case Kind::kSequence:
-      if (value.sequence().kind != SequenceKind::kTuple) {
-        return Invalid("unhashable type: '{}'", value.type_name());
-      }
-      *key += '(';
-      for (const Value& item : value.sequence().items) {
-        JINJA_RETURN_IF_ERROR(AppendHashKey(item, key));
-      }
-      *key += ')';
-      break;
-    default:
-      return Invalid("unhashable type: '{}'", value.type_name());
-  }
-  if (key->size() > kMaxHashKeySize) return Invalid("a key of more than {} bytes", key->size());
-  return {};
+  if (key->size() > kMaxHashKeySize) Invalid("a key of more than {} bytes", kMaxHashKeySize);
 }
 
 }  // namespace
@@ -112,53 +46,42 @@ Value Value::MakeUndefined(std::string reason) {
 }
 
 Value Value::MakeSequence(SequenceKind kind, List items) {
-  const int depth = DepthAround(items);
-  return Value(std::make_shared<const Sequence>(Sequence{kind, std::move(items), {}, depth, 0}));
+  int depth = 1;
+  for (const Value& item : items) depth = std::max(depth, item.depth() + 1);
+  Value value;
+  value.data_ = std::make_shared<const Sequence>(Sequence{kind, std::move(items), depth, 0});
+  return value;
 }
 
-Value Value::MakeRange(int64_t start, int64_t stop, int64_t step, List items) {
-  return Value(std::make_shared<const Sequence>(
-      Sequence{SequenceKind::kRange, std::move(items), {start, stop, step}, 1, 0}));
+Value Value::FromJson(const nlohmann::ordered_json& json, int depth) {
+  if (depth > kMaxValueDepth) Invalid("JSON nested deeper than {}", kMaxValueDepth);
+  if (json.is_null()) return Value();
+  if (json.is_boolean()) return Value(json.get<bool>());
+  if (json.is_number_float()) return Value(json.get<double>());
+  if (json.is_number_unsigned() &&
+      json.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+    Invalid("the number {} does not fit 64 bits", json.get<uint64_t>());
+  }
+  if (json.is_number()) return Value(json.get<int64_t>());
+  if (json.is_string()) return Value(json.get_ref<const std::string&>());
+  if (json.is_array()) {
+    List items;
+    items.reserve(json.size());
+    for (const auto& element : json) items.push_back(FromJson(element, depth + 1));
+    return MakeList(std::move(items));
+  }
+  if (!json.is_object()) Invalid("JSON of type {} has no value in a template", json.type_name());
+  Dict dict;
+  for (const auto& [key, element] : json.items()) dict.Set(key, FromJson(element, depth + 1));
+  return Value(std::move(dict));
 }
-
-Result<Value> Value::FromJson(const nlohmann::ordered_json& json) { return ConvertJson(json, 1); }
 
 bool Value::is_sequence(SequenceKind sequence_kind) const {
   return kind() == Kind::kSequence && sequence().kind == sequence_kind;
 }
 
-int64_t Value::integer() const { return is_bool() ? boolean() : std::get<int64_t>(data_); }
-
-double Value::number() const {
-  return kind() == Kind::kFloat ? std::get<double>(data_) : static_cast<double>(integer());
-}
-
 bool Value::IsSame(const Value& other) const {
-  if (kind() != other.kind()) return false;
-  switch (kind()) {
-    case Kind::kUndefined:
-      return &reason() == &other.reason();
-    case Kind::kNone:
-      return true;
-    case Kind::kBool:
-    case Kind::kInt:
-      return integer() == other.integer();
-    case Kind::kFloat:
-      return false;
-    case Kind::kString:
-      return &string() == &other.string();
-    case Kind::kSequence:
-      return &sequence() == &other.sequence();
-    case Kind::kDict:
-      return &dict() == &other.dict();
-    case Kind::kNamespace:
-      return &space() == &other.space();
-    case Kind::kCallable:
-      return &callable() == &other.callable();
-    case Kind::kLoop:
-      return loop() == other.loop();
-  }
-  return false;
+  return kind() != Kind::kFloat && data_ == other.data_;
 }
 
 bool Value::Truth() const {
@@ -168,7 +91,6 @@ bool Value::Truth() const {
       return false;
     case Kind::kBool:
     case Kind::kInt:
-      return integer() != 0;
     case Kind::kFloat:
       return number() != 0;
     case Kind::kString:
@@ -183,31 +105,15 @@ bool Value::Truth() const {
 }
 
 int Value::depth() const {
-  switch (kind()) {
-    case Kind::kSequence:
-      return sequence().depth;
-    case Kind::kDict:
-      return dict().depth();
-    case Kind::kCallable:
-      return callable().self.depth() + 1;
-    case Kind::kLoop:
-      return loop()->depth_of_items + 1;
-    default:
-      return 0;
-  }
+  if (kind() == Kind::kSequence) return sequence().depth;
+  if (is_dict()) return dict().depth();
+  return kind() == Kind::kCallable ? callable().self.depth() + 1 : 0;
 }
 
 size_t Value::shallow_size() const {
-  switch (kind()) {
-    case Kind::kString:
-      return string().size();
-    case Kind::kSequence:
-      return sequence().items.size() * sizeof(Value);
-    case Kind::kDict:
-      return dict().size() * 3 * sizeof(Value);
-    default:
-      return sizeof(Value);
-  }
+  if (is_string()) return string().size();
+  if (kind() == Kind::kSequence) return sequence().items.size() * sizeof(Value);
+  return is_dict() ? dict().size() * 3 * sizeof(Value) : sizeof(Value);
 }
 
 std::string_view Value::type_name() const {
@@ -220,15 +126,20 @@ std::string_view Value::type_name() const {
   return kNames[static_cast<size_t>(kind())];
 }
 
-Result<std::string> HashKey(const Value& value) {
+bool IsHashable(const Value& value) {
+  if (!value.is_sequence(SequenceKind::kTuple)) return value.kind() < Kind::kSequence;
+  return std::all_of(value.sequence().items.begin(), value.sequence().items.end(), IsHashable);
+}
+
+std::string HashKey(const Value& value) {
   std::string key;
-  JINJA_RETURN_IF_ERROR(AppendHashKey(value, &key));
+  AppendHashKey(value, &key);
   return key;
 }
 
-void Dict::Insert(std::string hash_key, const Value& key, Value value) {
+void Dict::Set(const Value& key, Value value) {
   depth_ = std::max({depth_, key.depth() + 1, value.depth() + 1});
-  const auto [place, inserted] = index_.emplace(std::move(hash_key), entries_.size());
+  const auto [place, inserted] = index_.emplace(HashKey(key), entries_.size());
   if (inserted) {
     entries_.emplace_back(key, std::move(value));
   } else {
@@ -236,24 +147,8 @@ void Dict::Insert(std::string hash_key, const Value& key, Value value) {
   }
 }
 
-Status Dict::Set(const Value& key, Value value) {
-  JINJA_ASSIGN(std::string hash_key, HashKey(key));
-  Insert(std::move(hash_key), key, std::move(value));
-  return {};
-}
-
-void Dict::Set(std::string_view key, Value value) {
-  Insert(fmt::format("s{}:{}", key.size(), key), Value(key), std::move(value));
-}
-
-Result<const Value*> Dict::Find(const Value& key) const {
-  JINJA_ASSIGN(const std::string hash_key, HashKey(key));
-  const auto place = index_.find(hash_key);
-  return place == index_.end() ? nullptr : &entries_[place->second].second;
-}
-
-const Value* Dict::Find(std::string_view key) const {
-  const auto place = index_.find(fmt::format("s{}:{}", key.size(), key));
+const Value* Dict::Find(const Value& key) const {
+  const auto place = index_.find(HashKey(key));
   return place == index_.end() ? nullptr : &entries_[place->second].second;
 }
 

@@ -1,5 +1,5 @@
 // The values a template computes with: Python's None, bool, int, str, list, ... as chat templates
-// see them. Immutable, but for namespaces. Not the operations on them (operators.h, methods.h).
+// see them. Immutable, but for namespaces. Not the operations on them (operators.h, functions.h).
 #pragma once
 
 #include <cstdint>
@@ -12,17 +12,16 @@
 #include <variant>
 #include <vector>
 
-#include "jinja/error.h"
-
 namespace jinja {
 
 class Value;
 class Dict;
-class Environment;
-struct Arguments;
 struct Callable;
+struct Function;
 struct Loop;
 struct Namespace;
+struct Node;
+struct Scope;
 struct Sequence;
 using List = std::vector<Value>;
 
@@ -63,10 +62,9 @@ class Value {
   static Value MakeUndefined(std::string reason);
   static Value MakeSequence(SequenceKind kind, List items);
   static Value MakeList(List items) { return MakeSequence(SequenceKind::kList, std::move(items)); }
-  static Value MakeRange(int64_t start, int64_t stop, int64_t step, List items);
 
-  // Numbers beyond int64 and nesting beyond kMaxValueDepth are errors.
-  static Result<Value> FromJson(const nlohmann::ordered_json& json);
+  // Numbers beyond int64 and nesting beyond kMaxValueDepth are failures.
+  static Value FromJson(const nlohmann::ordered_json& json, int depth = 1);
 
   Kind kind() const { return static_cast<Kind>(data_.index()); }
   bool is_undefined() const { return kind() == Kind::kUndefined; }
@@ -81,8 +79,10 @@ class Value {
   // Each of these may be called only on a value of its kind.
   const std::string& reason() const { return *std::get<UndefinedType>(data_).reason; }
   bool boolean() const { return std::get<bool>(data_); }
-  int64_t integer() const;  // of kInt or kBool
-  double number() const;    // of any number
+  int64_t integer() const { return is_bool() ? boolean() : std::get<int64_t>(data_); }
+  double number() const {
+    return is_integral() ? static_cast<double>(integer()) : std::get<double>(data_);
+  }
   const std::string& string() const { return *std::get<Text>(data_).bytes; }
   bool is_markup() const { return is_string() && std::get<Text>(data_).markup; }
   const Sequence& sequence() const { return *std::get<std::shared_ptr<const Sequence>>(data_); }
@@ -104,14 +104,16 @@ class Value {
  private:
   struct UndefinedType {
     std::shared_ptr<const std::string> reason;
+    bool operator==(const UndefinedType&) const = default;
   };
-  struct NoneType {};
+  struct NoneType {
+    bool operator==(const NoneType&) const = default;
+  };
   struct Text {
     std::shared_ptr<const std::string> bytes;
     bool markup = false;
+    bool operator==(const Text& other) const { return bytes == other.bytes; }
   };
-  template <typename T>
-  explicit Value(std::shared_ptr<const T> object) : data_(std::move(object)) {}
 
   std::variant<UndefinedType, NoneType, bool, int64_t, double, Text,
                std::shared_ptr<const Sequence>, std::shared_ptr<const Dict>,
@@ -119,45 +121,36 @@ class Value {
       data_;
 };
 
-struct Range {
-  int64_t start = 0;
-  int64_t stop = 0;
-  int64_t step = 1;
-};
-
 struct Sequence {
   SequenceKind kind = SequenceKind::kList;
   List items;
-  Range range;  // of kRange
   int depth = 1;
   mutable size_t num_taken = 0;  // of kGenerator: items that have been iterated over already
 
   // Python's len() is defined, and so is a subscript.
   bool has_length() const { return kind != SequenceKind::kGenerator; }
-  bool has_subscript() const {
-    return kind == SequenceKind::kList || kind == SequenceKind::kTuple ||
-           kind == SequenceKind::kRange;
-  }
+  bool has_subscript() const { return kind <= SequenceKind::kRange; }
 };
 
-// The text under which Python would hash the value: equal for equal keys. Lists are unhashable.
-Result<std::string> HashKey(const Value& value);
+// Whether the value may be a key: no list, no dict, nothing that holds one.
+bool IsHashable(const Value& value);
+// The text under which Python would hash the value: equal for equal keys. A failure for a value
+// that is not hashable.
+std::string HashKey(const Value& value);
 
 // Keeps the order of insertion.
 class Dict {
  public:
-  Status Set(const Value& key, Value value);
-  void Set(std::string_view key, Value value);
+  void Set(const Value& key, Value value);
+  void Set(std::string_view key, Value value) { Set(Value(key), std::move(value)); }
   // Null when absent.
-  Result<const Value*> Find(const Value& key) const;
-  const Value* Find(std::string_view key) const;
+  const Value* Find(const Value& key) const;
+  const Value* Find(std::string_view key) const { return Find(Value(key)); }
   const std::vector<std::pair<Value, Value>>& entries() const { return entries_; }
   size_t size() const { return entries_.size(); }
   int depth() const { return depth_; }
 
  private:
-  void Insert(std::string hash_key, const Value& key, Value value);
-
   std::vector<std::pair<Value, Value>> entries_;
   std::unordered_map<std::string, size_t> index_;  // hash key -> position in entries_
   int depth_ = 1;
@@ -172,19 +165,14 @@ struct Arguments {
   std::vector<std::pair<std::string, Value>> keyword;
 };
 
-using NativeFunction = Result<Value> (*)(Environment& environment, const Value& self,
-                                         const Arguments& arguments);
-
-struct MacroStatement;
-struct Scope;
-
 // A global function, a method bound to its object, or a macro with the scope it was defined in.
 struct Callable {
   std::string name;
-  NativeFunction function = nullptr;      // null for a macro
-  Value self;                             // of a method
-  const MacroStatement* macro = nullptr;  // owned by the template
-  Scope* scope = nullptr;                 // owned by the interpreter until the rendering ends
+  std::string_view what;               // "function", "method", "macro"
+  const Function* function = nullptr;  // null for a macro
+  Value self = Value();                // of a method
+  const Node* macro = nullptr;         // owned by the template
+  Scope* scope = nullptr;              // owned by the interpreter until the rendering ends
 };
 
 }  // namespace jinja

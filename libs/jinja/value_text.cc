@@ -3,122 +3,143 @@
 #include <algorithm>
 #include <cmath>
 
-#include "jinja/environment.h"
-#include "jinja/error.h"
-#include "jinja/loop.h"
 #include "jinja/number_text.h"
 #include "jinja/operators.h"
-#include "jinja/string_literal.h"
+#include "jinja/text.h"
 
 namespace jinja {
 namespace {
 
+// The character of `letters` at c's place in `plain`, or 0.
+char EscapeLetter(char32_t c, std::string_view plain, std::string_view letters) {
+  const size_t place = c < 0x80 ? plain.find(static_cast<char>(c)) : plain.npos;
+  return place == plain.npos ? '\0' : letters[place];
+}
+
+// repr(str): single quotes, unless only those occur in the text.
+std::string PythonQuoted(std::string_view text) {
+  const bool has_single = text.find('\'') != text.npos;
+  const char quote = has_single && text.find('"') == text.npos ? '"' : '\'';
+  std::string quoted(1, quote);
+  for (size_t offset = 0; offset < text.size();) {
+    const char32_t c = DecodeAt(text, &offset);
+    const auto number = static_cast<uint32_t>(c);
+    if (c == static_cast<char32_t>(quote)) {
+      quoted += std::string("\\") + quote;
+    } else if (const char letter = EscapeLetter(c, "\\\n\r\t", "\\nrt")) {
+      quoted += std::string("\\") + letter;
+    } else if (IsPrintable(c)) {
+      AppendUtf8(c, &quoted);
+    } else {
+      quoted += c < 0x100     ? fmt::format("\\x{:02x}", number)
+                : c < 0x10000 ? fmt::format("\\u{:04x}", number)
+                              : fmt::format("\\U{:08x}", number);
+    }
+  }
+  return quoted + quote;
+}
+
+// As json.dumps writes a string.
+std::string JsonQuoted(std::string_view text, bool ensure_ascii) {
+  std::string quoted = "\"";
+  for (size_t offset = 0; offset < text.size();) {
+    const char32_t c = DecodeAt(text, &offset);
+    const auto number = static_cast<uint32_t>(c);
+    if (const char letter = EscapeLetter(c, "\"\\\b\f\n\r\t", "\"\\bfnrt")) {
+      quoted += std::string("\\") + letter;
+    } else if (c < 0x20 || (ensure_ascii && c >= 0x7f && c < 0x10000)) {
+      quoted += fmt::format("\\u{:04x}", number);
+    } else if (ensure_ascii && c >= 0x10000) {
+      quoted += fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + ((number - 0x10000) >> 10),
+                            0xdc00 + (number & 0x3ff));
+    } else {
+      AppendUtf8(c, &quoted);
+    }
+  }
+  return quoted + '"';
+}
+
 class ReprWriter {
  public:
   explicit ReprWriter(Environment* environment) : environment_(*environment) {}
-  std::string Take() { return std::move(text_); }
 
-  Status Write(const Value& value) {
-    JINJA_RETURN_IF_ERROR(environment_.Step());
-    JINJA_RETURN_IF_ERROR(environment_.CheckSize(text_.size()));
-    switch (value.kind()) {
-      case Kind::kUndefined:
-        text_ += "Undefined";
-        return {};
-      case Kind::kNone:
-        text_ += "None";
-        return {};
-      case Kind::kBool:
-        text_ += value.boolean() ? "True" : "False";
-        return {};
-      case Kind::kInt:
-        text_ += std::to_string(value.integer());
-        return {};
-      case Kind::kFloat:
-        text_ += FloatText(value.number());
-        return {};
-      case Kind::kString:
-        return WriteString(value);
-      case Kind::kSequence:
-        return WriteSequence(value.sequence());
-      case Kind::kDict:
-        return WriteDict(value.dict());
-      case Kind::kNamespace:
-        return WriteNamespace(value.space());
-      case Kind::kCallable:
-        return WriteMacro(value.callable());
-      case Kind::kLoop:
-        break;
-    }
-    return Unsupported("'{}' has no text", value.type_name());
+  std::string Run(const Value& value) {
+    Write(value);
+    return std::move(text_);
   }
 
  private:
-  Status WriteString(const Value& value) {
-    const std::string quoted = PythonQuoted(value.string());
-    text_ += value.is_markup() ? "Markup(" + quoted + ")" : quoted;
-    return {};
-  }
-
-  Status WriteItems(const List& items, std::string_view open, std::string_view close) {
-    text_ += open;
-    for (size_t i = 0; i < items.size(); ++i) {
-      if (i != 0) text_ += ", ";
-      JINJA_RETURN_IF_ERROR(Write(items[i]));
-    }
-    text_ += close;
-    return {};
-  }
-
-  Status WriteSequence(const Sequence& sequence) {
-    switch (sequence.kind) {
-      case SequenceKind::kList:
-        return WriteItems(sequence.items, "[", "]");
-      case SequenceKind::kTuple:
-        return WriteItems(sequence.items, "(", sequence.items.size() == 1 ? ",)" : ")");
-      case SequenceKind::kRange: {
-        const auto& [start, stop, step] = sequence.range;
-        text_ += step == 1 ? fmt::format("range({}, {})", start, stop)
-                           : fmt::format("range({}, {}, {})", start, stop, step);
-        return {};
-      }
-      case SequenceKind::kKeys:
-        return WriteItems(sequence.items, "dict_keys([", "])");
-      case SequenceKind::kValues:
-        return WriteItems(sequence.items, "dict_values([", "])");
-      case SequenceKind::kItems:
-        return WriteItems(sequence.items, "dict_items([", "])");
-      case SequenceKind::kGenerator:
+  void Write(const Value& value) {
+    environment_.Step();
+    environment_.CheckSize(text_.size());
+    switch (value.kind()) {
+      case Kind::kUndefined:
+        text_ += "Undefined";
         break;
+      case Kind::kNone:
+        text_ += "None";
+        break;
+      case Kind::kBool:
+        text_ += value.boolean() ? "True" : "False";
+        break;
+      case Kind::kInt:
+        text_ += std::to_string(value.integer());
+        break;
+      case Kind::kFloat:
+        text_ += FloatText(value.number());
+        break;
+      case Kind::kString: {
+        const std::string quoted = PythonQuoted(value.string());
+        text_ += value.is_markup() ? "Markup(" + quoted + ")" : quoted;
+        break;
+      }
+      case Kind::kSequence:
+        WriteSequence(value.sequence());
+        break;
+      case Kind::kDict:
+        WriteDict(value.dict());
+        break;
+      case Kind::kNamespace:
+        if (++num_namespaces_ > kMaxValueDepth) Invalid("namespaces hold each other");
+        text_ += "<Namespace ";
+        WriteDict(value.space().attributes);
+        text_ += '>';
+        --num_namespaces_;
+        break;
+      default:
+        Unsupported("'{}' has no text", value.type_name());
     }
-    return Unsupported("a generator has no text; use the filter list");
   }
 
-  Status WriteDict(const Dict& dict) {
+  void WriteSequence(const Sequence& sequence) {
+    static constexpr std::pair<std::string_view, std::string_view> kBrackets[] = {
+        {"[", "]"},
+        {"(", ")"},
+        {},
+        {"dict_keys([", "])"},
+        {"dict_values([", "])"},
+        {"dict_items([", "])"},
+        {}};
+    const auto [open, close] = kBrackets[static_cast<size_t>(sequence.kind)];
+    if (open.empty()) Unsupported("a generator or range has no text; use the filter list");
+    text_ += open;
+    for (size_t i = 0; i < sequence.items.size(); ++i) {
+      if (i != 0) text_ += ", ";
+      Write(sequence.items[i]);
+    }
+    if (sequence.kind == SequenceKind::kTuple && sequence.items.size() == 1) text_ += ',';
+    text_ += close;
+  }
+
+  void WriteDict(const Dict& dict) {
     text_ += '{';
     for (size_t i = 0; i < dict.size(); ++i) {
       if (i != 0) text_ += ", ";
-      JINJA_RETURN_IF_ERROR(Write(dict.entries()[i].first));
+      Write(dict.entries()[i].first);
       text_ += ": ";
-      JINJA_RETURN_IF_ERROR(Write(dict.entries()[i].second));
+      Write(dict.entries()[i].second);
     }
     text_ += '}';
-    return {};
-  }
-
-  Status WriteNamespace(const Namespace& space) {
-    if (++num_namespaces_ > kMaxValueDepth) return Invalid("namespaces hold each other");
-    text_ += "<Namespace ";
-    JINJA_RETURN_IF_ERROR(WriteDict(space.attributes));
-    text_ += '>';
-    --num_namespaces_;
-    return {};
-  }
-
-  Status WriteMacro(const Callable& callable) {
-    if (callable.macro == nullptr) return Unsupported("a function has no text");
-    text_ += "<Macro " + PythonQuoted(callable.name) + ">";
-    return {};
   }
 
   Environment& environment_;
@@ -130,26 +151,29 @@ class JsonWriter {
  public:
   JsonWriter(Environment* environment, const JsonStyle& style)
       : environment_(*environment), style_(style) {}
-  std::string Take() { return std::move(text_); }
 
-  Status Write(const Value& value) {
-    JINJA_RETURN_IF_ERROR(environment_.Step());
-    JINJA_RETURN_IF_ERROR(environment_.CheckSize(text_.size()));
-    if (value.is_string()) {
-      text_ += JsonQuoted(value.string(), style_.ensure_ascii);
-    } else if (value.is_dict()) {
-      return WriteDict(value.dict());
-    } else if (value.is_sequence(SequenceKind::kList) || value.is_sequence(SequenceKind::kTuple)) {
-      return WriteList(value.sequence().items);
-    } else {
-      JINJA_ASSIGN(const std::string text, ScalarText(value));
-      text_ += text;
-    }
-    return {};
+  std::string Run(const Value& value) {
+    Write(value);
+    return std::move(text_);
   }
 
  private:
-  static Result<std::string> ScalarText(const Value& value) {
+  void Write(const Value& value) {
+    environment_.Step();
+    environment_.CheckSize(text_.size());
+    if (value.is_string()) {
+      text_ += JsonQuoted(value.string(), style_.ensure_ascii);
+    } else if (value.is_dict()) {
+      const auto entries = OrderedEntries(value.dict());
+      WriteItems('{', entries, '}', [&](const auto* entry) { WriteEntry(*entry); });
+    } else if (value.is_sequence(SequenceKind::kList) || value.is_sequence(SequenceKind::kTuple)) {
+      WriteItems('[', value.sequence().items, ']', [&](const Value& item) { Write(item); });
+    } else {
+      text_ += ScalarText(value);
+    }
+  }
+
+  static std::string ScalarText(const Value& value) {
     switch (value.kind()) {
       case Kind::kNone:
         return "null";
@@ -162,8 +186,16 @@ class JsonWriter {
         if (std::isinf(value.number())) return value.number() < 0 ? "-Infinity" : "Infinity";
         return FloatText(value.number());
       default:
-        return Invalid("'{}' cannot be written as JSON", value.type_name());
+        Invalid("'{}' cannot be written as JSON", value.type_name());
     }
+  }
+
+  void WriteEntry(const std::pair<Value, Value>& entry) {
+    const Value& key = entry.first;
+    text_ += key.is_string() ? JsonQuoted(key.string(), style_.ensure_ascii)
+                             : '"' + ScalarText(key) + '"';
+    text_ += style_.key_separator;
+    Write(entry.second);
   }
 
   void BreakLine() {
@@ -172,64 +204,29 @@ class JsonWriter {
     for (int i = 0; i < level_; ++i) text_ += *style_.indent;
   }
 
-  Status WriteList(const List& items) {
-    if (items.empty()) {
-      text_ += "[]";
-      return {};
-    }
-    text_ += '[';
+  template <typename Items, typename WriteItem>
+  void WriteItems(char open, const Items& items, char close, WriteItem write) {
+    text_ += open;
     ++level_;
     for (size_t i = 0; i < items.size(); ++i) {
       if (i != 0) text_ += style_.item_separator;
       BreakLine();
-      JINJA_RETURN_IF_ERROR(Write(items[i]));
+      write(items[i]);
     }
     --level_;
-    BreakLine();
-    text_ += ']';
-    return {};
+    if (!items.empty()) BreakLine();
+    text_ += close;
   }
 
-  Result<std::vector<const std::pair<Value, Value>*>> OrderedEntries(const Dict& dict) {
+  std::vector<const std::pair<Value, Value>*> OrderedEntries(const Dict& dict) {
     std::vector<const std::pair<Value, Value>*> entries;
     for (const auto& entry : dict.entries()) entries.push_back(&entry);
-    if (!style_.sort_keys) return entries;
-    Status status;
-    std::stable_sort(entries.begin(), entries.end(), [&](const auto* a, const auto* b) {
-      if (!status) return false;
-      const auto order = Order(environment_, a->first, b->first);
-      if (!order) status = tl::unexpected<Error>(order.error());
-      return order && *order < 0;
-    });
-    JINJA_RETURN_IF_ERROR(status);
+    if (style_.sort_keys) {
+      std::stable_sort(entries.begin(), entries.end(), [&](const auto* a, const auto* b) {
+        return Order(environment_, a->first, b->first) < 0;
+      });
+    }
     return entries;
-  }
-
-  Status WriteDict(const Dict& dict) {
-    if (dict.size() == 0) {
-      text_ += "{}";
-      return {};
-    }
-    JINJA_ASSIGN(const auto entries, OrderedEntries(dict));
-    text_ += '{';
-    ++level_;
-    for (size_t i = 0; i < entries.size(); ++i) {
-      if (i != 0) text_ += style_.item_separator;
-      BreakLine();
-      const Value& key = entries[i]->first;
-      if (key.is_string()) {
-        text_ += JsonQuoted(key.string(), style_.ensure_ascii);
-      } else {
-        JINJA_ASSIGN(const std::string text, ScalarText(key));
-        text_ += '"' + text + '"';
-      }
-      text_ += style_.key_separator;
-      JINJA_RETURN_IF_ERROR(Write(entries[i]->second));
-    }
-    --level_;
-    BreakLine();
-    text_ += '}';
-    return {};
   }
 
   Environment& environment_;
@@ -240,45 +237,28 @@ class JsonWriter {
 
 }  // namespace
 
-Result<std::string> ToRepr(Environment& environment, const Value& value) {
-  ReprWriter writer(&environment);
-  JINJA_RETURN_IF_ERROR(writer.Write(value));
-  return writer.Take();
+std::string ToRepr(Environment& environment, const Value& value) {
+  return ReprWriter(&environment).Run(value);
 }
 
-Result<std::string> ToText(Environment& environment, const Value& value) {
+std::string ToText(Environment& environment, const Value& value) {
   if (value.is_string()) return value.string();
-  if (value.is_undefined()) return std::string();
-  return ToRepr(environment, value);
+  return value.is_undefined() ? std::string() : ToRepr(environment, value);
 }
 
-Result<std::string> ToJson(Environment& environment, const Value& value, const JsonStyle& style) {
-  JsonWriter writer(&environment, style);
-  JINJA_RETURN_IF_ERROR(writer.Write(value));
-  return writer.Take();
+std::string ToJson(Environment& environment, const Value& value, const JsonStyle& style) {
+  return JsonWriter(&environment, style).Run(value);
 }
 
 std::string EscapeHtml(std::string_view text) {
+  static constexpr std::string_view kEntities[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
   std::string escaped;
   for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      case '"':
-        escaped += "&#34;";
-        break;
-      default:
-        escaped += c;
+    const size_t place = std::string_view("&<>'\"").find(c);
+    if (place < 5) {
+      escaped += kEntities[place];
+    } else {
+      escaped += c;
     }
   }
   return escaped;

@@ -1,19 +1,19 @@
 // The text forms of values: str() and repr() as Python has them, and JSON as json.dumps writes it.
-// Every form is bounded by the environment's limits. Not parsing, not formatting (format.h).
+// Every form is bounded by the environment's limits. Not formatting (format.h).
 #pragma once
 
 #include <optional>
 #include <string>
 
-#include "jinja/error.h"
+#include "jinja/environment.h"
 #include "jinja/value.h"
 
 namespace jinja {
 
-// What {{ value }} prints; a generator's or a function's text is an error (Python prints an
+// What {{ value }} prints; a generator's or a function's text is a failure (Python prints an
 // address).
-Result<std::string> ToText(Environment& environment, const Value& value);
-Result<std::string> ToRepr(Environment& environment, const Value& value);
+std::string ToText(Environment& environment, const Value& value);
+std::string ToRepr(Environment& environment, const Value& value);
 
 struct JsonStyle {
   bool ensure_ascii = false;
@@ -22,7 +22,7 @@ struct JsonStyle {
   std::string item_separator = ", ";
   std::string key_separator = ": ";
 };
-Result<std::string> ToJson(Environment& environment, const Value& value, const JsonStyle& style);
+std::string ToJson(Environment& environment, const Value& value, const JsonStyle& style);
 
 // & < > ' " as HTML entities.
 std::string EscapeHtml(std::string_view text);
