@@ -92,8 +92,7 @@ Value Interpreter::EvaluateName(const Node& node) {
 Value Interpreter::EvaluateItems(const Node& node) {
   List items;
   for (const NodePtr& item : node.parts) {
-    Value value = Evaluate(*item);
-    items.push_back(std::move(value));
+    items.push_back(Evaluate(*item));
   }
   if (node.kind == NodeKind::kList) return Value::MakeList(std::move(items));
   if (node.kind == NodeKind::kTuple) {
@@ -109,9 +108,7 @@ Value Interpreter::EvaluateItems(const Node& node) {
 Value Interpreter::EvaluateAttribute(const Node& node) {
   const Value object = Evaluate(*node.parts[0]);
   Value key(node.name);
-  if (node.kind == NodeKind::kSubscript) {
-    key = Evaluate(*node.parts[1]);
-  }
+  if (node.kind == NodeKind::kSubscript) key = Evaluate(*node.parts[1]);
   if (object.kind() == Kind::kLoop && key.is_string()) {
     std::optional<Value> attribute = LoopAttribute(*object.loop(), key.string());
     if (attribute) return *std::move(attribute);
@@ -123,11 +120,7 @@ Value Interpreter::EvaluateAttribute(const Node& node) {
 Value Interpreter::EvaluateSlice(const Node& node) {
   List operands;
   for (const NodePtr& part : node.parts) {
-    Value value;
-    if (part) {
-      value = Evaluate(*part);
-    }
-    operands.push_back(std::move(value));
+    operands.push_back(part ? Evaluate(*part) : Value());
   }
   return Slice(environment_, operands[0], operands[1], operands[2], operands[3]);
 }
@@ -136,12 +129,10 @@ Value Interpreter::EvaluateFunction(const Node& node) {
   const std::string_view what = node.kind == NodeKind::kFilter ? "filter" : "test";
   if (node.function == nullptr) Invalid("no {} named '{}'", what, node.name);
   Value input = captured_ != nullptr ? *captured_ : Value();
-  if (node.parts[0]) {
-    input = Evaluate(*node.parts[0]);
-  }
+  if (node.parts[0]) input = Evaluate(*node.parts[0]);
   const Arguments arguments = EvaluateArguments(node);
   line_ = node.line;
-  return Apply(environment_, what, *node.function, input, arguments);
+  return Apply(environment_, what, node.name, *node.function, input, arguments);
 }
 
 Value Interpreter::EvaluateSign(const Node& node) {
@@ -154,10 +145,8 @@ Value Interpreter::EvaluateSign(const Node& node) {
 }
 
 Value Interpreter::EvaluateConcat(const Node& node) {
-  const Value left = Evaluate(*node.parts[0]);
-  const Value right = Evaluate(*node.parts[1]);
-  std::string text = ToText(environment_, left);
-  const std::string more = ToText(environment_, right);
+  const std::string text = ToText(environment_, Evaluate(*node.parts[0]));
+  const std::string more = ToText(environment_, Evaluate(*node.parts[1]));
   environment_.CheckSize(text.size() + more.size());
   return Value(text + more);
 }
@@ -176,8 +165,7 @@ Value Interpreter::EvaluateCompare(const Node& node) {
 }
 
 Value Interpreter::EvaluateConditional(const Node& node) {
-  const Value test = Evaluate(*node.parts[0]);
-  if (test.Truth()) return Evaluate(*node.parts[1]);
+  if (Evaluate(*node.parts[0]).Truth()) return Evaluate(*node.parts[1]);
   if (node.parts[2]) return Evaluate(*node.parts[2]);
   return Value::MakeUndefined("the inline if-expression has no else and its test was false");
 }

@@ -17,8 +17,7 @@ constexpr int64_t kMaxIndent = 1000;
 
 template <std::string (*kMap)(std::string_view)>
 Value MapText(Call& call) {
-  const std::string text = call.SelfText();
-  return call.Like(kMap(text));
+  return call.Like(kMap(call.SelfText()));
 }
 
 // The filter title begins words behind white space and - ( { [ < only, unlike str.title().
@@ -39,25 +38,16 @@ Value Default(Call& call) {
   return missing ? call.Get(0, Value(std::string())) : call.self;
 }
 
-Value String(Call& call) {
-  if (call.self.is_string()) return call.self;
-  std::string text = call.SelfText();
-  return Value(std::move(text));
-}
-
 Value Trim(Call& call) {
   const std::string text = call.SelfText();
-  if (!call.Has(0)) return call.Like(std::string(Strip(text, kBothEnds)));
+  if (!call.Has(0)) return call.Like(Strip(text, kBothEnds));
   call.environment.Scan(text, call.Text(0));
-  return call.Like(std::string(Strip(text, call.Text(0), kBothEnds)));
+  return call.Like(Strip(text, call.Text(0), kBothEnds));
 }
 
 Value ReplaceFilter(Call& call) {
-  const std::string text = call.SelfText();
-  const std::string from = ToText(call.environment, call[0]);
-  const std::string to = ToText(call.environment, call[1]);
-  std::string result = Replace(call.environment, text, from, to, call.Integer(2, -1));
-  return call.Like(std::move(result));
+  return call.Like(Replace(call.environment, call.SelfText(), ToText(call.environment, call[0]),
+                           ToText(call.environment, call[1]), call.Integer(2, -1)));
 }
 
 // The white space of one level: a number of columns, or the text itself.
@@ -70,19 +60,16 @@ std::string IndentText(const Value& width) {
 }
 
 Value Indent(Call& call) {
-  if (!call.self.is_string()) {
-    Invalid("indent needs a string, not '{}'", call.self.type_name());
-  }
+  if (!call.self.is_string()) Invalid("indent needs a string, not '{}'", call.self.type_name());
   const std::string indent = IndentText(call.Get(0, Value(int64_t{4})));
   std::string text = call.self.string();
   text += '\n';
   const std::vector<std::string_view> lines = SplitLines(text, false);
   call.environment.CheckSize(text.size() + lines.size() * indent.size());
   std::string result;
-  if (call.Truth(1)) result = indent;
   for (size_t i = 0; i < lines.size(); ++i) {
     if (i != 0) result += '\n';
-    if (i != 0 && (call.Truth(2) || !lines[i].empty())) result += indent;
+    if (i == 0 ? call.Truth(1) : call.Truth(2) || !lines[i].empty()) result += indent;
     result += lines[i];
   }
   return Value(std::move(result));
@@ -98,19 +85,16 @@ Value ToJsonFilter(Call& call) {
   if (call.Has(2) && !call[2].is_none()) {
     const List separators = Iterate(call[2]);
     if (separators.size() != 2 || !separators[0].is_string() || !separators[1].is_string()) {
-      Invalid("tojson(): separators must be two strings");
+      Invalid("tojson: separators must be two strings");
     }
     style.item_separator = separators[0].string();
     style.key_separator = separators[1].string();
   }
   style.sort_keys = call.Truth(3);
-  std::string text = ToJson(call.environment, call.self, style);
-  return Value(std::move(text));
+  return Value(ToJson(call.environment, call.self, style));
 }
 
 Value Int(Call& call) {
-  const Value fallback = call.Get(0, Value(int64_t{0}));
-  if (call.Integer(1, 10) != 10) Unsupported("int with another base than 10");
   if (call.self.is_undefined()) Invalid("{}", call.self.reason());
   if (call.self.is_integral()) return Value(call.self.integer());
   std::optional<double> number;
@@ -119,8 +103,8 @@ Value Int(Call& call) {
     if (const auto integer = ParseInt(call.self.string())) return Value(*integer);
     number = ParseFloat(call.self.string());
   }
-  if (!number || !std::isfinite(*number)) return fallback;
-  if (!(*number > -0x1p63 && *number < 0x1p63)) Invalid("{} does not fit 64 bits", *number);
+  if (!number || !std::isfinite(*number)) return call.Get(0, Value(int64_t{0}));
+  if (!(std::fabs(*number) < 0x1p63)) Invalid("{} does not fit 64 bits", *number);
   return Value(static_cast<int64_t>(*number));
 }
 
@@ -131,51 +115,22 @@ Value Float(Call& call) {
   return number ? Value(*number) : call.Get(0, Value(0.0));
 }
 
-Value Abs(Call& call) {
-  if (call.self.is_number() && !call.self.is_integral())
-    return Value(std::fabs(call.self.number()));
-  if (call.self.is_integral() && call.self.integer() >= 0) return Value(call.self.integer());
-  return Negate(call.self);
-}
-
 Value Format(Call& call) {
-  const std::string format = call.SelfText();
-  const Arguments& given = call.arguments;
-  if (!given.positional.empty() && !given.keyword.empty()) {
-    Invalid("format takes positional or keyword arguments, not both");
-  }
-  Value values = Value::MakeSequence(SequenceKind::kTuple, given.positional);
-  if (!given.keyword.empty()) {
-    Dict dict;
-    for (const auto& [name, value] : given.keyword) dict.Set(name, value);
-    values = Value(std::move(dict));
-  }
-  std::string text = FormatPercent(call.environment, format, values);
-  return Value(std::move(text));
+  if (!call.arguments.keyword.empty()) Unsupported("format with keyword arguments");
+  const Value values = Value::MakeSequence(SequenceKind::kTuple, call.arguments.positional);
+  return Value(FormatPercent(call.environment, call.SelfText(), values));
 }
 
-Value Safe(Call& call) {
-  std::string text = call.SelfText();
-  return Value(std::move(text), true);
-}
-
-Value Escape(Call& call) {
-  if (call.self.is_markup()) return call.self;
-  const std::string text = call.SelfText();
-  return Value(EscapeHtml(text), true);
-}
+Value String(Call& call) { return call.self.is_string() ? call.self : Value(call.SelfText()); }
+Value Safe(Call& call) { return Value(call.SelfText(), true); }
 
 constexpr Function kRows[] = {
-    {"abs", "", Abs},
     {"capitalize", "", MapText<Capitalize>},
-    {"d", "default_value? boolean:bool?", Default},
-    {"default", "default_value? boolean:bool?", Default},
-    {"e", "", Escape},
-    {"escape", "", Escape},
+    {"default d", "default_value? boolean:bool?", Default},
     {"float", "default?", Float},
     {"format", "*", Format},
     {"indent", "width? first:bool? blank:bool?", Indent},
-    {"int", "default? base:int?", Int},
+    {"int", "default? base:never?", Int},
     {"lower", "", MapText<ToLower>},
     {"replace", "old new count:int?", ReplaceFilter},
     {"safe", "", Safe},
@@ -184,19 +139,9 @@ constexpr Function kRows[] = {
     {"tojson", "ensure_ascii:bool? indent? separators? sort_keys:bool?", ToJsonFilter},
     {"trim", "chars:str?", Trim},
     {"upper", "", MapText<ToUpper>},
-    {"attr", "", nullptr},
-    {"center", "", nullptr},
-    {"filesizeformat", "", nullptr},
-    {"forceescape", "", nullptr},
-    {"pprint", "", nullptr},
-    {"round", "", nullptr},
-    {"striptags", "", nullptr},
-    {"truncate", "", nullptr},
-    {"urlencode", "", nullptr},
-    {"urlize", "", nullptr},
-    {"wordcount", "", nullptr},
-    {"wordwrap", "", nullptr},
-    {"xmlattr", "", nullptr}};
+    {"abs attr batch center e escape filesizeformat forceescape groupby pprint random round slice "
+     "striptags sum truncate urlencode urlize wordcount wordwrap xmlattr",
+     "*", nullptr}};
 
 }  // namespace
 

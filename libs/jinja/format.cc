@@ -58,19 +58,8 @@ class PercentFormatter {
     return is_tuple ? values_.sequence().items[num_taken_ - 1] : values_;
   }
 
-  Value NamedValue() {
-    const size_t end = format_.find(')', position_);
-    if (end == format_.npos || !values_.is_dict()) Invalid("format requires a dict and %(name)s");
-    const std::string_view name = format_.substr(position_, end - position_);
-    position_ = end + 1;
-    const Value* value = values_.dict().Find(name);
-    if (value == nullptr) Invalid("format key '{}' is missing", name);
-    return *value;
-  }
-
   void FormatField() {
-    std::optional<Value> value;
-    if (Skip("(")) value = NamedValue();
+    if (Skip("(")) Unsupported("%(name) is not supported");
     bool left = false;
     bool zero = false;
     while (const char flag = Skip("-0+ #")) {
@@ -85,7 +74,7 @@ class PercentFormatter {
       text_ += '%';
       return;
     }
-    std::string body = Convert(value ? *value : NextValue(), type, precision);
+    std::string body = Convert(NextValue(), type, precision);
     const size_t size = CountCodePoints(body);
     const size_t margin = static_cast<size_t>(width) > size ? static_cast<size_t>(width) - size : 0;
     if (left) {
@@ -104,20 +93,19 @@ class PercentFormatter {
       return text;
     }
     if (value.is_undefined()) Invalid("{}", value.reason());
-    const bool whole = type == 'd' || type == 'i' || type == 'x';
+    const bool whole = type == 'd' || type == 'i';
     if ((!whole && type != 'f') || (whole && precision >= 0)) {
       Unsupported("the format character '{}' is not supported", type);
     }
-    if (!value.is_number() || (type == 'x' && !value.is_integral())) {
+    if (!value.is_number()) {
       Invalid("%{} format: a number is required, not '{}'", type, value.type_name());
     }
     if (!whole) return fmt::format("{:.{}f}", value.number(), precision < 0 ? 6 : precision);
     if (!value.is_integral() && !(std::abs(value.number()) < 0x1p63)) {
       Invalid("{} does not fit 64 bits", value.number());
     }
-    const int64_t integer =
-        value.is_integral() ? value.integer() : static_cast<int64_t>(value.number());
-    return type == 'x' ? fmt::format("{:x}", integer) : fmt::format("{}", integer);
+    return std::to_string(value.is_integral() ? value.integer()
+                                              : static_cast<int64_t>(value.number()));
   }
 
   Environment& environment_;

@@ -10,8 +10,8 @@
 
 namespace jinja {
 
-// format % values: %s %r %d %i %f %% and %x, with the flags - and 0, width and precision; one
-// value, a tuple, or a dict for %(name)s.
+// format % values: %s %r %d %i %f %%, with the flags - and 0, width and precision; one value or a
+// tuple.
 std::string FormatPercent(Environment& environment, std::string_view format, const Value& values);
 
 // format.format(...): {} {0} {name} {name:d}, {{ and }}, without other specifications.

@@ -17,7 +17,7 @@ namespace jinja {
 class Call;
 
 struct Function {
-  std::string_view name;
+  std::string_view names;  // one, or several with spaces
   // "old:str new:str count:int?": names with their types, separated by spaces. No type takes
   // anything; bool takes anything's truth; never is what Python takes and this library does not.
   // One that ends in ? may be left out, and if it has a type none means left out. "*" alone takes
@@ -33,7 +33,7 @@ class Call {
       : environment(*env), self(self_value), arguments(given) {}
 
   // Lays the arguments onto the function's parameters; to be asked before what follows.
-  void Bind(const Function& function);
+  void Bind(std::string_view name, std::string_view parameters);
 
   bool Has(size_t i) const { return bound_[i].has_value(); }
   const Value& operator[](size_t i) const { return *bound_[i]; }
@@ -59,10 +59,10 @@ class Call {
   std::vector<std::optional<Value>> bound_;
 };
 
-// The function on `self`, with arguments that its row describes. `what` it is ("filter", ...) goes
-// into messages.
-Value Apply(Environment& environment, std::string_view what, const Function& function,
-            const Value& self, const Arguments& arguments);
+// The function on `self`, with arguments that its row describes. `what` it is ("filter", ...) and
+// its name go into messages.
+Value Apply(Environment& environment, std::string_view what, std::string_view name,
+            const Function& function, const Value& self, const Arguments& arguments);
 
 // Null where there is no filter or test of that name.
 const Function* FindFilter(std::string_view name);

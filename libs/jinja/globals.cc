@@ -40,8 +40,7 @@ Dict BuildDict(const Arguments& arguments) {
     if (source.is_dict()) {
       dict = source.dict();
     } else {
-      const List pairs = Iterate(source);
-      for (const Value& pair : pairs) {
+      for (const Value& pair : Iterate(source)) {
         const List parts = Iterate(pair);
         if (parts.size() != 2) Invalid("dict() needs pairs, got {} items", parts.size());
         dict.Set(parts[0], parts[1]);
@@ -52,10 +51,7 @@ Dict BuildDict(const Arguments& arguments) {
   return dict;
 }
 
-Value MakeDict(Call& call) {
-  Dict dict = BuildDict(call.arguments);
-  return Value(std::move(dict));
-}
+Value MakeDict(Call& call) { return Value(BuildDict(call.arguments)); }
 
 Value MakeNamespace(Call& call) {
   Dict attributes = BuildDict(call.arguments);
@@ -70,8 +66,7 @@ Value MakeNamespace(Call& call) {
 }
 
 Value RaiseException(Call& call) {
-  const std::string message = ToText(call.environment, call[0]);
-  Fail(ErrorKind::kRaised, "{}", message);
+  Fail(ErrorKind::kRaised, "{}", ToText(call.environment, call[0]));
 }
 
 Value StrftimeNow(Call& call) {
@@ -93,9 +88,9 @@ constexpr Function kRows[] = {{"dict", "*", MakeDict},
                               {"raise_exception", "message", RaiseException},
                               {"range", "start:int stop:int? step:int?", Range},
                               {"strftime_now", "format:str", StrftimeNow},
-                              {"cycler", "", nullptr},
-                              {"joiner", "", nullptr},
-                              {"lipsum", "", nullptr}};
+                              {"cycler", "*", nullptr},
+                              {"joiner", "*", nullptr},
+                              {"lipsum", "*", nullptr}};
 
 }  // namespace
 

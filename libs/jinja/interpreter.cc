@@ -12,9 +12,10 @@ Interpreter::Interpreter(const RenderOptions& options, const Value& variables)
     : environment_(options) {
   auto global_scope = MakeScope(nullptr);
   for (const Function& row : Globals()) {
-    global_scope->names.emplace(row.name,
-                                Value(Callable{std::string(row.name), "function", &row, Value()}));
+    const std::string name(row.names);
+    global_scope->names.emplace(name, Value(Callable{name, "function", &row, Value()}));
   }
+  global_scope->names.emplace("self", Value(environment_.MakeNamespace()));  // no blocks
   for (const auto& [key, value] : variables.dict().entries()) {
     if (key.is_string()) global_scope->names.insert_or_assign(key.string(), value);
   }
@@ -39,8 +40,7 @@ std::string Interpreter::Run(const Body& body) {
 
 Interpreter::Flow Interpreter::ExecuteBody(const Body& body) {
   for (const NodePtr& node : body) {
-    const Flow flow = Execute(*node);
-    if (flow != Flow::kOn) return flow;
+    if (const Flow flow = Execute(*node); flow != Flow::kOn) return flow;
   }
   return Flow::kOn;
 }
@@ -59,36 +59,29 @@ Interpreter::Flow Interpreter::ExecuteNode(const Node& node) {
   switch (node.kind) {
     case NodeKind::kText:
       Write(node.name);
-      return Flow::kOn;
-    case NodeKind::kPrint: {
-      const Value value = Evaluate(*node.parts[0]);
-      WriteValue(value);
-      return Flow::kOn;
-    }
+      break;
+    case NodeKind::kPrint:
+      WriteValue(Evaluate(*node.parts[0]));
+      break;
     case NodeKind::kIf:
       return RunIf(node);
     case NodeKind::kFor:
       return RunLoop(node);
-    case NodeKind::kSet: {
-      Value value = Evaluate(*node.parts[1]);
-      Assign(*node.parts[0], std::move(value));
-      return Flow::kOn;
-    }
+    case NodeKind::kSet:
+      Assign(*node.parts[0], Evaluate(*node.parts[1]));
+      break;
     case NodeKind::kSetBlock:
-      RunSetBlock(node);
-      return Flow::kOn;
+      Assign(*node.parts[0], Filtered(node.parts[1], Capture(node.bodies[0])));
+      break;
     case NodeKind::kMacro:
       scope_->names.insert_or_assign(node.name, MakeMacro(node));
-      return Flow::kOn;
+      break;
     case NodeKind::kCallBlock:
       RunCallBlock(node);
-      return Flow::kOn;
-    case NodeKind::kFilterBlock: {
-      Value text = Capture(node.bodies[0]);
-      const Value filtered = Filtered(node.parts[0], std::move(text));
-      WriteValue(filtered);
-      return Flow::kOn;
-    }
+      break;
+    case NodeKind::kFilterBlock:
+      WriteValue(Filtered(node.parts[0], Capture(node.bodies[0])));
+      break;
     case NodeKind::kScope: {
       const Exchanged scope(&scope_, MakeScope(scope_));
       return ExecuteBody(node.bodies[0]);
@@ -100,6 +93,7 @@ Interpreter::Flow Interpreter::ExecuteNode(const Node& node) {
     default:
       Unsupported("{} is not supported", node.name);
   }
+  return Flow::kOn;
 }
 
 void Interpreter::Write(std::string_view text) {
@@ -109,9 +103,7 @@ void Interpreter::Write(std::string_view text) {
 }
 
 void Interpreter::WriteValue(const Value& value) {
-  if (value.is_string()) return Write(value.string());
-  const std::string text = ToText(environment_, value);
-  return Write(text);
+  value.is_string() ? Write(value.string()) : Write(ToText(environment_, value));
 }
 
 Value Interpreter::Capture(const Body& body) {
@@ -130,8 +122,7 @@ Value Interpreter::Filtered(const NodePtr& chain, Value text) {
 
 Interpreter::Flow Interpreter::RunIf(const Node& node) {
   for (size_t i = 0; i < node.parts.size(); ++i) {
-    const Value test = Evaluate(*node.parts[i]);
-    if (test.Truth()) return ExecuteBody(node.bodies[i]);
+    if (Evaluate(*node.parts[i]).Truth()) return ExecuteBody(node.bodies[i]);
   }
   return ExecuteBody(node.bodies.back());
 }
@@ -167,13 +158,9 @@ void Interpreter::LookAhead(Loop& loop, size_t count) {
   const NodePtr& filter = loop.statement->parts[2];
   while (loop.passed.size() < count && loop.num_asked < loop.items.size()) {
     const Value item = loop.items[loop.num_asked++];
-    Value passes(true);
-    if (filter) {
-      const Exchanged scope(&scope_, MakeScope(loop.outer));
-      Assign(*loop.statement->parts[0], item);
-      passes = Evaluate(*filter);
-    }
-    if (passes.Truth()) loop.passed.push_back(item);
+    const Exchanged scope(&scope_, MakeScope(loop.outer));
+    if (filter) Assign(*loop.statement->parts[0], item);
+    if (!filter || Evaluate(*filter).Truth()) loop.passed.push_back(item);
   }
 }
 
@@ -203,19 +190,12 @@ std::optional<Value> Interpreter::LoopAttribute(Loop& loop, std::string_view nam
   return std::nullopt;
 }
 
-void Interpreter::RunSetBlock(const Node& node) {
-  Value text = Capture(node.bodies[0]);
-  Value filtered = Filtered(node.parts[1], std::move(text));
-  return Assign(*node.parts[0], std::move(filtered));
-}
-
 void Interpreter::RunCallBlock(const Node& node) {
   const Node& call = *node.parts[0];
   const Value callee = Evaluate(*call.parts[0]);
   Arguments arguments = EvaluateArguments(call);
   arguments.keyword.emplace_back("caller", MakeMacro(*node.parts[1]));
-  const Value result = CallValue(callee, arguments);
-  return WriteValue(result);
+  WriteValue(CallValue(callee, arguments));
 }
 
 Value Interpreter::MakeMacro(const Node& macro) {
@@ -262,7 +242,8 @@ Value Interpreter::CallValue(const Value& callee, const Arguments& arguments) {
   if (callee.kind() != Kind::kCallable) Invalid("'{}' is not callable", callee.type_name());
   const Callable& callable = callee.callable();
   if (callable.macro != nullptr) return CallMacro(callable, arguments);
-  return Apply(environment_, callable.what, *callable.function, callable.self, arguments);
+  return Apply(environment_, callable.what, callable.name, *callable.function, callable.self,
+               arguments);
 }
 
 Value Interpreter::CallMacro(const Callable& callable, const Arguments& arguments) {

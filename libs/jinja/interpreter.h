@@ -12,7 +12,6 @@
 
 #include "jinja/ast.h"
 #include "jinja/environment.h"
-#include "jinja/error.h"
 
 namespace jinja {
 
@@ -54,7 +53,6 @@ class Interpreter {
   Flow ExecuteNode(const Node& node);
   Flow RunIf(const Node& node);
   Flow RunLoop(const Node& node);
-  void RunSetBlock(const Node& node);
   void RunCallBlock(const Node& node);
   void Write(std::string_view text);
   void WriteValue(const Value& value);

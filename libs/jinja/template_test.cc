@@ -38,6 +38,36 @@ TEST(TemplateErrors, NameWhatIsUnknownAndItsLine) {
   EXPECT_EQ(ErrorOf("\n{{ shout(1) }}"), "template line 2: 'shout' is undefined");
 }
 
+// As in jinja2: at parse, but inside of an if (and not in a loop there) when it is reached.
+TEST(TemplateErrors, UnknownNamesInABranchWaitUntilItIsTaken) {
+  EXPECT_EQ(ErrorOf("{% if x %}{{ 1|shout }}{% elif x is loud %}{% else %}a{% endif %}"),
+            "template line 1: no test named 'loud'");
+  EXPECT_EQ(Rendered("{% if x %}{{ 1|shout }}{% else %}a{% endif %}"), "a");
+  EXPECT_EQ(Rendered("{{ 1 if true else (1|shout) }}{{ (1|shout) if x else 2 }}"), "12");
+  EXPECT_EQ(ErrorOf("{% if x %}{% for i in x %}{{ 1|shout }}{% endfor %}{% endif %}"),
+            "template line 1: no filter named 'shout'");
+  EXPECT_EQ(ErrorOf("{% if true %}\n{{ 1|shout }}{% endif %}"),
+            "template line 2: no filter named 'shout'");
+}
+
+TEST(TemplateErrors, NameWhatIsNotSupportedWhenItIsReached) {
+  const std::pair<std::string_view, std::string_view> cases[] = {
+      {"{{ 'a'|center }}", "the filter 'center' is not supported"},
+      {"{{ 1 is odd }}", "the test 'odd' is not supported"},
+      {"{{ 'a'.zfill(3) }}", "the method 'zfill' is not supported"},
+      {"{{ cycler(1) }}", "the function 'cycler' is not supported"},
+      {"{{ 2 ** 3 }}", "the operator ** is not supported"},
+      {"{% for a in [1] %}{{ loop.cycle(1) }}{% endfor %}", "loop.cycle is not supported"},
+      {"{% for a in [1] recursive %}{% endfor %}", "a recursive loop is not supported"},
+      {"{% macro m() %}{{ kwargs }}{% endmacro %}{{ m() }}",
+       "the variable 'kwargs' is not supported"},
+      {"{% include 'a' %}", "the tag 'include' is not supported"}};
+  for (const auto& [source, message] : cases) {
+    EXPECT_EQ(ErrorOf("\n" + std::string(source)), "template line 2: " + std::string(message));
+    EXPECT_EQ(Rendered("{% if x %}" + std::string(source) + "{% endif %}a"), "a");
+  }
+}
+
 TEST(TemplateErrors, NameTheLineOfTheFailure) {
   EXPECT_EQ(ErrorOf("{% macro m(a) %}\n{{ a + 1 }}\n{% endmacro %}\n{{ m('x') }}"),
             "template line 2: unsupported operand types for +: 'str' and 'int'");
