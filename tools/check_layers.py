@@ -10,7 +10,6 @@ LAYERS = {
     "expertile": 0,
     "base": 1,
     "formats": 2,
-    "jinja": 2,
     "tokenizer": 2,
     "image": 2,
     "dispatch": 3,
@@ -22,6 +21,8 @@ LAYERS = {
     "compiling": 7,
     "benchmarks": 7,
 }
+# libs/NAME/: includes nothing but itself; src/ and what is free may include it.
+LIBRARIES = {"jinja"}
 SAME_LAYER = {("image", "formats")}
 # Lower layers that are closed to a folder all the same, but for the files named.
 CLOSED = {("dispatch", "formats"): set(), ("model", "image"): {"image/image_grid.h", "image/vision_preprocessor.h"}}
@@ -38,6 +39,8 @@ def folder_of(path):
     parts = path.parts
     if parts[0] in ("src", "include"):
         return parts[1] if len(parts) > 2 and parts[1] in LAYERS else None
+    if parts[0] == "libs":
+        return parts[1] if parts[1] in LIBRARIES else None
     return parts[0] if parts[0] in CLIENTS or parts[0] in FREE else None
 
 
@@ -54,7 +57,11 @@ def refusal(path, include):
         return "the including file is in no known folder"
     if include.startswith("/") or "." in parts or ".." in parts or len(parts) < 2:
         return "expected a path from the root of src/"
+    if source in LIBRARIES:
+        return None if parts[0] == source else f"libs/{source}/ stands alone"
     if source in FREE or (parts[0] == "tests" and path.stem.endswith("_test")):
+        return None
+    if parts[0] in LIBRARIES and source in LAYERS and source != "expertile":
         return None
     if parts[0] not in LAYERS and parts[0] not in CLIENTS:
         return f"{parts[0]}/ is no known folder"
@@ -85,7 +92,7 @@ def problems_in(path, text):
     problems = []
     for match in INCLUDE.finditer(text):
         bracket, include = match.groups()
-        if bracket == "<" and include.split("/")[0] not in LAYERS:
+        if bracket == "<" and include.split("/")[0] not in LAYERS.keys() | LIBRARIES:
             continue
         reason = "use quotes" if bracket == "<" else refusal(path, include)
         if reason:

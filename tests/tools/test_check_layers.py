@@ -32,6 +32,16 @@ def test_allowed_and_closed_pairs():
     assert refused("src/tokenizer/a.cc", "formats/json.h")
 
 
+def test_libraries_stand_alone():
+    assert not refused("libs/jinja/a.cc", "jinja/b.h")
+    assert refused("libs/jinja/a.cc", "base/error.h")
+    assert refused("libs/jinja/a_test.cc", "tests/b.h")
+    assert refused("libs/unknown/a.cc", "jinja/b.h")
+    assert not refused("src/text/a.cc", "jinja/template.h")
+    assert refused("include/expertile/a.h", "jinja/template.h")
+    assert refused("cli/a.cc", "jinja/template.h")
+
+
 def test_targets_do_not_know_each_other():
     assert refused("src/targets/cpu/a.cc", "targets/reference/tensor.h")
     assert not refused("src/targets/cpu/a.cc", "targets/cpu/tensor.h")

@@ -1,0 +1,43 @@
+// Cuts a template's source into tokens as Jinja's lexer does with trim_blocks and lstrip_blocks on
+// and keep_trailing_newline off. Not the grammar (parser.h).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "jinja/value.h"
+
+namespace jinja {
+
+enum class TokenKind {
+  kData,
+  kBlockBegin,
+  kBlockEnd,
+  kPrintBegin,
+  kPrintEnd,
+  kName,
+  kString,
+  kNumber,
+  kOperator,
+  kEnd
+};
+
+struct Token {
+  TokenKind kind = TokenKind::kEnd;
+  int line = 0;
+  std::string text;  // data, name, unescaped string, operator
+  Value number;
+
+  bool Is(TokenKind a_kind, std::string_view a_text) const {
+    return kind == a_kind && text == a_text;
+  }
+};
+
+// The last token is kEnd. Failures name the line.
+std::vector<Token> Tokenize(std::string_view source);
+
+// What an error message calls the token.
+std::string Describe(const Token& token);
+
+}  // namespace jinja
