@@ -1,12 +1,13 @@
-// ChatTemplate: a checkpoint's templates, parsed when they are first needed, rendered by jinja/.
+// ChatTemplate: a checkpoint's templates, parsed when they are first needed, rendered by the
+// library jinja.
 #include "expertile/chat_template.h"
 
 #include <map>
 #include <utility>
 
 #include "base/error.h"
-#include "jinja/chat_template.h"
 #include "text/json_field.h"
+#include "text/render_chat.h"
 #include "text/template_files.h"
 #include "text/template_messages.h"
 
@@ -26,12 +27,12 @@ struct NamedTemplate {
 // writes a list.
 bool ReadsParts(const jinja::Template& program, const Json& special_tokens) {
   constexpr const char* kText = "eo7c1a";
-  jinja::ChatInput input;
+  ChatInput input;
   Json parts = Json::array({{{"type", "text"}, {"text", kText}}});
   input.messages = Json::array({{{"role", "user"}, {"content", std::move(parts)}}});
   input.add_generation_prompt = true;
   input.extra = special_tokens;
-  const auto prompt = jinja::RenderChat(program, input);
+  const auto prompt = RenderChat(program, input);
   return prompt && prompt->find(kText) != std::string::npos &&
          prompt->find(fmt::format("'text': '{}'", kText)) == std::string::npos &&
          prompt->find(fmt::format("\"text\": \"{}\"", kText)) == std::string::npos;
@@ -75,8 +76,8 @@ Result<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& folder) {
     if (name != "default" && name != "tool_use") continue;
     auto program = jinja::Template::Parse(source);
     if (!program) {
-      return Fail(program.error().code, "{}: chat template {}: {}", folder.string(), name,
-                  program.error().message);
+      const Error error = FromJinja(program.error()).value();
+      return Fail(error.code, "{}: chat template {}: {}", folder.string(), name, error.message);
     }
     TemplateReads reads = ReadsOf(source);
     reads.parts = ReadsParts(*program, state.special_tokens);
@@ -96,7 +97,7 @@ Result<std::string> ChatTemplate::Render(const Conversation& conversation) const
   if (chosen == nullptr) {
     return NotFound("chat templates: tool_use alone, which needs tools; none is named default");
   }
-  jinja::ChatInput input;
+  ChatInput input;
   EXPERTILE_ASSIGN(input.messages, TemplateMessages(conversation.messages, chosen->reads));
   EXPERTILE_ASSIGN(input.tools, ParseList(conversation.tools, "tools"));
   EXPERTILE_ASSIGN(input.documents, ParseList(conversation.documents, "documents"));
@@ -105,7 +106,7 @@ Result<std::string> ChatTemplate::Render(const Conversation& conversation) const
   for (const NamedJson& option : conversation.template_options) {
     EXPERTILE_ASSIGN(input.extra[option.name], ParseOrderedJson(option.json, option.name));
   }
-  return jinja::RenderChat(chosen->program, input);
+  return RenderChat(chosen->program, input);
 }
 
 std::string_view ChatTemplate::source(bool with_tools) const {
