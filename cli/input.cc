@@ -10,6 +10,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "expertile/git_lfs_pointer.h"
+
 namespace expertile::cli {
 
 Result<std::string> ReadFile(const std::string& path) {
@@ -21,6 +23,7 @@ Result<std::string> ReadFile(const std::string& path) {
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (file.bad())
     return tl::unexpected(Error{ErrorCode::kIo, fmt::format("{}: cannot read", path)});
+  if (auto pointer = GitLfsPointerError(text, path)) return tl::unexpected(*std::move(pointer));
   return text;
 }
 

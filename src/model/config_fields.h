@@ -2,7 +2,7 @@
 // Not family-specific meaning: that stands in families/*.cc.
 #pragma once
 
-#include <initializer_list>
+#include <optional>
 #include <string_view>
 
 #include "expertile/result.h"
@@ -16,20 +16,49 @@ inline constexpr int64_t kMaxDimension = int64_t{1} << 30;
 inline constexpr int64_t kMaxLayers = 10'000;
 inline constexpr int64_t kMaxExperts = 100'000;
 
-// vocab_size, hidden_size, heads, head_dim (else hidden_size / heads), max_position_embeddings,
-// rms_norm_eps, tie_word_embeddings.
-Status ReadDecoderShape(const JsonObject& config, DecoderSpec& spec);
+// What fields that are left out mean, as transformers' configuration class of the family has it. A
+// null is refused, as it is there, but where the comment says otherwise.
+struct DecoderDefaults {
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t num_layers = 0;
+  int64_t num_heads = 0;
+  // None: num_attention_heads, and null means that, too.
+  std::optional<int64_t> num_kv_heads = std::nullopt;
+  std::optional<int64_t> head_dim = std::nullopt;  // none: hidden_size / num_attention_heads
+  bool null_head_dim = false;                      // whether null means that
+  int64_t max_positions = 0;
+  double norm_epsilon = 1e-6;
+  bool attention_bias = false;
+  // tie_word_embeddings is false everywhere.
+};
 
-// E under the first of `expert_names` that is there, K (num_experts_per_tok, at most E) and I
-// (`intermediate_name`).
-Status ReadMoeShape(const JsonObject& config, std::initializer_list<std::string_view> expert_names,
-                    std::string_view intermediate_name, DecoderSpec& spec);
+// vocab_size, hidden_size, num_hidden_layers, heads, head_dim, max_position_embeddings,
+// rms_norm_eps, attention_bias, tie_word_embeddings. Makes `spec.layers`, MoE layers all.
+Status ReadDecoderShape(const JsonObject& config, const DecoderDefaults& defaults,
+                        DecoderSpec& spec);
 
-// num_hidden_layers layers, of which every decoder_sparse_step-th has experts unless
-// mlp_only_layers names it.
-Status ReadSparseLayers(const JsonObject& config, DecoderSpec& spec);
+struct MoeDefaults {
+  std::string_view intermediate_name;  // of the field that holds I
+  int64_t num_experts = 0;
+  int64_t experts_per_token = 0;
+  int64_t intermediate_size = 0;
+};
 
-// Refuses a hidden_act other than `expected`.
+// E (num_experts or num_local_experts, which transformers takes for one another), K
+// (num_experts_per_tok, at most E) and I.
+Status ReadMoeShape(const JsonObject& config, const MoeDefaults& defaults, DecoderSpec& spec);
+
+// Makes all but every decoder_sparse_step-th layer dense, and those that mlp_only_layers names; and
+// reads the size of dense layers, intermediate_size.
+Status ReadDenseLayers(const JsonObject& config, int64_t default_intermediate_size,
+                       DecoderSpec& spec);
+
+// An integer under either of two names. Refuses a null, and values that differ.
+Result<int64_t> GetAliasedInt(const JsonObject& config, std::string_view name,
+                              std::string_view alias, int64_t fallback, Bounds<int64_t> bounds);
+
+// Refuses a hidden_act that is not `expected`, which is also what leaving it out means.
 Status RequireActivation(const JsonObject& config, std::string_view expected);
 
 }  // namespace expertile

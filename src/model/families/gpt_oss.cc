@@ -14,45 +14,66 @@
 namespace expertile {
 namespace {
 
+constexpr DecoderDefaults kDefaults = {.vocab_size = 201088,
+                                       .hidden_size = 2880,
+                                       .num_layers = 36,
+                                       .num_heads = 64,
+                                       .num_kv_heads = 8,
+                                       .head_dim = 64,
+                                       .max_positions = 131072,
+                                       .norm_epsilon = 1e-5,
+                                       .attention_bias = true};
+constexpr MoeDefaults kMoeDefaults = {.intermediate_name = "intermediate_size",
+                                      .num_experts = 128,
+                                      .experts_per_token = 4,
+                                      .intermediate_size = 2880};
+constexpr RopeDefaults kRopeDefaults = {
+    .theta = 150000.0,
+    .parameters = R"({"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0,
+                      "truncate": false, "original_max_position_embeddings": 4096})"};
+
 // layer_types, or windows in every other layer from the first on.
-Status ReadLayers(const JsonObject& config, int64_t num_layers, DecoderSpec& spec) {
-  EXPERTILE_ASSIGN(const std::vector<std::string> types, config.GetStringList("layer_types"));
+Status ReadLayers(const JsonObject& config, DecoderSpec& spec) {
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"sliding_window"}));
   EXPERTILE_ASSIGN(const int64_t window, config.GetInt("sliding_window", 128, {1, kMaxDimension}));
-  if (!types.empty() && static_cast<int64_t>(types.size()) != num_layers) {
-    return InvalidData("config.json: layer_types: {} entries, num_hidden_layers is {}",
-                       types.size(), num_layers);
+  if (!config.Has("layer_types")) {
+    for (size_t i = 0; i < spec.layers.size(); i += 2) spec.layers[i].attention_window = window;
+    return {};
   }
-  for (int64_t i = 0; i < num_layers; ++i) {
-    const std::string type =
-        !types.empty() ? types[i] : (i % 2 == 0 ? "sliding_attention" : "full_attention");
-    if (type != "sliding_attention" && type != "full_attention") {
+  EXPERTILE_ASSIGN(const std::vector<std::string> types, config.GetStringList("layer_types"));
+  if (types.size() != spec.layers.size()) {
+    return InvalidData("config.json: layer_types: {} entries, num_hidden_layers is {}",
+                       types.size(), spec.layers.size());
+  }
+  for (size_t i = 0; i < types.size(); ++i) {
+    const bool is_full = types[i] == "full_attention" || types[i] == "attention";  // an older name
+    if (!is_full && types[i] != "sliding_attention") {
       return Unsupported(
           "config.json: layer_types: {}, expected sliding_attention or full_attention",
-          OneLine(type));
+          OneLine(types[i]));
     }
-    spec.layers.push_back({.attention_window = type == "sliding_attention" ? window : 0});
+    if (!is_full) spec.layers[i].attention_window = window;
   }
   return {};
 }
 
 Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   DecoderSpec spec;
-  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, kDefaults, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
-  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 150000.0));
-  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", true));
+  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec, kRopeDefaults));
   spec.attention_sinks = true;
   spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
   EXPERTILE_RETURN_IF_ERROR(
-      ReadMoeShape(config, {"num_local_experts", "num_experts"}, "intermediate_size", spec));
+      config.RefuseDisagreement("num_experts_per_tok", config, "experts_per_token"));
+  EXPERTILE_RETURN_IF_ERROR(ReadMoeShape(config, kMoeDefaults, spec));
   spec.moe.router.score = RouterScore::kTopKThenSoftmax;
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"swiglu_limit", "swiglu_alpha"}));
   EXPERTILE_ASSIGN(const double limit, config.GetFloat("swiglu_limit", 7.0, {0.0, 1e30}));
   EXPERTILE_ASSIGN(const double alpha, config.GetFloat("swiglu_alpha", 1.702));
   spec.moe.mlp = {GatedActivation::kClampedSwiGlu, static_cast<float>(limit),
                   static_cast<float>(alpha)};
-  EXPERTILE_ASSIGN(const int64_t num_layers,
-                   config.GetInt("num_hidden_layers", kRequired, {1, kMaxLayers}));
-  EXPERTILE_RETURN_IF_ERROR(ReadLayers(config, num_layers, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadLayers(config, spec));
   return spec;
 }
 
@@ -62,7 +83,7 @@ Result<std::vector<ExpertView>> BindExpertWeights(const DecoderSpec& spec,
   const int64_t E = spec.moe.num_experts;
   const int64_t I = spec.moe.intermediate_size;
   const int64_t H = spec.hidden_size;
-  if (tensors.Find(prefix + "gate_up_proj_blocks") == nullptr) {
+  if (!tensors.Contains(prefix + "gate_up_proj_blocks")) {
     return BindFusedExperts(tensors,
                             {.gate_up = prefix + "gate_up_proj",
                              .down = prefix + "down_proj",
@@ -119,6 +140,9 @@ Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTens
 
 }  // namespace
 
-const Family kGptOss = {"gpt_oss", ReadConfig, BindWeights};
+const Family kGptOss = {.model_type = "gpt_oss",
+                        .read_config = ReadConfig,
+                        .bind_weights = BindWeights,
+                        .has_mxfp4_experts = true};
 
 }  // namespace expertile

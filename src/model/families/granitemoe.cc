@@ -1,5 +1,6 @@
 // GraniteMoE: four multipliers, top-k-then-softmax routing, experts fused as [gate; up] halves,
 // tied embeddings. Source: transformers' modeling_granitemoe.py.
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -12,26 +13,37 @@
 namespace expertile {
 namespace {
 
+constexpr DecoderDefaults kDefaults = {.vocab_size = 32000,
+                                       .hidden_size = 4096,
+                                       .num_layers = 32,
+                                       .num_heads = 32,
+                                       .max_positions = 2048};
+constexpr MoeDefaults kMoeDefaults = {.intermediate_name = "intermediate_size",
+                                      .num_experts = 8,
+                                      .experts_per_token = 2,
+                                      .intermediate_size = 11008};
+
 Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   DecoderSpec spec;
-  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, kDefaults, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
-  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 10000.0));
-  EXPERTILE_RETURN_IF_ERROR(
-      ReadMoeShape(config, {"num_local_experts", "num_experts"}, "intermediate_size", spec));
+  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec, {}));
+  EXPERTILE_RETURN_IF_ERROR(ReadMoeShape(config, kMoeDefaults, spec));
   spec.moe.router.score = RouterScore::kTopKThenSoftmax;
-  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", false));
+  EXPERTILE_RETURN_IF_ERROR(
+      config.RefuseNull({"embedding_multiplier", "residual_multiplier", "logits_scaling"}));
   EXPERTILE_ASSIGN(const double embedding, config.GetFloat("embedding_multiplier", 1.0));
   EXPERTILE_ASSIGN(const double residual, config.GetFloat("residual_multiplier", 1.0));
-  EXPERTILE_ASSIGN(const double attention, config.GetFloat("attention_multiplier", 1.0));
+  // Null is the attention's own scale.
+  const double own_scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
+  EXPERTILE_ASSIGN(const double attention,
+                   config.GetFloat("attention_multiplier",
+                                   config.IsNull("attention_multiplier") ? own_scale : 1.0));
   EXPERTILE_ASSIGN(const double logits, config.GetFloat("logits_scaling", 1.0, {1e-9, 1e9}));
   spec.embedding_scale = static_cast<float>(embedding);
   spec.residual_scale = static_cast<float>(residual);
   spec.attention_scale = static_cast<float>(attention);
   spec.logits_scale = static_cast<float>(1.0 / logits);
-  EXPERTILE_ASSIGN(const int64_t num_layers,
-                   config.GetInt("num_hidden_layers", kRequired, {1, kMaxLayers}));
-  spec.layers.resize(num_layers);
   return spec;
 }
 
@@ -39,8 +51,7 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
 // memory.
 std::string FirstPresent(const CheckpointTensors& tensors, const std::string& published,
                          const std::string& renamed) {
-  return tensors.Find(published) == nullptr && tensors.Find(renamed) != nullptr ? renamed
-                                                                                : published;
+  return !tensors.Contains(published) && tensors.Contains(renamed) ? renamed : published;
 }
 
 Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,

@@ -13,29 +13,39 @@
 namespace expertile {
 namespace {
 
+constexpr DecoderDefaults kDefaults = {.vocab_size = 151936,
+                                       .hidden_size = 2048,
+                                       .num_layers = 24,
+                                       .num_heads = 32,
+                                       .num_kv_heads = 4,
+                                       .max_positions = 32768};
+constexpr MoeDefaults kMoeDefaults = {.intermediate_name = "moe_intermediate_size",
+                                      .num_experts = 128,
+                                      .experts_per_token = 8,
+                                      .intermediate_size = 768};
+
+// The window is read only where windows are used; a null one is none.
 Status ReadWindows(const JsonObject& config, DecoderSpec& spec) {
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"use_sliding_window"}));
   EXPERTILE_ASSIGN(const bool windowed, config.GetBool("use_sliding_window", false));
+  if (!windowed || config.IsNull("sliding_window")) return {};
   EXPERTILE_ASSIGN(const int64_t window, config.GetInt("sliding_window", 4096, {1, kMaxDimension}));
-  if (!windowed) return {};
   for (LayerSpec& layer : spec.layers) layer.attention_window = window;
   return {};
 }
 
 Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   DecoderSpec spec;
-  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, kDefaults, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
-  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 10000.0));
-  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", false));
+  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec, {}));
   spec.query_key_norm = true;
   spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
-  EXPERTILE_RETURN_IF_ERROR(
-      ReadMoeShape(config, {"num_experts", "num_local_experts"}, "moe_intermediate_size", spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadMoeShape(config, kMoeDefaults, spec));
   spec.moe.router.score = RouterScore::kSoftmaxThenTopK;
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"norm_topk_prob"}));
   EXPERTILE_ASSIGN(spec.moe.router.normalize, config.GetBool("norm_topk_prob", false));
-  EXPERTILE_ASSIGN(spec.mlp_intermediate_size,
-                   config.GetInt("intermediate_size", 6144, {1, kMaxDimension}));
-  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadDenseLayers(config, 6144, spec));
   EXPERTILE_RETURN_IF_ERROR(ReadWindows(config, spec));
   return spec;
 }
@@ -46,7 +56,7 @@ Result<std::vector<ExpertView>> BindExperts(const DecoderSpec& spec,
   const int64_t H = spec.hidden_size;
   const int64_t I = spec.moe.intermediate_size;
   const std::string fused = prefix + ".experts.gate_up_proj";
-  if (tensors.Find(fused) != nullptr) {
+  if (tensors.Contains(fused)) {
     return BindFusedExperts(tensors, {.gate_up = fused, .down = prefix + ".experts.down_proj"},
                             spec.moe.num_experts, I, H);
   }
