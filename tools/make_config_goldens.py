@@ -83,8 +83,9 @@ def windows_of(family, config):
     if family == "gpt_oss":
         if not set(config.layer_types) <= {"sliding_attention", "full_attention"}:
             raise ValueError("not honoured")
-        # The mask of windows is made whether a layer has one or not, and needs the number.
-        return [config.sliding_window + 0 if kind == "sliding_attention" else 0 for kind in config.layer_types]
+        if config.sliding_window is None:  # the mask of windows is made whether a layer has one or not
+            raise ValueError("the model fails")
+        return [config.sliding_window if kind == "sliding_attention" else 0 for kind in config.layer_types]
     window = config.sliding_window if family == "qwen3_moe" else None
     return [window or 0] * config.num_hidden_layers
 
@@ -106,6 +107,8 @@ def read_decoder(family, whole):
     granite = family == "granitemoe"
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", config.hidden_size // heads)
+    if heads % config.num_key_value_heads != 0:
+        raise ValueError("the model fails")
     frequencies, table_scale = rope_of(config)
     scale = config.attention_multiplier if granite else None
     moe_size = config.intermediate_size if family in ("gpt_oss", "granitemoe") else config.moe_intermediate_size
@@ -149,6 +152,8 @@ def read_vision(whole):
     if vision.in_channels != 3 or vision.out_hidden_size != whole.text_config.hidden_size:
         raise ValueError("not honoured")
     head_dim = vision.hidden_size // vision.num_heads
+    if head_dim % 4 != 0:
+        raise ValueError("the model fails")
     frequencies = default_frequencies(vision.rope_parameters["rope_theta"], head_dim // 2)
     return {
         "patch_values": vision.in_channels * vision.temporal_patch_size * vision.patch_size**2,

@@ -128,7 +128,8 @@ bool NamesAnEditedField(const std::string& message, const json& edits) {
   for (const json& edit : edits) {
     const auto path = edit["path"].get<std::string>();
     if (message.find(path.substr(path.rfind('/') + 1)) != message.npos) return true;
-    for (const auto& [key, value] : edit.value("value", json()).items()) {
+    const json set = edit.value("value", json());
+    for (const auto& [key, value] : set.items()) {
       if (!key.empty() && message.find(key) != message.npos) return true;
     }
   }

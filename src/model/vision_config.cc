@@ -48,7 +48,7 @@ Result<VisionSpec> ReadVisionConfig(const JsonObject& vision) {
                    GetAliasedInt(vision, "num_heads", "num_attention_heads", 16, {1, 65536}));
   if (spec.hidden_size % (4 * spec.num_heads) != 0) {
     return InvalidData(
-        "config.json: vision_config.hidden_size: {}, expected a multiple of 4 x {} heads",
+        "config.json: vision_config.hidden_size: {}, expected a multiple of 4 x num_heads, {}",
         spec.hidden_size, spec.num_heads);
   }
   EXPERTILE_ASSIGN(const int64_t grid, vision.GetInt("num_position_embeddings", 2304, kSize));
