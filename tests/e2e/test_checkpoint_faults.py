@@ -36,6 +36,12 @@ def test_git_lfs_pointer_of_what_a_user_names(expertile, model_copy, tmp_path):
     assert_refusal(expertile("tokenize", model_copy, "--text", "a"), ["tokenizer.json", "Git LFS"], status=(1,))
 
 
+def test_folder_in_the_place_of_a_file(expertile, model_copy, tmp_path):
+    says = [tmp_path, "a folder, expected a file"]
+    assert_refusal(expertile("run", model_copy, "--prompt-file", tmp_path), says, status=(1,))
+    assert_refusal(expertile("eval", model_copy, "--text-file", tmp_path), says, status=(1,))
+
+
 def test_folder_that_is_not_there(expertile):
     for command in (["inspect"], ["run", "-p", "a"], ["tokenize", "--text", "a"], ["compile"]):
         done = expertile(command[0], "Qwen/Qwen3-30B-A3B", *command[1:])

@@ -1,5 +1,6 @@
-// Disagreeing fields and quantised checkpoints: refused by what they are.
-#include "model/quantization.h"
+// What ReadModelConfig() refuses by name: fields that disagree, values that mean nothing, quantised
+// checkpoints; and how a weight that is missing is explained.
+#include "model/model_config.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +10,7 @@
 #include "base/file.h"
 #include "base/temporary_folder.h"
 #include "formats/safetensors_writer.h"
-#include "model/model_config.h"
+#include "model/quantization.h"
 
 namespace expertile {
 namespace {
