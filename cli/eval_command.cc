@@ -23,7 +23,7 @@ struct Flags {
 
 void PrintEvaluation(const Evaluation& evaluation, bool json) {
   const double perplexity = std::exp(evaluation.mean_nll);
-  if (json) {  // NaN, where nothing was scored, becomes null
+  if (json) {
     const nlohmann::ordered_json object{{"tokens", evaluation.tokens},
                                         {"mean_nll", evaluation.mean_nll},
                                         {"perplexity", perplexity},

@@ -5,13 +5,22 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "expertile/git_lfs_pointer.h"
 
 namespace expertile::cli {
 
 Result<std::string> ReadFile(const std::string& path) {
+  std::error_code ignored;  // what cannot be seen cannot be opened either
+  if (std::filesystem::is_directory(path, ignored)) {
+    return tl::unexpected(
+        Error{ErrorCode::kIo, fmt::format("{}: a folder, expected a file", path)});
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     return tl::unexpected(Error{ErrorCode::kNotFound,
@@ -20,6 +29,7 @@ Result<std::string> ReadFile(const std::string& path) {
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (file.bad())
     return tl::unexpected(Error{ErrorCode::kIo, fmt::format("{}: cannot read", path)});
+  if (auto pointer = GitLfsPointerError(text, path)) return tl::unexpected(*std::move(pointer));
   return text;
 }
 

@@ -1,6 +1,9 @@
 // Hostile configuration files: every field read as every type, as model/families/ do.
+#include <cmath>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "formats/json.h"
 
@@ -19,7 +22,12 @@ void ReadAllFields(const JsonObject& object, int depth) {
     if (bounded && (*bounded < 1 || *bounded > 4096)) __builtin_trap();
     Check(bounded);
     Check(object.GetInt(key, kRequired, {INT64_MIN, INT64_MAX}));
-    Check(object.GetFloat(key));
+    const auto number = object.GetFloat(key);
+    if (number && !std::isfinite(*number)) __builtin_trap();
+    Check(number);
+    Check(object.RefuseNull({key}));
+    Check(object.RefuseDisagreement(key, object, "num_experts"));
+    if (object.TextOf(key).find('\n') != std::string::npos) __builtin_trap();
     Check(object.GetBool(key, false));
     Check(object.GetString(key, "silu"));
     Check(object.GetIntList(key));
@@ -38,8 +46,15 @@ void ReadAllFields(const JsonObject& object, int depth) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace expertile;
-  const auto object = JsonObject::Parse({reinterpret_cast<const char*>(data), size}, "config.json");
-  Check(object);
-  if (object) ReadAllFields(*object, 0);
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto strict = ParseJson(text, "config.json");
+  const auto python = ParseJson(text, "config.json", JsonRules::kPython);
+  Check(strict);
+  Check(python);
+  if (strict && (!python || *strict != *python)) __builtin_trap();
+  for (const JsonRules rules : {JsonRules::kStrict, JsonRules::kPython}) {
+    const auto object = JsonObject::Parse(text, "config.json", rules);
+    if (object) ReadAllFields(*object, 0);
+  }
   return 0;
 }

@@ -46,5 +46,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   for (const auto& [name, tensor] : file->tensors()) ReadTensor(tensor);
+  for (const auto& [name, tensor] : file->unreadable()) {
+    if (!tensor.bytes.empty()) sink = std::to_integer<uint8_t>(tensor.bytes.back());
+    if (CannotRead(name, tensor).value().message.find('\n') != std::string::npos) __builtin_trap();
+  }
   return 0;
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "expertile/git_lfs_pointer.h"
 
 namespace expertile {
 namespace {
@@ -46,7 +47,11 @@ Result<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   if (size == 0) return MappedFile(std::span<const std::byte>());
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED) return tl::unexpected(SystemError("map", path));
-  return MappedFile(std::span(static_cast<const std::byte*>(address), size));
+  MappedFile mapped(std::span(static_cast<const std::byte*>(address), size));
+  if (auto pointer = GitLfsPointerError(mapped.text(), path.string())) {
+    return tl::unexpected(*std::move(pointer));
+  }
+  return mapped;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}

@@ -16,6 +16,7 @@ namespace expertile {
 // copyable.
 class MappedFile {
  public:
+  // Refuses a Git LFS pointer, which is never the file that was meant.
   static Result<MappedFile> Open(const std::filesystem::path& path);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;

@@ -23,8 +23,12 @@ class CheckpointTensors {
  public:
   static Result<CheckpointTensors> Open(const std::filesystem::path& folder);
 
-  const TensorView* Find(std::string_view name) const;  // null if there is none
-  // A tensor that must be there with this shape. Errors: "folder: name: no such tensor" and
+  // Null if there is none that can be read.
+  const TensorView* Find(std::string_view name) const;
+  // Whether there is one, readable or not: what tells one layout of a checkpoint from another.
+  bool Contains(std::string_view name) const;
+  // A tensor that must be there with this shape. Errors: "folder: name: no such tensor",
+  // "name: dtype F8_E4M3, expected one of …" and
   // "model.layers.3.mlp.gate.weight: shape [32,192], expected [16,192]".
   Result<TensorView> Require(std::string_view name, const std::vector<int64_t>& shape) const;
 
@@ -33,19 +37,23 @@ class CheckpointTensors {
     for (const SafetensorsFile& shard : shards_) shard.ReleasePages();
   }
 
-  std::vector<std::string> names() const;                                     // in byte order
+  std::vector<std::string> names() const;      // of those that can be read, in byte order
+  std::vector<std::string> all_names() const;  // in byte order
   const std::vector<std::filesystem::path>& files() const { return files_; }  // each one once
 
  private:
   explicit CheckpointTensors(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   Status OpenIndexed(const std::filesystem::path& index);
+  // False if the shard has no tensor of that name.
+  bool Add(const SafetensorsFile& shard, const std::string& name);
   Status OpenSingle(const std::filesystem::path& file);
 
   std::filesystem::path folder_;
   std::vector<std::filesystem::path> files_;
   std::vector<SafetensorsFile> shards_;  // one for each of files_
   std::map<std::string, const TensorView*, std::less<>> tensors_;
+  std::map<std::string, const UnreadableTensor*, std::less<>> unreadable_;
 };
 
 }  // namespace expertile

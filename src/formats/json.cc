@@ -1,11 +1,14 @@
 #include "formats/json.h"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "formats/python_json.h"
 
 namespace expertile {
 namespace {
@@ -13,17 +16,22 @@ namespace {
 using nlohmann::json;
 
 // Builds the document while the parser walks the text, and stops it at the first thing refused.
-// nlohmann's own builder would keep the last of two equal keys and nest without bound.
+// nlohmann's own builder would nest without bound and know nothing of replaced numbers.
 class DocumentBuilder final : public nlohmann::json_sax<json> {
  public:
-  explicit DocumentBuilder(std::string_view text) : text_(text) {}
+  // `text` is quoted in errors; `numbers` stand in the place of strings (StandardJson).
+  DocumentBuilder(std::string_view text, JsonRules rules, const std::map<size_t, double>& numbers)
+      : text_(text), rules_(rules), numbers_(numbers) {}
 
   bool null() override { return Add(nullptr); }
   bool boolean(bool value) override { return Add(value); }
   bool number_integer(json::number_integer_t value) override { return Add(value); }
   bool number_unsigned(json::number_unsigned_t value) override { return Add(value); }
   bool number_float(json::number_float_t value, const std::string&) override { return Add(value); }
-  bool string(std::string& value) override { return Add(std::move(value)); }
+  bool string(std::string& value) override {
+    const auto number = numbers_.find(num_strings_++);
+    return number == numbers_.end() ? Add(std::move(value)) : Add(number->second);
+  }
   bool binary(json::binary_t&) override { return false; }  // JSON text has none
 
   bool start_object(size_t) override { return Open(json::object()); }
@@ -32,10 +40,15 @@ class DocumentBuilder final : public nlohmann::json_sax<json> {
   bool end_array() override { return Close(); }
 
   bool key(std::string& key) override {
+    if (numbers_.contains(num_strings_++)) {
+      refusal_ = "a number in the place of a field's name";
+      return false;
+    }
     auto [place, is_first] = open_.back()->get_ref<json::object_t&>().try_emplace(std::move(key));
-    if (!is_first) refusal_ = fmt::format("two fields named \"{}\"", OneLine(place->first));
     field_ = &place->second;
-    return is_first;
+    if (is_first || rules_ == JsonRules::kPython) return true;
+    refusal_ = fmt::format("two fields named \"{}\"", OneLine(place->first));
+    return false;
   }
 
   bool parse_error(size_t position, const std::string&, const json::exception&) override {
@@ -85,16 +98,29 @@ class DocumentBuilder final : public nlohmann::json_sax<json> {
   }
 
   std::string_view text_;
+  JsonRules rules_;
+  const std::map<size_t, double>& numbers_;
+  size_t num_strings_ = 0;  // seen so far
   json document_;
   std::vector<json*> open_;  // containers from the root to the innermost; none grows but the last
   json* field_ = nullptr;    // where the value of the innermost object's last key goes
   std::string refusal_;
 };
 
+bool IsNotFinite(const json& value) {
+  return value.is_number_float() && !std::isfinite(value.get<double>());
+}
+
+std::string NotFiniteText(const json& value) {
+  const auto number = value.get<double>();
+  return std::isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity";
+}
+
 std::string Describe(const json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return fmt::format("a list of {}", value.size());
   if (value.is_string()) return fmt::format("\"{}\"", OneLine(value.get_ref<const std::string&>()));
+  if (IsNotFinite(value)) return NotFiniteText(value);
   return value.dump();  // null, a boolean or a number
 }
 
@@ -117,7 +143,8 @@ template <>
 struct Kind<double> {
   static constexpr std::string_view kName = "a number";
   static std::optional<double> From(const json& value) {
-    return value.is_number() ? std::optional(value.get<double>()) : std::nullopt;
+    return value.is_number() && !IsNotFinite(value) ? std::optional(value.get<double>())
+                                                    : std::nullopt;
   }
 };
 
@@ -156,33 +183,77 @@ Result<T> Convert(const json& value, std::string_view name, Bounds<T> bounds) {
 
 }  // namespace
 
-Result<json> ParseJson(std::string_view text, std::string_view source) {
+Result<json> ParseJson(std::string_view text, std::string_view source, JsonRules rules) {
   // The parser would take a zero byte for the end of the text.
   if (const size_t zero = text.find('\0'); zero != text.npos) {
     return InvalidData("{}: zero byte at offset {}", source, zero);
   }
-  DocumentBuilder builder(text);
-  if (!json::sax_parse(text.begin(), text.end(), &builder)) {
+  StandardJson standard;
+  if (rules == JsonRules::kPython) standard = FromPythonJson(text);
+  const std::string_view parsed = rules == JsonRules::kPython ? standard.text : text;
+  DocumentBuilder builder(text, rules, standard.numbers);
+  if (!json::sax_parse(parsed.begin(), parsed.end(), &builder)) {
     return InvalidData("{}: {}", source, builder.refusal());
   }
   return std::move(builder.document());
 }
 
-Result<JsonObject> JsonObject::Parse(std::string_view text, std::string_view source) {
-  EXPERTILE_ASSIGN(json document, ParseJson(text, source));
+Result<JsonObject> JsonObject::Parse(std::string_view text, std::string_view source,
+                                     JsonRules rules) {
+  EXPERTILE_ASSIGN(json document, ParseJson(text, source, rules));
   if (!document.is_object()) return WrongKind(source, "an object", document);
   return JsonObject(std::make_shared<const json>(std::move(document)), fmt::format("{}: ", source));
 }
 
 Result<JsonObject> JsonObject::Read(const std::filesystem::path& file) {
   EXPERTILE_ASSIGN(const MappedFile mapped, MappedFile::Open(file));
-  return Parse(mapped.text(), file.string());
+  return Parse(mapped.text(), file.string(), JsonRules::kPython);
+}
+
+JsonObject JsonObject::Empty(std::string_view name) {
+  return JsonObject(std::make_shared<const json>(json::object()), fmt::format("{}.", name));
 }
 
 const json* JsonObject::Find(std::string_view key) const {
   const auto& fields = object_->get_ref<const json::object_t&>();
   const auto field = fields.find(key);
   return field == fields.end() || field->second.is_null() ? nullptr : &field->second;
+}
+
+bool JsonObject::IsNull(std::string_view key) const {
+  const auto& fields = object_->get_ref<const json::object_t&>();
+  const auto field = fields.find(key);
+  return field != fields.end() && field->second.is_null();
+}
+
+bool JsonObject::IsNumber(std::string_view key) const {
+  const json* value = Find(key);
+  return value != nullptr && value->is_number();
+}
+
+bool JsonObject::IsEmpty() const { return object_->empty(); }
+
+Status JsonObject::RefuseNull(std::initializer_list<std::string_view> keys) const {
+  for (const std::string_view key : keys) {
+    if (IsNull(key)) return InvalidData("{}: null, expected a value", NameOf(key));
+  }
+  return {};
+}
+
+std::string JsonObject::TextOf(std::string_view key) const {
+  const json* value = Find(key);
+  if (value == nullptr) return "null";
+  if (IsNotFinite(*value)) return NotFiniteText(*value);
+  return OneLine(value->dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+Status JsonObject::RefuseDisagreement(std::string_view key, const JsonObject& other,
+                                      std::string_view other_key) const {
+  const json* value = Find(key);
+  const json* other_value = other.Find(other_key);
+  if (value == nullptr || other_value == nullptr || *value == *other_value) return {};
+  return InvalidData("{}: {}, but {}: {}: two names of one thing", NameOf(key), TextOf(key),
+                     other.NameOf(other_key), other.TextOf(other_key));
 }
 
 std::string JsonObject::NameOf(std::string_view key) const { return prefix_ + OneLine(key); }
@@ -241,6 +312,11 @@ Result<JsonObject> JsonObject::GetObject(std::string_view key) const {
   if (value == nullptr) return InvalidData("{}: missing", NameOf(key));
   if (!value->is_object()) return WrongKind(NameOf(key), "an object", *value);
   return JsonObject(std::shared_ptr<const json>(object_, value), NameOf(key) + ".");
+}
+
+Result<JsonObject> JsonObject::GetObjectOrEmpty(std::string_view key) const {
+  if (!Has(key)) return Empty(NameOf(key));
+  return GetObject(key);
 }
 
 Result<std::vector<JsonObject>> JsonObject::GetObjectList(std::string_view key) const {

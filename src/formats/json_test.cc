@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -61,6 +62,80 @@ TEST(ParseJson, RefusesTwoEqualKeysInOneObjectOnly) {
   EXPECT_EQ(ParseFailure(R"({"a": 1, "b": 2, "a": 3})"), "f: two fields named \"a\"");
   EXPECT_EQ(ParseFailure(R"({"x": {"a": 1, "\u0061": 3}})"), "f: two fields named \"a\"");
   EXPECT_EQ(ParseFailure(R"({"a": {"a": 1}, "b": {"a": 1}})"), "parsed");
+}
+
+json ParsePython(std::string_view text) {
+  const auto document = ParseJson(text, "f", JsonRules::kPython);
+  EXPECT_TRUE(document) << document.error().message;
+  return document ? *document : json();
+}
+
+TEST(ParseJson, ReadsAsPythonDoes) {
+  const json numbers = ParsePython(R"([NaN, Infinity,-Infinity, 1e999 ,-1E+400, 2.5, "NaN"])");
+  ASSERT_EQ(numbers.size(), 7u);
+  EXPECT_TRUE(std::isnan(numbers[0].get<double>()));
+  EXPECT_EQ(numbers[1].get<double>(), HUGE_VAL);
+  EXPECT_EQ(numbers[2].get<double>(), -HUGE_VAL);
+  EXPECT_EQ(numbers[3].get<double>(), HUGE_VAL);
+  EXPECT_EQ(numbers[4].get<double>(), -HUGE_VAL);
+  EXPECT_EQ(numbers[5].get<double>(), 2.5);
+  EXPECT_EQ(numbers[6], "NaN");
+  EXPECT_EQ(ParsePython("[" + std::string(400, '9') + "]")[0].get<double>(), HUGE_VAL);
+  EXPECT_EQ(ParsePython(R"({"a": {"b": 1}, "x": "", "a": [2], "a": {"c": 3}})"),
+            json::parse(R"({"a": {"c": 3}, "x": ""})"));
+  EXPECT_EQ(
+      ParsePython(R"(["\ud800", "\udc00x", "\ud83d\ude00", "\\ud800", "\ud800\ud83d\ude00"])"),
+      json::parse(R"(["\ufffd", "\ufffdx", "\ud83d\ude00", "\\ud800", "\ufffd\ud83d\ude00"])"));
+  EXPECT_TRUE(std::isnan(ParsePython("NaN").get<double>()));
+}
+
+TEST(ParseJson, RefusesWhatPythonRefuses) {
+  for (const std::string_view text :
+       {"{NaN: 1}",    "{1e999: 1}",    "[nan]",    "[-NaN]",   "[+Infinity]",
+        "[NaNa]",      "[Infinity1]",   "[01e999]", "[1e999.]", "[NaN NaN]",
+        "[\"\\ud8\"]", "[\"\\uzzzz\"]", "[\"a",     "[\"\\",    "NaN1",
+        "{\"a\" NaN}", "['a']",         "[1,]",     "\"\x01\"", "\"\xff\""}) {
+    EXPECT_FALSE(ParseJson(text, "f", JsonRules::kPython)) << text;
+  }
+  const auto refused = ParseJson("[NaN,\n NaN x]", "f", JsonRules::kPython);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "f: line 2, column 6: malformed JSON near `[NaN,\\x0a NaN x`");
+}
+
+TEST(JsonObject, ReadsFiniteNumbersOnly) {
+  const auto object =
+      JsonObject::Parse(R"({"n": NaN, "i": -Infinity, "l": [1, NaN]})", "f", JsonRules::kPython)
+          .value();
+  EXPECT_EQ(FailureOf(object.GetFloat("n")), "f: n: expected a number, got NaN");
+  EXPECT_EQ(FailureOf(object.GetFloat("i", 1.0)), "f: i: expected a number, got -Infinity");
+  EXPECT_EQ(FailureOf(object.GetInt("n")), "f: n: expected an integer, got NaN");
+  EXPECT_EQ(FailureOf(object.GetString("n")), "f: n: expected a string, got NaN");
+  EXPECT_EQ(FailureOf(object.GetFloatList("l")), "f: l[1]: expected a number, got NaN");
+}
+
+TEST(JsonObject, TellsNullFromAbsent) {
+  const JsonObject object = Object(R"({"n": null, "o": {"n": null}, "e": {}})");
+  EXPECT_TRUE(object.IsNull("n"));
+  EXPECT_FALSE(object.IsNull("absent"));
+  EXPECT_FALSE(object.IsNull("o"));
+  EXPECT_TRUE(object.RefuseNull({"absent", "o"}));
+  EXPECT_EQ(object.RefuseNull({"absent", "n"}).error().message, "f: n: null, expected a value");
+  EXPECT_FALSE(object.GetObject("o").value().IsEmpty());
+  EXPECT_TRUE(object.GetObject("e").value().IsEmpty());
+  EXPECT_TRUE(object.GetObjectOrEmpty("n").value().IsEmpty());
+  EXPECT_EQ(FailureOf(object.GetObjectOrEmpty("absent").value().GetInt("x")),
+            "f: absent.x: missing");
+}
+
+TEST(JsonObject, RefusesFieldsThatDisagree) {
+  const JsonObject object = Object(R"({"a": 1, "b": 1.0, "c": 2, "n": null, "o": {"a": [1]}})");
+  EXPECT_TRUE(object.RefuseDisagreement("a", object, "b"));
+  EXPECT_TRUE(object.RefuseDisagreement("a", object, "n"));
+  EXPECT_TRUE(object.RefuseDisagreement("absent", object, "c"));
+  EXPECT_EQ(object.RefuseDisagreement("a", object, "c").error().message,
+            "f: a: 1, but f: c: 2: two names of one thing");
+  EXPECT_EQ(object.RefuseDisagreement("c", object.GetObject("o").value(), "a").error().message,
+            "f: c: 2, but f: o.a: [1]: two names of one thing");
 }
 
 TEST(ParseJson, BoundsNesting) {

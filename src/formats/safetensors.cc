@@ -32,12 +32,12 @@ Result<FileParts> SplitFile(Bytes bytes, std::string_view source) {
     header_size = header_size << 8 | std::to_integer<uint64_t>(bytes[i]);
   }
   if (header_size > kMaxSafetensorsHeaderSize) {
-    return InvalidData("{}: header of {} bytes, at most {} allowed", source, header_size,
-                       kMaxSafetensorsHeaderSize);
+    return InvalidData("{}: not a safetensors file: header of {} bytes, at most {} allowed", source,
+                       header_size, kMaxSafetensorsHeaderSize);
   }
   if (header_size > bytes.size() - kHeaderStart) {
-    return InvalidData("{}: header of {} bytes, but only {} bytes follow its size", source,
-                       header_size, bytes.size() - kHeaderStart);
+    return InvalidData("{}: truncated: header of {} bytes, but only {} bytes follow its size",
+                       source, header_size, bytes.size() - kHeaderStart);
   }
   const auto* header = reinterpret_cast<const char*>(bytes.data()) + kHeaderStart;
   if (header_size == 0 || header[0] != '{') {
@@ -46,18 +46,8 @@ Result<FileParts> SplitFile(Bytes bytes, std::string_view source) {
   return FileParts{{header, header_size}, bytes.subspan(kHeaderStart + header_size)};
 }
 
-Result<DType> ReadDType(const JsonObject& info, std::string_view name) {
-  EXPERTILE_ASSIGN(const std::string spelling, info.GetString("dtype"));
-  if (const std::optional<DType> dtype = DTypeFromName(spelling)) return *dtype;
-  std::vector<std::string_view> known;
-  for (const DTypeRow& row : kDTypes) known.push_back(row.name);
-  return Unsupported("{}: dtype {}, expected one of {}", name, OneLine(spelling),
-                     fmt::join(known, ", "));
-}
-
-// One tensor's part of the data, checked against the file and against its own dtype and shape.
-Result<Bytes> SliceData(Bytes data, const std::vector<int64_t>& offsets, const TensorView& tensor,
-                        std::string_view name) {
+// The part of the data that one tensor says is its own.
+Result<Bytes> SliceData(Bytes data, const std::vector<int64_t>& offsets, std::string_view name) {
   if (offsets.size() != 2) {
     return InvalidData("{}: data_offsets of {} numbers, expected 2", name, offsets.size());
   }
@@ -67,31 +57,40 @@ Result<Bytes> SliceData(Bytes data, const std::vector<int64_t>& offsets, const T
     return InvalidData("{}: data_offsets [{},{}] end before they begin", name, begin, end);
   }
   if (end > data.size()) {
-    return InvalidData("{}: data_offsets [{},{}] reach beyond the {} bytes of data in the file",
-                       name, begin, end, data.size());
+    return InvalidData(
+        "{}: data_offsets [{},{}] reach beyond the {} bytes of data in the file, which was not "
+        "written or downloaded whole",
+        name, begin, end, data.size());
   }
+  return data.subspan(begin, end - begin);
+}
+
+// That a tensor's part of the data is as long as its dtype and shape say.
+Status CheckByteSize(const TensorView& tensor, const std::vector<int64_t>& offsets,
+                     std::string_view name) {
   const std::optional<int64_t> size = CheckedByteSize(tensor.dtype, tensor.shape);
   if (!size) {
     return InvalidData("{}: shape {} of {} overflows 64 bits", name, ShapeText(tensor.shape),
                        NameOf(tensor.dtype));
   }
-  if (end - begin != static_cast<uint64_t>(*size)) {
+  if (tensor.bytes.size() != static_cast<uint64_t>(*size)) {
     return InvalidData("{}: data_offsets [{},{}] hold {} bytes, but shape {} of {} has {}", name,
-                       begin, end, end - begin, ShapeText(tensor.shape), NameOf(tensor.dtype),
-                       *size);
+                       offsets[0], offsets[1], tensor.bytes.size(), ShapeText(tensor.shape),
+                       NameOf(tensor.dtype), *size);
   }
-  return data.subspan(begin, end - begin);
+  return {};
 }
 
-Result<TensorView> ReadTensor(const JsonObject& header, const std::string& key, Bytes data,
-                              std::string_view header_source) {
+// Adds one tensor of the header to `tensors`, or to `unreadable` if its dtype is none of ours.
+Status ReadTensor(const JsonObject& header, const std::string& key, Bytes data,
+                  std::string_view header_source, TensorMap& tensors, UnreadableMap& unreadable) {
   const std::string name = fmt::format("{}: {}", header_source, OneLine(key));
   EXPERTILE_ASSIGN(const JsonObject info, header.GetObject(key));
   for (const std::string_view field : {"shape", "data_offsets"}) {
     if (!info.Has(field)) return InvalidData("{}.{}: missing", name, field);
   }
+  EXPERTILE_ASSIGN(std::string spelling, info.GetString("dtype"));
   TensorView tensor;
-  EXPERTILE_ASSIGN(tensor.dtype, ReadDType(info, name));
   EXPERTILE_ASSIGN(tensor.shape, info.GetIntList("shape", kNotNegative));
   if (tensor.shape.size() > kMaxRank) {
     return InvalidData("{}: shape of {} dimensions, at most {} allowed", name, tensor.shape.size(),
@@ -99,8 +98,16 @@ Result<TensorView> ReadTensor(const JsonObject& header, const std::string& key, 
   }
   EXPERTILE_ASSIGN(const std::vector<int64_t> offsets,
                    info.GetIntList("data_offsets", kNotNegative));
-  EXPERTILE_ASSIGN(tensor.bytes, SliceData(data, offsets, tensor, name));
-  return tensor;
+  EXPERTILE_ASSIGN(tensor.bytes, SliceData(data, offsets, name));
+  const std::optional<DType> dtype = DTypeFromName(spelling);
+  if (!dtype) {
+    unreadable.emplace(key, UnreadableTensor{std::move(spelling), tensor.bytes});
+    return {};
+  }
+  tensor.dtype = *dtype;
+  EXPERTILE_RETURN_IF_ERROR(CheckByteSize(tensor, offsets, name));
+  tensors.emplace(key, std::move(tensor));
+  return {};
 }
 
 Result<StringMap> ReadMetadata(const JsonObject& header) {
@@ -115,17 +122,20 @@ Result<StringMap> ReadMetadata(const JsonObject& header) {
 
 // In the order of their offsets, each tensor must begin where the one before it ends, and the last
 // must end with the data. (Holes could hide anything, and overlaps make a small file look huge.)
-Status CheckCover(const TensorMap& tensors, Bytes data, std::string_view source) {
+Status CheckCover(const TensorMap& tensors, const UnreadableMap& unreadable, Bytes data,
+                  std::string_view source) {
   struct Extent {
     size_t begin;
     size_t end;
     const std::string* name;
   };
   std::vector<Extent> extents;
-  for (const auto& [name, tensor] : tensors) {
-    const auto begin = static_cast<size_t>(tensor.bytes.data() - data.data());
-    extents.push_back({begin, begin + tensor.bytes.size(), &name});
-  }
+  const auto add = [&](const std::string& name, Bytes bytes) {
+    const auto begin = static_cast<size_t>(bytes.data() - data.data());
+    extents.push_back({begin, begin + bytes.size(), &name});
+  };
+  for (const auto& [name, tensor] : tensors) add(name, tensor.bytes);
+  for (const auto& [name, tensor] : unreadable) add(name, tensor.bytes);
   std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
@@ -159,9 +169,10 @@ Result<SafetensorsFile> SafetensorsFile::Parse(Bytes bytes, std::string_view sou
   EXPERTILE_ASSIGN(file.metadata_, ReadMetadata(header));
   for (const std::string& name : header.Keys()) {
     if (name == kSafetensorsMetadataKey) continue;
-    EXPERTILE_ASSIGN(file.tensors_[name], ReadTensor(header, name, parts.data, header_source));
+    EXPERTILE_RETURN_IF_ERROR(
+        ReadTensor(header, name, parts.data, header_source, file.tensors_, file.unreadable_));
   }
-  EXPERTILE_RETURN_IF_ERROR(CheckCover(file.tensors_, parts.data, header_source));
+  EXPERTILE_RETURN_IF_ERROR(CheckCover(file.tensors_, file.unreadable_, parts.data, header_source));
   return file;
 }
 
@@ -170,6 +181,18 @@ Result<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path)
   EXPERTILE_ASSIGN(SafetensorsFile file, Parse(mapped.bytes(), path.string()));
   file.file_ = std::move(mapped);
   return file;
+}
+
+tl::unexpected<Error> CannotRead(std::string_view name, const UnreadableTensor& tensor) {
+  std::vector<std::string_view> known;
+  for (const DTypeRow& row : kDTypes) known.push_back(row.name);
+  return Unsupported("{}: dtype {}, expected one of {}", OneLine(name), OneLine(tensor.dtype),
+                     fmt::join(known, ", "));
+}
+
+const UnreadableTensor* SafetensorsFile::FindUnreadable(std::string_view name) const {
+  const auto tensor = unreadable_.find(name);
+  return tensor == unreadable_.end() ? nullptr : &tensor->second;
 }
 
 const TensorView* SafetensorsFile::Find(std::string_view name) const {

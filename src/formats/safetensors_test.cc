@@ -81,13 +81,15 @@ TEST(SafetensorsFile, AcceptsEmptyTensorsAndScalarsAndNoTensors) {
 TEST(SafetensorsFile, RefusesWhatIsShorterThanItsHeader) {
   EXPECT_EQ(Failure(""), "f: 0 bytes, too short for a safetensors file (at least 8)");
   EXPECT_EQ(Failure("1234567"), "f: 7 bytes, too short for a safetensors file (at least 8)");
-  EXPECT_EQ(Failure(FileText(3, "{}")), "f: header of 3 bytes, but only 2 bytes follow its size");
+  EXPECT_EQ(Failure(FileText(3, "{}")),
+            "f: truncated: header of 3 bytes, but only 2 bytes follow its size");
   EXPECT_EQ(Failure(FileText(100'000'000, "{}")),
-            "f: header of 100000000 bytes, but only 2 bytes follow its size");
+            "f: truncated: header of 100000000 bytes, but only 2 bytes follow its size");
   EXPECT_EQ(Failure(FileText(100'000'001, "{}")),
-            "f: header of 100000001 bytes, at most 100000000 allowed");
+            "f: not a safetensors file: header of 100000001 bytes, at most 100000000 allowed");
   EXPECT_EQ(Failure(FileText(UINT64_MAX, "{}")),
-            "f: header of 18446744073709551615 bytes, at most 100000000 allowed");
+            "f: not a safetensors file: header of 18446744073709551615 bytes, at most 100000000 "
+            "allowed");
 }
 
 TEST(SafetensorsFile, RefusesHeadersThatAreNotObjects) {
@@ -112,11 +114,36 @@ TEST(SafetensorsFile, RefusesMissingFields) {
             "f: header: w.data_offsets: missing");
 }
 
-TEST(SafetensorsFile, RefusesUnknownDTypes) {
-  EXPECT_EQ(Failure(Entry(R"("F4")", "[4]", "[0,4]"), 4),
-            "f: header: w: dtype F4, expected one of F32, BF16, F16, F64, I64, I32, I16, I8, U8, "
-            "BOOL");
+TEST(SafetensorsFile, KeepsTensorsOfUnknownDTypesApart) {
+  for (const std::string dtype :
+       {"U16", "U32", "U64", "C64", "F8_E4M3", "F8_E5M2", "F4", "odd\\n"}) {
+    const std::string text =
+        FileText(fmt::format(R"({{"w":{{"dtype":"{}","shape":[4],"data_offsets":[4,11]}},)"
+                             R"("x":{{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}}})",
+                             dtype),
+                 11);
+    const auto file = SafetensorsFile::Parse(std::as_bytes(std::span(text)), "f");
+    ASSERT_TRUE(file) << file.error().message;
+    EXPECT_EQ(file->Find("w"), nullptr);
+    EXPECT_EQ(file->tensors().size(), 1u);
+    ASSERT_NE(file->FindUnreadable("w"), nullptr);
+    EXPECT_EQ(file->FindUnreadable("w")->bytes.size(), 7u);
+    EXPECT_EQ(file->FindUnreadable("x"), nullptr);
+  }
+  EXPECT_EQ(CannotRead("w", {"F4\n", {}}).value().message,
+            "w: dtype F4\\x0a, expected one of F32, BF16, F16, F64, I64, I32, I16, I8, U8, BOOL");
   EXPECT_EQ(Failure(Entry("7", "[4]", "[0,4]"), 4), "f: header: w.dtype: expected a string, got 7");
+}
+
+TEST(SafetensorsFile, BoundsTensorsOfUnknownDTypesToo) {
+  EXPECT_NE(Failure(Entry(R"("F4")", "[4]", "[0,5]"), 4).find("beyond the 4 bytes"),
+            std::string::npos);
+  EXPECT_NE(Failure(Entry(R"("F4")", "[4]", "[1,4]"), 4).find("hole after byte 0"),
+            std::string::npos);
+  EXPECT_NE(Failure(Entry(R"("F4")", "[4]", "[0,3]"), 4).find("the tensors end at 3"),
+            std::string::npos);
+  EXPECT_NE(Failure(Entry(R"("F4")", "[-4]", "[0,4]"), 4).find("-4 is out of range"),
+            std::string::npos);
 }
 
 TEST(SafetensorsFile, RefusesImpossibleShapes) {
@@ -147,7 +174,7 @@ TEST(SafetensorsFile, RefusesImpossibleOffsets) {
             "f: header: w.data_offsets[0]: -4 is out of range, expected 0 to 9223372036854775807");
   EXPECT_EQ(Failure(Entry(R"("U8")", "[4]", "[9223372036854775807,9223372036854775807]"), 4),
             "f: header: w: data_offsets [9223372036854775807,9223372036854775807] reach beyond the "
-            "4 bytes of data in the file");
+            "4 bytes of data in the file, which was not written or downloaded whole");
   EXPECT_EQ(Failure(Entry(R"("F32")", "[2,2]", "[0,12]"), 12),
             "f: header: w: data_offsets [0,12] hold 12 bytes, but shape [2,2] of F32 has 16");
 }
@@ -158,8 +185,10 @@ TEST(SafetensorsFile, RefusesEveryTruncation) {
   for (size_t size = 0; size < text.size(); ++size) {
     EXPECT_NE(Failure(text.substr(0, size)), "no error") << size;
   }
-  EXPECT_EQ(Failure(text.substr(0, text.size() - 1)),
-            "f: header: w: data_offsets [0,8] reach beyond the 7 bytes of data in the file");
+  EXPECT_EQ(
+      Failure(text.substr(0, text.size() - 1)),
+      "f: header: w: data_offsets [0,8] reach beyond the 7 bytes of data in the file, which was "
+      "not written or downloaded whole");
 }
 
 TEST(SafetensorsFile, RefusesOverlapsHolesAndBytesToSpare) {

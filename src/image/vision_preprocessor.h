@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "expertile/result.h"
+#include "formats/json.h"
 #include "image/image_grid.h"
 #include "image/stored_image.h"
 
@@ -34,13 +35,14 @@ struct VisionPreprocessorConfig {
   }
 };
 
-// Reads preprocessor_config.json, or a processor_config.json that holds it as "image_processor".
-// Pixel bounds may stand in "size" as shortest_edge and longest_edge or as min_pixels and
-// max_pixels, or beside it as min_pixels and max_pixels, which win.
-// Errors: kInvalidData for JSON that does not parse or a value that means nothing; kUnsupported for
-// another image_processor_type or a resampling filter that is not bicubic.
-Result<VisionPreprocessorConfig> ParseVisionPreprocessorConfig(std::string_view json,
-                                                               std::string_view source_name);
+// Reads the fields of preprocessor_config.json, or of a processor_config.json's "image_processor",
+// which `source_name` names in errors. Pixel bounds stand in "size" as shortest_edge and
+// longest_edge, or beside it as min_pixels and max_pixels; where both are there they must agree.
+// What null means is transformers' again: no resizing, rescaling or normalising where do_… is null.
+// Errors: kInvalidData for a value that means nothing; kUnsupported for another
+// image_processor_type or a resampling filter that is not bicubic.
+Result<VisionPreprocessorConfig> ReadVisionPreprocessorConfig(const JsonObject& json,
+                                                              std::string_view source_name);
 
 struct ImageSize {
   int64_t height = 0;  // pixels

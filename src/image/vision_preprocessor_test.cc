@@ -30,9 +30,14 @@ std::vector<T> GoldenTensor(const std::string& name) {
   return values;
 }
 
+Result<VisionPreprocessorConfig> ReadConfig(std::string_view text) {
+  EXPERTILE_ASSIGN(const JsonObject json, JsonObject::Parse(text, "config.json"));
+  return ReadVisionPreprocessorConfig(json, "config.json");
+}
+
 VisionPreprocessorConfig TinyConfig() {
   const auto text = ReadTextFile(SourcePath("models/tiny-qwen3_vl_moe/preprocessor_config.json"));
-  return ParseVisionPreprocessorConfig(text.value(), "preprocessor_config.json").value();
+  return ReadConfig(text.value()).value();
 }
 
 // Goldens of a large image hold its first rows only.
@@ -64,7 +69,7 @@ TEST(MakePixelPatches, EqualsTransformersBitForBit) {
   ASSERT_FALSE(cases.empty());
   for (const auto& golden : cases) {
     SCOPED_TRACE(golden.dump());
-    const auto config = ParseVisionPreprocessorConfig(golden["config"].dump(), "config");
+    const auto config = ReadConfig(golden["config"].dump());
     ASSERT_TRUE(config) << config.error().message;
     const auto patches =
         MakePixelPatches(*config, {NoiseImage(golden["height"], golden["width"], golden["seed"])});
@@ -124,17 +129,17 @@ TEST(SmartResize, RefusesAResultThatMemoryShouldNotHold) {
   EXPECT_FALSE(SmartResize(config, {100, 100}));
 }
 
-VisionPreprocessorConfig Parse(const std::string& json) {
-  return ParseVisionPreprocessorConfig(json, "config").value();
-}
+VisionPreprocessorConfig Parse(const std::string& json) { return ReadConfig(json).value(); }
 
-TEST(ParseVisionPreprocessorConfig, TakesPixelBoundsInEveryForm) {
+TEST(ReadVisionPreprocessorConfig, TakesPixelBoundsInEveryForm) {
   for (const char* json : {
            R"({"size":{"shortest_edge":9,"longest_edge":99}})",
            R"({"size":{"min_pixels":9,"max_pixels":99}})",
            R"({"min_pixels":9,"max_pixels":99})",
-           R"({"min_pixels":9,"max_pixels":99,"size":{"shortest_edge":1,"longest_edge":2}})",
-           R"({"image_processor":{"min_pixels":9,"max_pixels":99},"processor_class":"x"})",
+           R"({"min_pixels":9,"max_pixels":99,"size":{"shortest_edge":9,"longest_edge":99}})",
+           R"({"min_pixels":9,"size":{"longest_edge":99}})",
+           R"({"size":{"shortest_edge":9,"max_pixels":99}})",
+           R"({"min_pixels":9,"max_pixels":99,"size":null})",
        }) {
     EXPECT_EQ(Parse(json).min_pixels, 9) << json;
     EXPECT_EQ(Parse(json).max_pixels, 99) << json;
@@ -142,29 +147,34 @@ TEST(ParseVisionPreprocessorConfig, TakesPixelBoundsInEveryForm) {
   EXPECT_EQ(Parse(R"({"size":null,"patch_size":16})").patch_size, 16);
 }
 
-TEST(ParseVisionPreprocessorConfig, RefusesWhatItCannotMean) {
+TEST(ReadVisionPreprocessorConfig, RefusesWhatItCannotMean) {
   const std::pair<const char*, const char*> cases[] = {
       {"[]", "object"},
       {"{", "JSON"},
       {R"({"image_processor_type":"CLIPImageProcessor"})", "CLIPImageProcessor"},
       {R"({"image_processor_type":7})", "image_processor_type: expected"},
-      {R"({"resample":2})", "resample 2"},
+      {R"({"resample":2})", "resample: 2"},
+      {R"({"min_pixels":9,"size":{"shortest_edge":8,"longest_edge":99}})",
+       "size.shortest_edge: 8, but config.json: min_pixels: 9"},
+      {R"({"size":{"longest_edge":98,"max_pixels":99,"min_pixels":1}})", "size.longest_edge: 98"},
+      {R"({"size":{"shortest_edge":9}})", "size.longest_edge: missing"},
       {R"({"patch_size":0})", "patch_size: 0"},
       {R"({"patch_size":16.5})", "patch_size: expected"},
       {R"({"patch_size":18446744073709551615})", "patch_size: "},
       {R"({"merge_size":-2})", "merge_size: -2"},
       {R"({"temporal_patch_size":"2"})", "temporal_patch_size: expected"},
       {R"({"size":5})", "size: expected"},
-      {R"({"size":{"longest_edge":0}})", "size.longest_edge: 0"},
+      {R"({"size":{"shortest_edge":1,"longest_edge":0}})", "size.longest_edge: 0"},
       {R"({"min_pixels":100,"max_pixels":10})", "100"},
       {R"({"do_resize":1})", "do_resize: expected"},
       {R"({"rescale_factor":0})", "rescale_factor: 0"},
       {R"({"image_mean":[0.5,0.5]})", "image_mean has 2"},
+      {R"({"image_mean":null})", "image_mean: null"},
       {R"({"image_mean":[0.5,0.5,"x"]})", "image_mean"},
       {R"({"image_std":[0.5,0,0.5]})", "image_std"},
   };
   for (const auto& [json, fact] : cases) {
-    const auto config = ParseVisionPreprocessorConfig(json, "config.json");
+    const auto config = ReadConfig(json);
     ASSERT_FALSE(config) << json;
     EXPECT_EQ(config.error().message.rfind("config.json: ", 0), 0u) << config.error().message;
     EXPECT_NE(config.error().message.find(fact), std::string::npos) << config.error().message;

@@ -24,6 +24,7 @@ struct Family {
   Result<VisionSpec> (*read_vision)(const JsonObject& config) = nullptr;
   Result<VisionViews> (*bind_vision)(const VisionSpec& spec,
                                      const CheckpointTensors& tensors) = nullptr;
+  bool has_mxfp4_experts = false;  // whether it reads experts in MXFP4
 };
 
 extern const Family kGptOss;

@@ -4,9 +4,10 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/model_folder.h"
 #include "formats/json.h"
 #include "model/family.h"
+#include "model/quantization.h"
 
 namespace expertile {
 namespace {
@@ -18,50 +19,64 @@ Result<std::vector<int32_t>> ReadEndTokens(const JsonObject& config) {
   return std::vector<int32_t>(ids.begin(), ids.end());
 }
 
+// generation_config.json decides where it is there, even if it names none; else config.json does,
+// and then its text_config.
 Result<std::vector<int32_t>> FindEndTokens(const std::filesystem::path& folder,
                                            const JsonObject& config) {
   const auto path = folder / "generation_config.json";
   if (std::filesystem::exists(path)) {
     EXPERTILE_ASSIGN(const JsonObject generation, JsonObject::Read(path));
-    EXPERTILE_ASSIGN(std::vector<int32_t> ids, ReadEndTokens(generation));
-    if (!ids.empty()) return ids;
+    return ReadEndTokens(generation);
   }
-  EXPERTILE_ASSIGN(std::vector<int32_t> ids, ReadEndTokens(config));
-  if (!ids.empty() || !config.Has("text_config")) return ids;
-  EXPERTILE_ASSIGN(const JsonObject text, config.GetObject("text_config"));
+  if (config.Has("eos_token_id")) return ReadEndTokens(config);
+  EXPERTILE_ASSIGN(const JsonObject text, config.GetObjectOrEmpty("text_config"));
   return ReadEndTokens(text);
 }
 
-// The preprocessor's file, checked against the tower that gets its patches.
-Result<std::optional<VisionPreprocessorConfig>> FindPreprocessor(
-    const std::filesystem::path& folder, const VisionSpec& spec) {
-  for (const char* name : {"preprocessor_config.json", "processor_config.json"}) {
+// What preprocesses images: processor_config.json if it says so, else preprocessor_config.json.
+Result<std::optional<VisionPreprocessorConfig>> ReadPreprocessor(
+    const std::filesystem::path& folder, std::string& source) {
+  for (const char* name : {"processor_config.json", "preprocessor_config.json"}) {
     const auto path = folder / name;
     if (!std::filesystem::exists(path)) continue;
-    EXPERTILE_ASSIGN(const std::string text, ReadTextFile(path));
-    EXPERTILE_ASSIGN(const VisionPreprocessorConfig config,
-                     ParseVisionPreprocessorConfig(text, path.string()));
-    if (config.patch_values() != spec.patch_values || config.merge_size != spec.prompt.merge_size) {
-      return InvalidData(
-          "{}: {} values a patch and merge_size {}, the vision tower of config.json takes {} and "
-          "{}",
-          path.string(), config.patch_values(), config.merge_size, spec.patch_values,
-          spec.prompt.merge_size);
-    }
-    return config;
+    source = path.string();
+    EXPERTILE_ASSIGN(const JsonObject json, JsonObject::Read(path));
+    const bool is_nested = json.Has("image_processor");
+    if (!is_nested && path.filename() == "processor_config.json") continue;
+    EXPERTILE_ASSIGN(const JsonObject fields,
+                     is_nested ? json.GetObject("image_processor") : Result<JsonObject>(json));
+    return ReadVisionPreprocessorConfig(fields, source);
   }
   return std::nullopt;
+}
+
+// The same, checked against the tower that gets its patches.
+Result<std::optional<VisionPreprocessorConfig>> FindPreprocessor(
+    const std::filesystem::path& folder, const VisionSpec& spec) {
+  std::string source;
+  EXPERTILE_ASSIGN(const auto config, ReadPreprocessor(folder, source));
+  if (config && (config->patch_values() != spec.patch_values ||
+                 config->merge_size != spec.prompt.merge_size)) {
+    return InvalidData(
+        "{}: {} values a patch and merge_size {}, the vision tower of config.json takes {} and {}",
+        source, config->patch_values(), config->merge_size, spec.patch_values,
+        spec.prompt.merge_size);
+  }
+  return config;
 }
 
 }  // namespace
 
 Result<ModelConfig> ReadModelConfig(const std::filesystem::path& folder) {
+  EXPERTILE_RETURN_IF_ERROR(CheckModelFolder(folder, "config.json"));
   EXPERTILE_ASSIGN(const JsonObject config, JsonObject::Read(folder / "config.json"));
   EXPERTILE_ASSIGN(const std::string model_type, config.GetString("model_type"));
   EXPERTILE_ASSIGN(const Family* family, FamilyOf(model_type));
+  EXPERTILE_RETURN_IF_ERROR(CheckQuantization(config, *family));
   ModelConfig model;
   model.folder = folder;
   EXPERTILE_ASSIGN(model.spec, family->read_config(config));
+  model.spec.model_type = model_type;
   EXPERTILE_ASSIGN(model.end_token_ids, FindEndTokens(folder, config));
   if (family->read_vision == nullptr) return model;
   ModelVision vision;

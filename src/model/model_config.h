@@ -17,7 +17,7 @@ namespace expertile {
 
 struct ModelVision {
   VisionSpec spec;
-  // preprocessor_config.json, or processor_config.json; none if the folder has neither, and then
+  // Of processor_config.json or preprocessor_config.json; none if the folder has neither, and then
   // the model reads text only.
   std::optional<VisionPreprocessorConfig> preprocessor;
 };
@@ -26,7 +26,7 @@ struct ModelConfig {
   std::filesystem::path folder;
   DecoderSpec spec;
   std::optional<ModelVision> vision;   // none in a model of text alone
-  std::vector<int32_t> end_token_ids;  // generation_config.json's, else config.json's
+  std::vector<int32_t> end_token_ids;  // of generation_config.json, else of config.json
 };
 
 // Refuses a model_type that no family in model/families/ reads, and values out of range.

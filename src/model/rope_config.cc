@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@ namespace expertile {
 namespace {
 
 constexpr Bounds<double> kPositive = {1e-9, 1e12};
+constexpr Bounds<double> kNotNegative = {0.0, 1e12};
 constexpr Bounds<double> kTheta = {1.0 + 1e-6, 1e15};  // above 1: its logarithm divides
 
 // theta^(2j/D) in float, as transformers computes it.
@@ -46,19 +48,24 @@ struct YarnParameters {
   double attention_factor;
 };
 
-// original_max_position_embeddings beside the scaling object has priority over the one inside.
-Result<YarnParameters> ReadYarn(const JsonObject& config, const JsonObject& scaling) {
+// `positions` is max_position_embeddings. A factor must be there, and may be null.
+Result<YarnParameters> ReadYarn(const JsonObject& config, const JsonObject& scaling,
+                                double positions) {
   constexpr const char* kOriginal = "original_max_position_embeddings";
   YarnParameters yarn{};
-  EXPERTILE_ASSIGN(const double max_positions,
-                   config.GetFloat("max_position_embeddings", kRequired, kPositive));
-  EXPERTILE_ASSIGN(const double inside, scaling.GetFloat(kOriginal, max_positions, kPositive));
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({kOriginal}));
+  EXPERTILE_RETURN_IF_ERROR(scaling.RefuseNull({kOriginal}));
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseDisagreement(kOriginal, scaling, kOriginal));
+  EXPERTILE_ASSIGN(const double inside, scaling.GetFloat(kOriginal, positions, kPositive));
   EXPERTILE_ASSIGN(yarn.original_positions, config.GetFloat(kOriginal, inside, kPositive));
-  EXPERTILE_ASSIGN(yarn.factor,
-                   scaling.GetFloat("factor", max_positions / yarn.original_positions, kPositive));
-  EXPERTILE_ASSIGN(yarn.beta_fast, scaling.GetFloat("beta_fast", 32.0, kPositive));
-  EXPERTILE_ASSIGN(yarn.beta_slow, scaling.GetFloat("beta_slow", 1.0, kPositive));
-  EXPERTILE_ASSIGN(yarn.truncate, scaling.GetBool("truncate", true));
+  const auto ratio =
+      scaling.IsNull("factor") ? std::optional(positions / yarn.original_positions) : std::nullopt;
+  EXPERTILE_ASSIGN(yarn.factor, scaling.GetFloat("factor", ratio, kPositive));
+  EXPERTILE_ASSIGN(yarn.beta_fast, scaling.GetFloat("beta_fast", 0.0, kNotNegative));
+  EXPERTILE_ASSIGN(yarn.beta_slow, scaling.GetFloat("beta_slow", 0.0, kNotNegative));
+  if (yarn.beta_fast == 0.0) yarn.beta_fast = 32.0;
+  if (yarn.beta_slow == 0.0) yarn.beta_slow = 1.0;
+  EXPERTILE_ASSIGN(yarn.truncate, scaling.GetBool("truncate", !scaling.IsNull("truncate")));
   EXPERTILE_ASSIGN(const double mscale, scaling.GetFloat("mscale", 0.0));
   EXPERTILE_ASSIGN(const double mscale_all_dim, scaling.GetFloat("mscale_all_dim", 0.0));
   const double inferred =
@@ -94,41 +101,77 @@ void ApplyYarn(const YarnParameters& yarn, double theta, int64_t head_dim, RopeS
   rope.table_scale = static_cast<float>(yarn.attention_factor);
 }
 
-// The object that says how frequencies are scaled: rope_scaling, if it says anything, before
-// rope_parameters. Without one its fields are sought, and not found, in the configuration itself.
-Result<JsonObject> ScalingOf(const JsonObject& config) {
-  JsonObject scaling = config;
-  for (const char* name : {"rope_parameters", "rope_scaling"}) {
-    if (!config.Has(name)) continue;
-    EXPERTILE_ASSIGN(JsonObject given, config.GetObject(name));
-    if (!given.Keys().empty()) scaling = std::move(given);
+bool IsFilled(const JsonObject& config, const char* name) {
+  const auto object = config.Has(name) ? config.GetObject(name) : JsonObject::Empty(name);
+  return !object || !object->IsEmpty();  // what is no object is for the reader to refuse
+}
+
+// The object that says how frequencies are scaled: rope_scaling unless it is empty, else
+// rope_parameters, empty or not, else the family's default.
+Result<JsonObject> ParametersOf(const JsonObject& config, const RopeDefaults& defaults) {
+  if (IsFilled(config, "rope_scaling")) {
+    if (IsFilled(config, "rope_parameters")) {
+      EXPERTILE_RETURN_IF_ERROR(
+          config.RefuseDisagreement("rope_scaling", config, "rope_parameters"));
+    }
+    return config.GetObject("rope_scaling");
   }
+  if (config.Has("rope_parameters")) return config.GetObject("rope_parameters");
+  return JsonObject::Parse(defaults.parameters, config.NameOf("rope_parameters"));
+}
+
+// The same, without what no target computes.
+Result<JsonObject> ScalingOf(const JsonObject& config, const RopeDefaults& defaults) {
+  EXPERTILE_ASSIGN(JsonObject scaling, ParametersOf(config, defaults));
   for (const char* layer_type : {"full_attention", "sliding_attention"}) {
     if (scaling.Has(layer_type)) {
-      return Unsupported("config.json: rope_parameters.{}: expected one RoPE for all layers",
-                         layer_type);
+      return Unsupported("{}: expected one RoPE for all layers", scaling.NameOf(layer_type));
     }
   }
-  EXPERTILE_ASSIGN(const double top_partial, config.GetFloat("partial_rotary_factor", 1.0));
-  EXPERTILE_ASSIGN(const double partial, scaling.GetFloat("partial_rotary_factor", top_partial));
-  if (partial != 1.0) {
-    return Unsupported("config.json: partial_rotary_factor: {}, expected 1", partial);
+  EXPERTILE_RETURN_IF_ERROR(
+      config.RefuseDisagreement("partial_rotary_factor", scaling, "partial_rotary_factor"));
+  for (const JsonObject* object : {&config, &std::as_const(scaling)}) {
+    EXPERTILE_ASSIGN(const double partial, object->GetFloat("partial_rotary_factor", 1.0));
+    if (partial != 1.0) {
+      return Unsupported("{}: {}, expected 1", object->NameOf("partial_rotary_factor"), partial);
+    }
   }
   return scaling;
 }
 
-}  // namespace
+// rope_theta of the object, of the configuration beside it, or the family's.
+Result<double> ReadTheta(const JsonObject& config, const JsonObject& scaling,
+                         double default_theta) {
+  EXPERTILE_RETURN_IF_ERROR(scaling.RefuseNull({"rope_theta"}));
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseDisagreement("rope_theta", scaling, "rope_theta"));
+  if (scaling.Has("rope_theta")) return scaling.GetFloat("rope_theta", kRequired, kTheta);
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"rope_theta"}));
+  return config.GetFloat("rope_theta", default_theta, kTheta);
+}
 
-Result<RopeSpec> ReadRope(const JsonObject& config, int64_t head_dim, double default_theta) {
-  EXPERTILE_ASSIGN(const JsonObject scaling, ScalingOf(config));
-  EXPERTILE_ASSIGN(const double top_theta, config.GetFloat("rope_theta", default_theta, kTheta));
-  EXPERTILE_ASSIGN(const double theta, scaling.GetFloat("rope_theta", top_theta, kTheta));
-  EXPERTILE_ASSIGN(const std::string old_type, scaling.GetString("type", "default"));
-  EXPERTILE_ASSIGN(const std::string type, scaling.GetString("rope_type", old_type));
+// rope_type, or its older name type.
+Result<std::string> ReadType(const JsonObject& scaling) {
+  EXPERTILE_RETURN_IF_ERROR(scaling.RefuseNull({"rope_type"}));
+  EXPERTILE_RETURN_IF_ERROR(scaling.RefuseDisagreement("rope_type", scaling, "type"));
+  if (scaling.Has("rope_type")) return scaling.GetString("rope_type");
+  EXPERTILE_RETURN_IF_ERROR(scaling.RefuseNull({"type"}));
+  return scaling.GetString("type", "default");
+}
+
+tl::unexpected<Error> UnknownType(const JsonObject& scaling, std::string_view type,
+                                  std::string_view expected) {
+  return Unsupported("{}: {}, expected {}", scaling.NameOf("rope_type"), OneLine(type), expected);
+}
+
+Result<RopeSpec> ReadScaled(const JsonObject& config, const JsonObject& scaling,
+                            const RopeShape& shape, double default_theta) {
+  EXPERTILE_ASSIGN(const double theta, ReadTheta(config, scaling, default_theta));
+  EXPERTILE_ASSIGN(const std::string type, ReadType(scaling));
   RopeSpec rope;
   if (type == "yarn") {
-    EXPERTILE_ASSIGN(const YarnParameters yarn, ReadYarn(config, scaling));
-    ApplyYarn(yarn, theta, head_dim, rope);
+    EXPERTILE_ASSIGN(const YarnParameters yarn,
+                     ReadYarn(config, scaling, static_cast<double>(shape.max_positions)));
+    ApplyYarn(yarn, theta, shape.head_dim, rope);
     return rope;
   }
   float factor = 1.0f;
@@ -136,31 +179,48 @@ Result<RopeSpec> ReadRope(const JsonObject& config, int64_t head_dim, double def
     EXPERTILE_ASSIGN(const double value, scaling.GetFloat("factor", kRequired, kPositive));
     factor = static_cast<float>(value);
   } else if (type != "default") {
-    return Unsupported("config.json: rope_type: {}, expected default, linear or yarn",
-                       OneLine(type));
+    return UnknownType(scaling, type, "default, linear or yarn");
   }
-  for (const float wavelength : Wavelengths(theta, head_dim)) {
+  for (const float wavelength : Wavelengths(theta, shape.head_dim)) {
     rope.inv_freq.push_back(1.0f / wavelength / factor);
   }
   return rope;
 }
 
-Result<RopeSpec> ReadMrope(const JsonObject& config, int64_t head_dim, double default_theta) {
-  EXPERTILE_ASSIGN(RopeSpec rope, ReadRope(config, head_dim, default_theta));
+}  // namespace
+
+Result<RopeSpec> ReadRope(const JsonObject& config, const RopeShape& shape,
+                          const RopeDefaults& defaults) {
+  EXPERTILE_ASSIGN(const JsonObject scaling, ScalingOf(config, defaults));
+  return ReadScaled(config, scaling, shape, defaults.theta);
+}
+
+Result<RopeSpec> ReadMrope(const JsonObject& config, const RopeShape& shape,
+                           const RopeDefaults& defaults) {
+  EXPERTILE_ASSIGN(const JsonObject scaling, ScalingOf(config, defaults));
+  EXPERTILE_ASSIGN(RopeSpec rope, ReadScaled(config, scaling, shape, defaults.theta));
   std::array<int64_t, kMropeAxes> sections = {24, 20, 20};
-  EXPERTILE_ASSIGN(const JsonObject scaling, ScalingOf(config));
+  EXPERTILE_RETURN_IF_ERROR(scaling.RefuseNull({"mrope_section"}));
   if (scaling.Has("mrope_section")) {
     EXPERTILE_ASSIGN(const std::vector<int64_t> given,
-                     scaling.GetIntList("mrope_section", {0, head_dim}));
+                     scaling.GetIntList("mrope_section", {0, shape.head_dim}));
     if (given.size() != sections.size()) {
-      return InvalidData("config.json: mrope_section: {} entries, expected {}", given.size(),
-                         sections.size());
+      return InvalidData("{}: {} entries, expected {}", scaling.NameOf("mrope_section"),
+                         given.size(), sections.size());
     }
     std::ranges::copy(given, sections.begin());
   }
   rope.num_axes = kMropeAxes;
   rope.axes = InterleavedMropeAxes(sections, static_cast<int64_t>(rope.inv_freq.size()));
   return rope;
+}
+
+Result<double> ReadAxialTheta(const JsonObject& config) {
+  const RopeDefaults defaults;
+  EXPERTILE_ASSIGN(const JsonObject scaling, ScalingOf(config, defaults));
+  EXPERTILE_ASSIGN(const std::string type, ReadType(scaling));
+  if (type != "default" && type != "axial") return UnknownType(scaling, type, "axial");
+  return ReadTheta(config, scaling, defaults.theta);
 }
 
 }  // namespace expertile

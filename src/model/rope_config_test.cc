@@ -1,5 +1,5 @@
-// How config.json's RoPE fields override each other, as transformers' configuration classes have
-// it; the frequencies themselves are held by the goldens.
+// How config.json's RoPE fields stand beside each other; what they mean is held by
+// config_meanings_test.cc.
 #include "model/rope_config.h"
 
 #include <gtest/gtest.h>
@@ -7,45 +7,41 @@
 namespace expertile {
 namespace {
 
-constexpr int64_t kHeadDim = 32;
+constexpr RopeShape kShape = {.head_dim = 32, .max_positions = 4096};
 
-RopeSpec Read(const std::string& json) {
-  return ReadRope(JsonObject::Parse(json, "config.json").value(), kHeadDim, 10000.0).value();
+Result<RopeSpec> TryRead(const std::string& json) {
+  return ReadRope(JsonObject::Parse(json, "config.json").value(), kShape, {});
 }
 
+RopeSpec Read(const std::string& json) { return TryRead(json).value(); }
+
 std::string ErrorOf(const std::string& json) {
-  const auto rope = ReadRope(JsonObject::Parse(json, "config.json").value(), kHeadDim, 10000.0);
+  const auto rope = TryRead(json);
   return rope ? "" : rope.error().message;
 }
 
-std::string Yarn(const std::string& inside, const std::string& beside) {
-  return R"({"max_position_embeddings":4096,)" + beside +
-         R"("rope_scaling":{"rope_type":"yarn","factor":8)" + inside + "}}";
-}
-
-TEST(RopeConfigTest, OriginalPositionsBesideTheScalingHavePriority) {
-  const auto expected = Read(Yarn(R"(,"original_max_position_embeddings":64)", "")).inv_freq;
-  const std::string other = R"(,"original_max_position_embeddings":2048)";
-  EXPECT_NE(Read(Yarn(other, "")).inv_freq, expected);
-  EXPECT_EQ(Read(Yarn(other, R"("original_max_position_embeddings":64,)")).inv_freq, expected);
+TEST(RopeConfigTest, OriginalPositionsStandBesideTheScalingOrInIt) {
+  const auto yarn = [](const std::string& inside, const std::string& beside) {
+    return "{" + beside + R"("rope_scaling":{"rope_type":"yarn","factor":8)" + inside + "}}";
+  };
+  const std::string field = R"("original_max_position_embeddings":)";
+  EXPECT_EQ(Read(yarn("," + field + "64", "")).inv_freq, Read(yarn("", field + "64,")).inv_freq);
+  EXPECT_NE(Read(yarn("," + field + "64", "")).inv_freq, Read(yarn("", "")).inv_freq);
+  EXPECT_NE(ErrorOf(yarn("," + field + "64", field + "65,")).find("65, but"), std::string::npos);
 }
 
 TEST(RopeConfigTest, RopeScalingHasPriorityUnlessItIsEmpty) {
   const auto linear = Read(R"({"rope_parameters":{"rope_type":"linear","factor":4}})").inv_freq;
-  const auto plain = Read("{}").inv_freq;
-  EXPECT_EQ(Read(R"({"rope_parameters":{"rope_type":"default"},
-                     "rope_scaling":{"type":"linear","factor":4}})")
-                .inv_freq,
-            linear);
   EXPECT_EQ(
       Read(R"({"rope_parameters":{"rope_type":"linear","factor":4},"rope_scaling":{}})").inv_freq,
       linear);
-  EXPECT_NE(linear, plain);
-}
-
-TEST(RopeConfigTest, ThetaInsideHasPriority) {
-  const auto expected = Read(R"({"rope_theta":500})").inv_freq;
-  EXPECT_EQ(Read(R"({"rope_theta":7,"rope_parameters":{"rope_theta":500}})").inv_freq, expected);
+  EXPECT_EQ(Read(R"({"rope_parameters":{},"rope_scaling":{"type":"linear","factor":4}})").inv_freq,
+            linear);
+  EXPECT_NE(linear, Read("{}").inv_freq);
+  EXPECT_NE(ErrorOf(R"({"rope_parameters":{"rope_type":"default"},
+                        "rope_scaling":{"type":"linear","factor":4}})")
+                .find("rope_scaling: {\"factor\":4,\"type\":\"linear\"}, but"),
+            std::string::npos);
 }
 
 TEST(RopeConfigTest, RefusesWhatItDoesNotCompute) {
@@ -63,7 +59,7 @@ TEST(RopeConfigTest, RefusesWhatItDoesNotCompute) {
 TEST(RopeConfigTest, MropeInterleavesItsSections) {
   const auto config =
       JsonObject::Parse(R"({"rope_scaling":{"mrope_section":[8,5,3]}})", "c").value();
-  const RopeSpec rope = ReadMrope(config, kHeadDim, 10000.0).value();
+  const RopeSpec rope = ReadMrope(config, kShape, {}).value();
   EXPECT_EQ(rope.num_axes, 3);
   EXPECT_EQ(rope.axes, (std::vector<int32_t>{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0, 0, 1, 0, 0}));
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/config_fields.h"
+#include "model/rope_config.h"
 
 namespace expertile {
 namespace {
@@ -30,6 +31,9 @@ RopeSpec VisionRope(double theta, int64_t head_dim) {
 Result<VisionSpec> ReadVisionConfig(const JsonObject& vision) {
   constexpr Bounds<int64_t> kSize = {1, kMaxDimension};
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(vision, "gelu_pytorch_tanh"));
+  EXPERTILE_RETURN_IF_ERROR(vision.RefuseNull(
+      {"in_channels", "patch_size", "temporal_patch_size", "hidden_size", "intermediate_size",
+       "out_hidden_size", "num_position_embeddings", "deepstack_visual_indexes"}));
   VisionSpec spec;
   EXPERTILE_ASSIGN(const int64_t channels, vision.GetInt("in_channels", 3, {3, 3}));
   EXPERTILE_ASSIGN(const int64_t patch, vision.GetInt("patch_size", 16, {1, 1024}));
@@ -38,11 +42,13 @@ Result<VisionSpec> ReadVisionConfig(const JsonObject& vision) {
   EXPERTILE_ASSIGN(spec.hidden_size, vision.GetInt("hidden_size", 1152, kSize));
   EXPERTILE_ASSIGN(spec.intermediate_size, vision.GetInt("intermediate_size", 4304, kSize));
   EXPERTILE_ASSIGN(spec.output_size, vision.GetInt("out_hidden_size", 3584, kSize));
-  EXPERTILE_ASSIGN(spec.num_blocks, vision.GetInt("depth", 27, {1, kMaxLayers}));
-  EXPERTILE_ASSIGN(spec.num_heads, vision.GetInt("num_heads", 16, {1, 65536}));
+  EXPERTILE_ASSIGN(spec.num_blocks,
+                   GetAliasedInt(vision, "depth", "num_hidden_layers", 27, {1, kMaxLayers}));
+  EXPERTILE_ASSIGN(spec.num_heads,
+                   GetAliasedInt(vision, "num_heads", "num_attention_heads", 16, {1, 65536}));
   if (spec.hidden_size % (4 * spec.num_heads) != 0) {
     return InvalidData(
-        "config.json: vision_config.hidden_size: {}, expected a multiple of 4 x {} heads",
+        "config.json: vision_config.hidden_size: {}, expected a multiple of 4 x num_heads, {}",
         spec.hidden_size, spec.num_heads);
   }
   EXPERTILE_ASSIGN(const int64_t grid, vision.GetInt("num_position_embeddings", 2304, kSize));
@@ -57,11 +63,7 @@ Result<VisionSpec> ReadVisionConfig(const JsonObject& vision) {
                      vision.GetIntList("deepstack_visual_indexes", {0, spec.num_blocks - 1}));
   }
   spec.deepstack_blocks.assign(tapped.begin(), tapped.end());
-  double theta = 10000.0;
-  if (vision.Has("rope_parameters")) {
-    EXPERTILE_ASSIGN(const JsonObject rope, vision.GetObject("rope_parameters"));
-    EXPERTILE_ASSIGN(theta, rope.GetFloat("rope_theta", theta, {1.0, 1e15}));
-  }
+  EXPERTILE_ASSIGN(const double theta, ReadAxialTheta(vision));
   spec.rope = VisionRope(theta, spec.head_dim());
   return spec;
 }

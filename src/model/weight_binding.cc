@@ -112,7 +112,7 @@ Result<std::vector<MlpView>> BindExperts(const DecoderSpec& spec, const Checkpoi
   const int64_t H = spec.hidden_size;
   const int64_t I = spec.moe.intermediate_size;
   const FusedExperts names{.gate_up = prefix + "gate_up_proj", .down = prefix + "down_proj"};
-  if (tensors.Find(names.gate_up) != nullptr) {
+  if (tensors.Contains(names.gate_up)) {
     return BindFusedExperts(tensors, names, spec.moe.num_experts, I, H);
   }
   std::vector<MlpView> experts(spec.moe.num_experts);

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include "base/error.h"
 #include "expertile/evaluation.h"
@@ -41,7 +40,14 @@ Result<double> ScoreWindow(Session& session, std::span<const int32_t> window,
 
 Result<Evaluation> Evaluate(Session& session, std::span<const int32_t> token_ids,
                             const OnProgress& on_progress) {
-  if (token_ids.empty()) return InvalidArgument("text: no tokens");
+  if (token_ids.size() < 2) {
+    return InvalidArgument("text: {}, at least two tokens are needed: one predicts the next",
+                           token_ids.empty() ? "no token" : "one token");
+  }
+  if (session.ctx_len() < 2) {
+    return InvalidArgument("ctx_len: {}, at least 2 is needed: one token predicts the next",
+                           session.ctx_len());
+  }
   const auto start = std::chrono::steady_clock::now();
   const auto total = static_cast<int64_t>(token_ids.size());
   const int64_t window_size = session.ctx_len();
@@ -57,9 +63,7 @@ Result<Evaluation> Evaluate(Session& session, std::span<const int32_t> token_ids
     sum += nll;
     evaluation.scored_tokens += static_cast<int64_t>(window.size()) - 1;
   }
-  evaluation.mean_nll = evaluation.scored_tokens > 0
-                            ? sum / static_cast<double>(evaluation.scored_tokens)
-                            : std::numeric_limits<double>::quiet_NaN();
+  evaluation.mean_nll = sum / static_cast<double>(evaluation.scored_tokens);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   evaluation.tokens_per_second = static_cast<double>(total) / seconds.count();
   return evaluation;

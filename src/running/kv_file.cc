@@ -170,9 +170,9 @@ Result<KvHeader> ReadHeader(const StringMap& metadata, const KvHeader& expected,
 // Every tensor is there with its shape, none beside them, and the checksum is right.
 Status CheckTensors(const SafetensorsFile& file, const std::vector<TensorDeclaration>& expected,
                     const std::filesystem::path& path) {
-  if (file.tensors().size() != expected.size()) {
-    return InvalidData("{}: {} tensors, expected {}", path.string(), file.tensors().size(),
-                       expected.size());
+  const size_t num_tensors = file.tensors().size() + file.unreadable().size();
+  if (num_tensors != expected.size()) {
+    return InvalidData("{}: {} tensors, expected {}", path.string(), num_tensors, expected.size());
   }
   Sha256 hash;
   HashMetadata(file.metadata(), hash);

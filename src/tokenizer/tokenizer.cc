@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/model_folder.h"
 #include "tokenizer/json_fields.h"
 #include "tokenizer/utf8.h"
 
@@ -44,6 +45,7 @@ Result<Tokenizer> Tokenizer::FromJsonUnnamed(std::string_view json) {
 }
 
 Result<Tokenizer> Tokenizer::Load(const std::filesystem::path& checkpoint_folder) {
+  EXPERTILE_RETURN_IF_ERROR(CheckModelFolder(checkpoint_folder, "tokenizer.json"));
   const std::filesystem::path path = checkpoint_folder / "tokenizer.json";
   EXPERTILE_ASSIGN(const MappedFile file, MappedFile::Open(path));
   return FromJson(file.text(), path.string());

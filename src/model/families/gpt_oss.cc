@@ -3,6 +3,7 @@
 // modeling_gpt_oss.py and integrations/mxfp4.py.
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "model/config_fields.h"
@@ -13,24 +14,34 @@
 namespace expertile {
 namespace {
 
-// layer_types, or windows in every other layer from the first on.
+constexpr DecoderDefaults kDefaults = {.vocab_size = 201088,
+                                       .hidden_size = 2880,
+                                       .num_layers = 36,
+                                       .num_heads = 64,
+                                       .num_kv_heads = 8,
+                                       .head_dim = 64,
+                                       .max_positions = 131072,
+                                       .norm_epsilon = 1e-5,
+                                       .has_bias = true};
+constexpr MoeDefaults kMoeDefaults = {.intermediate_name = "intermediate_size",
+                                      .num_experts = 128,
+                                      .experts_per_token = 4,
+                                      .intermediate_size = 2880};
+constexpr RopeDefaults kRopeDefaults = {
+    .theta = 150000.0,
+    .parameters = R"({"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0,
+                      "truncate": false, "original_max_position_embeddings": 4096})"};
+
+// Windows where layer_types says so, or in every other layer from the first on.
 Status ReadLayers(const JsonObject& config, AttentionSpec attention, DecoderSpec& spec) {
-  EXPERTILE_ASSIGN(const int64_t num_layers, ReadNumLayers(config));
-  EXPERTILE_ASSIGN(const std::vector<std::string> types, config.GetStringList("layer_types"));
+  EXPERTILE_ASSIGN(const int64_t num_layers, ReadNumLayers(config, kDefaults));
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"sliding_window"}));
   EXPERTILE_ASSIGN(const int64_t window, config.GetInt("sliding_window", 128, {1, kMaxDimension}));
-  if (!types.empty() && static_cast<int64_t>(types.size()) != num_layers) {
-    return InvalidData("config.json: layer_types: {} entries, num_hidden_layers is {}",
-                       types.size(), num_layers);
-  }
-  for (int64_t i = 0; i < num_layers; ++i) {
-    const std::string type =
-        !types.empty() ? types[i] : (i % 2 == 0 ? "sliding_attention" : "full_attention");
-    if (type != "sliding_attention" && type != "full_attention") {
-      return Unsupported(
-          "config.json: layer_types: {}, expected sliding_attention or full_attention",
-          OneLine(type));
-    }
-    attention.window = type == "sliding_attention" ? window : 0;
+  std::vector<bool> alternating;
+  for (int64_t i = 0; i < num_layers; ++i) alternating.push_back(i % 2 == 0);
+  EXPERTILE_ASSIGN(const std::vector<bool> sliding, ReadSlidingLayers(config, alternating));
+  for (const bool is_sliding : sliding) {
+    attention.window = is_sliding ? window : 0;
     spec.layers.push_back({attention, spec.moe});
   }
   return {};
@@ -38,16 +49,18 @@ Status ReadLayers(const JsonObject& config, AttentionSpec attention, DecoderSpec
 
 Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   DecoderSpec spec;
-  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, kDefaults, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
-  EXPERTILE_ASSIGN(AttentionSpec attention,
-                   ReadAttention(config, spec.hidden_size, /*default_bias=*/true));
+  EXPERTILE_ASSIGN(AttentionSpec attention, ReadAttention(config, kDefaults, spec.hidden_size));
   attention.has_sinks = true;
-  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, attention.head_dim, 150000.0));
-  EXPERTILE_ASSIGN(spec.moe,
-                   ReadMoe(config, {"num_local_experts", "num_experts"}, "intermediate_size"));
+  EXPERTILE_ASSIGN(spec.rope,
+                   ReadRope(config, {attention.head_dim, spec.max_positions}, kRopeDefaults));
+  EXPERTILE_RETURN_IF_ERROR(
+      config.RefuseDisagreement("num_experts_per_tok", config, "experts_per_token"));
+  EXPERTILE_ASSIGN(spec.moe, ReadMoe(config, kMoeDefaults));
   spec.moe.router.score = RouterScore::kTopKThenSoftmax;
   spec.moe.router.has_bias = spec.moe.has_bias = true;
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"swiglu_limit", "swiglu_alpha"}));
   EXPERTILE_ASSIGN(const double limit, config.GetFloat("swiglu_limit", 7.0, {0.0, 1e30}));
   EXPERTILE_ASSIGN(const double alpha, config.GetFloat("swiglu_alpha", 1.702));
   spec.moe.gated = {GatedActivation::kClampedSwiGlu, static_cast<float>(limit),
@@ -62,7 +75,7 @@ Result<std::vector<MlpView>> BindExpertWeights(const DecoderSpec& spec,
   const int64_t E = spec.moe.num_experts;
   const int64_t I = spec.moe.intermediate_size;
   const int64_t H = spec.hidden_size;
-  if (tensors.Find(prefix + "gate_up_proj_blocks") == nullptr) {
+  if (!tensors.Contains(prefix + "gate_up_proj_blocks")) {
     return BindFusedExperts(tensors,
                             {.gate_up = prefix + "gate_up_proj",
                              .down = prefix + "down_proj",
@@ -116,6 +129,9 @@ Result<DecoderViews> BindWeights(const DecoderSpec& spec, const CheckpointTensor
 
 }  // namespace
 
-const Family kGptOss = {"gpt_oss", ReadConfig, BindWeights};
+const Family kGptOss = {.model_type = "gpt_oss",
+                        .read_config = ReadConfig,
+                        .bind_weights = BindWeights,
+                        .has_mxfp4_experts = true};
 
 }  // namespace expertile

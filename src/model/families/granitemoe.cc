@@ -1,6 +1,7 @@
 // GraniteMoE: four multipliers, top-k-then-softmax routing, experts fused as [gate; up] halves,
 // tied embeddings; GraniteMoEShared: the same with a shared expert that has no gate. Source:
 // transformers' modeling_granitemoe.py and modeling_granitemoeshared.py.
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -13,30 +14,48 @@
 namespace expertile {
 namespace {
 
+constexpr DecoderDefaults kDefaults = {.vocab_size = 32000,
+                                       .hidden_size = 4096,
+                                       .num_layers = 32,
+                                       .num_heads = 32,
+                                       .max_positions = 2048};
+constexpr MoeDefaults kMoeDefaults = {.intermediate_name = "intermediate_size",
+                                      .num_experts = 8,
+                                      .experts_per_token = 2,
+                                      .intermediate_size = 11008};
+
+// attention_multiplier; null is the attention's own scale.
+Result<float> ReadScale(const JsonObject& config, float own_scale) {
+  if (config.IsNull("attention_multiplier")) return own_scale;
+  EXPERTILE_ASSIGN(const double scale, config.GetFloat("attention_multiplier", 1.0));
+  return static_cast<float>(scale);
+}
+
 Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   DecoderSpec spec;
-  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, kDefaults, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
-  EXPERTILE_ASSIGN(AttentionSpec attention, ReadAttention(config, spec.hidden_size));
-  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, attention.head_dim, 10000.0));
-  EXPERTILE_ASSIGN(spec.moe,
-                   ReadMoe(config, {"num_local_experts", "num_experts"}, "intermediate_size"));
+  EXPERTILE_ASSIGN(AttentionSpec attention, ReadAttention(config, kDefaults, spec.hidden_size));
+  EXPERTILE_ASSIGN(attention.scale, ReadScale(config, attention.scale));
+  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, {attention.head_dim, spec.max_positions}, {}));
+  EXPERTILE_ASSIGN(spec.moe, ReadMoe(config, kMoeDefaults));
   spec.moe.router.score = RouterScore::kTopKThenSoftmax;
+  EXPERTILE_RETURN_IF_ERROR(
+      config.RefuseNull({"embedding_multiplier", "residual_multiplier", "logits_scaling"}));
   EXPERTILE_ASSIGN(const double embedding, config.GetFloat("embedding_multiplier", 1.0));
   EXPERTILE_ASSIGN(const double residual, config.GetFloat("residual_multiplier", 1.0));
-  EXPERTILE_ASSIGN(const double scale, config.GetFloat("attention_multiplier", 1.0));
   EXPERTILE_ASSIGN(const double logits, config.GetFloat("logits_scaling", 1.0, {1e-9, 1e9}));
   spec.embedding_scale = static_cast<float>(embedding);
   spec.residual_scale = static_cast<float>(residual);
-  attention.scale = static_cast<float>(scale);
   spec.logits_scale = static_cast<float>(1.0 / logits);
-  EXPERTILE_ASSIGN(const int64_t num_layers, ReadNumLayers(config));
+  EXPERTILE_ASSIGN(const int64_t num_layers, ReadNumLayers(config, kDefaults));
   spec.layers.assign(num_layers, {attention, spec.moe});
   return spec;
 }
 
 Result<DecoderSpec> ReadSharedConfig(const JsonObject& config) {
   EXPERTILE_ASSIGN(DecoderSpec spec, ReadConfig(config));
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"shared_intermediate_size"}));
   EXPERTILE_ASSIGN(const int64_t size,
                    config.GetInt("shared_intermediate_size", 0, {0, kMaxDimension}));
   if (size == 0) return spec;
@@ -49,8 +68,7 @@ Result<DecoderSpec> ReadSharedConfig(const JsonObject& config) {
 // memory.
 std::string FirstPresent(const CheckpointTensors& tensors, const std::string& published,
                          const std::string& renamed) {
-  return tensors.Find(published) == nullptr && tensors.Find(renamed) != nullptr ? renamed
-                                                                                : published;
+  return !tensors.Contains(published) && tensors.Contains(renamed) ? renamed : published;
 }
 
 Status BindMoe(const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& layer,

@@ -14,26 +14,45 @@
 namespace expertile {
 namespace {
 
+constexpr DecoderDefaults kDefaults = {.vocab_size = 151936,
+                                       .hidden_size = 2048,
+                                       .num_layers = 24,
+                                       .num_heads = 16,
+                                       .num_kv_heads = 16,
+                                       .null_head_dim = true,
+                                       .max_positions = 128000};
+constexpr MoeDefaults kMoeDefaults = {.intermediate_name = "moe_intermediate_size",
+                                      .num_experts = 60,
+                                      .experts_per_token = 4,
+                                      .intermediate_size = 1408};
+constexpr RopeDefaults kRopeDefaults = {.theta = 500000.0};
+
+// Whether the LM head is tied stands beside text_config; inside it may only say the same.
 Result<DecoderSpec> ReadConfig(const JsonObject& config) {
-  EXPERTILE_ASSIGN(const JsonObject text, config.GetObject("text_config"));
+  EXPERTILE_ASSIGN(const JsonObject text, config.GetObjectOrEmpty("text_config"));
   DecoderSpec spec;
-  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(text, spec));
-  EXPERTILE_ASSIGN(spec.model_type, config.GetString("model_type"));
+  EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(text, kDefaults, spec));
+  EXPERTILE_RETURN_IF_ERROR(config.RefuseNull({"tie_word_embeddings"}));
+  EXPERTILE_RETURN_IF_ERROR(
+      config.RefuseDisagreement("tie_word_embeddings", text, "tie_word_embeddings"));
   EXPERTILE_ASSIGN(spec.tied_lm_head, config.GetBool("tie_word_embeddings", false));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(text, "silu"));
-  EXPERTILE_ASSIGN(AttentionSpec attention, ReadAttention(text, spec.hidden_size));
+  EXPERTILE_ASSIGN(AttentionSpec attention, ReadAttention(text, kDefaults, spec.hidden_size));
   attention.query_key_norm = true;
-  EXPERTILE_ASSIGN(spec.rope, ReadMrope(text, attention.head_dim, 500000.0));
-  EXPERTILE_ASSIGN(spec.moe,
-                   ReadMoe(text, {"num_experts", "num_local_experts"}, "moe_intermediate_size"));
+  EXPERTILE_ASSIGN(spec.rope,
+                   ReadMrope(text, {attention.head_dim, spec.max_positions}, kRopeDefaults));
+  EXPERTILE_ASSIGN(spec.moe, ReadMoe(text, kMoeDefaults));
   spec.moe.router.score = RouterScore::kSoftmaxThenTopK;
   spec.moe.router.normalize = true;
-  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(text, attention, 5632, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(text, kDefaults, attention, 5632, spec));
   return spec;
 }
 
 Result<ImagePromptSpec> ReadImagePrompt(const JsonObject& config, const JsonObject& vision) {
   ImagePromptSpec prompt;
+  EXPERTILE_RETURN_IF_ERROR(
+      config.RefuseNull({"image_token_id", "vision_start_token_id", "vision_end_token_id"}));
+  EXPERTILE_RETURN_IF_ERROR(vision.RefuseNull({"spatial_merge_size"}));
   EXPERTILE_ASSIGN(prompt.image_token_id, config.GetInt("image_token_id", 151655));
   EXPERTILE_ASSIGN(prompt.start_token_id, config.GetInt("vision_start_token_id", 151652));
   EXPERTILE_ASSIGN(prompt.end_token_id, config.GetInt("vision_end_token_id", 151653));
@@ -42,10 +61,10 @@ Result<ImagePromptSpec> ReadImagePrompt(const JsonObject& config, const JsonObje
 }
 
 Result<VisionSpec> ReadVision(const JsonObject& config) {
-  EXPERTILE_ASSIGN(const JsonObject vision, config.GetObject("vision_config"));
-  EXPERTILE_ASSIGN(const JsonObject text, config.GetObject("text_config"));
+  EXPERTILE_ASSIGN(const JsonObject vision, config.GetObjectOrEmpty("vision_config"));
+  EXPERTILE_ASSIGN(const JsonObject text, config.GetObjectOrEmpty("text_config"));
   EXPERTILE_ASSIGN(VisionSpec spec, ReadVisionConfig(vision));
-  EXPERTILE_ASSIGN(const int64_t hidden_size, text.GetInt("hidden_size"));
+  EXPERTILE_ASSIGN(const int64_t hidden_size, text.GetInt("hidden_size", kDefaults.hidden_size));
   if (spec.output_size != hidden_size) {
     return InvalidData(
         "config.json: vision_config.out_hidden_size: {}, text_config.hidden_size is {}",
