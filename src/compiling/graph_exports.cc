@@ -147,7 +147,8 @@ Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& opti
                                   const std::filesystem::path& folder,
                                   const OnProgress& on_progress) {
   const Checkpoint& checkpoint = *model.state_->checkpoint;
-  if (options.target != kGraphTarget) {
+  const TargetRow* row = FindTarget(options.target);
+  if (row == nullptr || row->make_files != CompileToGraphs) {
     return InvalidArgument("target: {}, what is exported is {}", OneLine(options.target),
                            kGraphTarget);
   }

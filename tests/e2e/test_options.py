@@ -97,10 +97,10 @@ NUMBERS = [
 @pytest.mark.parametrize("value", ["-1", "99999999999999999999", "-99999999999999999999", "abc", "", "1e999", "nan", "inf", "1x", " 1"])
 @pytest.mark.parametrize("command, flag, bounds", NUMBERS, ids=lambda value: value if isinstance(value, str) else None)
 def test_a_number_is_refused_by_name_value_and_bounds(expertile, command, flag, bounds, value):
-    done = expertile(*command, flag, value)
     name = flag[2:]
     if flag in ("--temperature", "--skew") and value == "99999999999999999999":
         return  # a number that is in bounds
+    done = expertile(*command, flag, value)
     assert_refusal(done, [value], (2,))
     message = done.stderr.decode()
     assert name in message or name.replace("-", "_") in message
