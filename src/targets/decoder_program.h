@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <memory>
-#include <new>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -19,14 +19,8 @@
 
 namespace expertile {
 
-// body()'s result, or the error of the memory that it could not get.
-template <typename Body>
-auto WithMemory(int64_t num_rows, Body body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const std::bad_alloc&) {
-    return Fail(ErrorCode::kOutOfMemory, "no memory for the activations of {} rows", num_rows);
-  }
+inline std::string ActivationsOf(int64_t num_rows) {
+  return fmt::format("the activations of {} rows", num_rows);
 }
 
 template <ComputingOps O>
@@ -36,7 +30,7 @@ class DecoderSession : public TargetSession {
       : spec_(spec), decoder_(decoder), ops_(std::move(ops)) {}
 
   Status Run(const Step& step, std::span<float> logits) override {
-    return WithMemory(step.num_tokens(), [&]() -> Status {
+    return CatchOutOfMemory(ActivationsOf(step.num_tokens()), [&]() -> Status {
       EXPERTILE_ASSIGN(const auto inputs, ops_.Begin(step));
       return ops_.Fetch(Forward(ops_, spec_, decoder_, inputs), logits);
     });
@@ -44,7 +38,7 @@ class DecoderSession : public TargetSession {
 
   Status RunMlp(int layer, std::span<const float> x, std::span<float> y) override {
     const auto num_rows = static_cast<int64_t>(x.size()) / spec_.hidden_size;
-    return WithMemory(num_rows, [&]() -> Status {
+    return CatchOutOfMemory(ActivationsOf(num_rows), [&]() -> Status {
       EXPERTILE_ASSIGN(const auto inputs, ops_.Begin(Step()));
       const auto input = ops_.FromHost(x, spec_.hidden_size);
       return ops_.Fetch(MlpBranch(ops_, spec_, decoder_, layer, inputs, input), y);
@@ -99,7 +93,7 @@ class DecoderProgram : public TargetProgram {
     EXPERTILE_ASSIGN(const VisionPositions positions,
                      ComputeVisionPositions({&grid, 1}, spec.prompt.merge_size, spec.grid_side));
     EXPERTILE_ASSIGN(auto ops, O::Vision::Create(spec, context_, grid.num_patches()));
-    return WithMemory(grid.num_patches(), [&]() -> Result<ImageFeatures> {
+    return CatchOutOfMemory(ActivationsOf(grid.num_patches()), [&]() -> Result<ImageFeatures> {
       const auto rows = VisionForward(ops, spec, vision_->tower, grid, positions, patches);
       const size_t size = grid.num_tokens(spec.prompt.merge_size) * spec.output_size;
       ImageFeatures features;
