@@ -27,8 +27,8 @@ Status ReadDecoderShape(const JsonObject& config, DecoderSpec& spec) {
         "config.json: num_attention_heads: {}, expected a multiple of num_key_value_heads, {}",
         spec.num_heads, spec.num_kv_heads);
   }
-  if (spec.head_dim % 2 != 0) {
-    return InvalidData("config.json: head_dim: {}, expected an even number", spec.head_dim);
+  if (spec.head_dim < 1 || spec.head_dim % 2 != 0) {
+    return InvalidData("config.json: head_dim: {}, expected an even number above 0", spec.head_dim);
   }
   return {};
 }

@@ -21,6 +21,12 @@ Keys KeysSeen(int64_t position, int64_t window) {
   return {window == 0 ? 0 : std::max<int64_t>(0, end - window), end};
 }
 
+// A sink alone. An infinite one leaves the softmax without a value.
+SoftmaxState StateOfSink(float sink) {
+  const bool is_infinite = sink == std::numeric_limits<float>::infinity();
+  return {sink, is_infinite ? std::numeric_limits<float>::quiet_NaN() : 1.0f};
+}
+
 }  // namespace
 
 Result<BlockAttention> BlockAttention::Create(const KernelTable& table, const KvCache& cache,
@@ -37,7 +43,7 @@ Result<BlockAttention> BlockAttention::Create(const KernelTable& table, const Kv
     fits = fits && worker.query.Reserve(rows * RoundUp(head_dim, kDepthMultiple) * size) &&
            worker.probabilities.Reserve(rows * RoundUp(columns, kDepthMultiple) * size) &&
            worker.scores.Reserve(rows * columns) && worker.sums.Reserve(panels * rows * columns) &&
-           worker.decoded.Reserve(cache.scratch_size());
+           worker.decoded.Reserve(cache.scratch_size()) && worker.seen.Reserve(columns * columns);
   }
   if (fits) return attention;
   return Fail(ErrorCode::kOutOfMemory, "attention scratch: D={} for {} workers", head_dim,
@@ -83,7 +89,7 @@ void BlockAttention::RunTile(const AttentionPass& pass, const KvCache& cache, co
     const int64_t head = tile.kv_head * group + (tile.first_pair + p) % group;
     heads[p] = static_cast<int32_t>(row * pass.num_heads + head);
     seen[p] = KeysSeen(pass.positions[row], pass.window);
-    states[p] = pass.sinks != nullptr ? SoftmaxState{pass.sinks[head], 1.0f}
+    states[p] = pass.sinks != nullptr ? StateOfSink(pass.sinks[head])
                                       : SoftmaxState{-std::numeric_limits<float>::infinity(), 0.0f};
     all = {std::min(all.begin, seen[p].begin), std::max(all.end, seen[p].end)};
   }
@@ -106,22 +112,56 @@ void BlockAttention::RunTile(const AttentionPass& pass, const KvCache& cache, co
     std::array<float, kMaxTileRows> rescale;
     table_->softmax_block(scratch.scores.data(), tile.num_pairs, valid.data(), pass.scale,
                           states.data(), rescale.data());
-    kernels.pack(scratch.scores.data(), columns, nullptr, tile.num_pairs, columns,
-                 scratch.probabilities.data());
-    const float* values =
-        cache.ValueBlock(pass.layer, tile.sequence, tile.kv_head, block, scratch.decoded.data());
     for (int64_t panel = 0; panel < num_panels; ++panel) {
-      float* sums = scratch.sums.data() + panel * sums_size;
       for (int p = 0; p < tile.num_pairs; ++p) {
         if (rescale[p] == 1.0f) continue;
-        for (int j = 0; j < columns; ++j) sums[p * columns + j] *= rescale[p];
+        float* sums = scratch.sums.data() + panel * sums_size + p * columns;
+        for (int j = 0; j < columns; ++j) sums[j] *= rescale[p];
       }
-      multiply(scratch.probabilities.data(),
-               reinterpret_cast<const std::byte*>(values + panel * columns * columns), columns,
-               sums, /*first=*/false, {});
+    }
+    const float* values =
+        cache.ValueBlock(pass.layer, tile.sequence, tile.kv_head, block, scratch.decoded.data());
+    if (cache.HasNonFiniteValues(pass.layer, tile.sequence, tile.kv_head, block)) {
+      AddSeenValues(values, num_panels, std::span(valid).first(tile.num_pairs), scratch);
+    } else {
+      AddValues(values, num_panels, tile.num_pairs, scratch);
     }
   }
   StoreMixed(pass, head_dim, std::span(heads).first(tile.num_pairs), states, scratch.sums.data());
+}
+
+void BlockAttention::AddValues(const float* values, int64_t num_panels, int num_pairs,
+                               WorkerScratch& scratch) const {
+  const int64_t columns = table_->panel_columns;
+  table_->float32.pack(scratch.scores.data(), columns, nullptr, num_pairs, columns,
+                       scratch.probabilities.data());
+  for (int64_t panel = 0; panel < num_panels; ++panel) {
+    table_->float32.float32[num_pairs](
+        scratch.probabilities.data(),
+        reinterpret_cast<const std::byte*>(values + panel * columns * columns), columns,
+        scratch.sums.data() + panel * num_pairs * columns, /*first=*/false, {});
+  }
+}
+
+void BlockAttention::AddSeenValues(const float* values, int64_t num_panels,
+                                   std::span<const KeyRange> valid, WorkerScratch& scratch) const {
+  const int64_t columns = table_->panel_columns;
+  const auto num_pairs = static_cast<int64_t>(valid.size());
+  for (int64_t p = 0; p < num_pairs; ++p) {
+    const auto [begin, end] = valid[p];
+    if (begin >= end) continue;
+    table_->float32.pack(scratch.scores.data() + p * columns, columns, nullptr, 1, columns,
+                         scratch.probabilities.data());
+    for (int64_t panel = 0; panel < num_panels; ++panel) {
+      std::fill_n(scratch.seen.data(), columns * columns, 0.0f);
+      std::copy_n(values + (panel * columns + begin) * columns, (end - begin) * columns,
+                  scratch.seen.data() + begin * columns);
+      table_->float32.float32[1](scratch.probabilities.data(),
+                                 reinterpret_cast<const std::byte*>(scratch.seen.data()), columns,
+                                 scratch.sums.data() + (panel * num_pairs + p) * columns,
+                                 /*first=*/false, {});
+    }
+  }
 }
 
 void BlockAttention::StoreMixed(const AttentionPass& pass, int64_t head_dim,

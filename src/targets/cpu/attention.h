@@ -27,8 +27,8 @@ struct AttentionPass {
 };
 
 // Owns the scratch; one Run at a time. Key blocks begin at multiples of their size, whatever the
-// chunk, and a block that a row does not see leaves its bits as they are: so a row's result depends
-// on its own position only.
+// chunk, and a key that a row does not see leaves its bits as they are, whatever its value, NaN and
+// infinity included: so a row's result depends on its own position only.
 class BlockAttention {
  public:
   // For caches of the shape of `cache`. Errors: out of memory.
@@ -52,12 +52,20 @@ class BlockAttention {
     AlignedBuffer<float> scores;             // [MR, NR]
     AlignedBuffer<float> sums;               // [ceil(D/NR)][MR, NR]
     AlignedBuffer<float> decoded;            // a block of keys or values, if the cache encodes them
+    AlignedBuffer<float> seen;               // [NR, NR], a value panel as one pair sees it
   };
 
   explicit BlockAttention(const KernelTable& table) : table_(&table) {}
   void ListTiles(const AttentionPass& pass, int num_kv_heads);
   void RunTile(const AttentionPass& pass, const KvCache& cache, const Tile& tile,
                WorkerScratch& scratch) const;
+  // scratch.sums += scratch.scores (probabilities now) x `values`, a block's panels.
+  void AddValues(const float* values, int64_t num_panels, int num_pairs,
+                 WorkerScratch& scratch) const;
+  // The same pair by pair, each with zeros for the values that it does not see: where they are
+  // finite the same bits as AddValues, as 0 * value is 0.
+  void AddSeenValues(const float* values, int64_t num_panels, std::span<const KeyRange> valid,
+                     WorkerScratch& scratch) const;
   void StoreMixed(const AttentionPass& pass, int64_t head_dim, std::span<const int32_t> heads,
                   std::span<const SoftmaxState> states, const float* sums) const;
 

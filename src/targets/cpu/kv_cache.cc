@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -27,6 +28,7 @@ Result<KvCache> KvCache::Create(const KvShape& shape) {
 }
 
 bool KvCache::AllocateLayer() {
+  non_finite_values_.emplace_back(num_all_blocks(), uint8_t{0});
   if (is_encoded()) return AllocateRows(encoded_keys_) && AllocateRows(encoded_values_);
   keys_.emplace_back(num_all_blocks() * key_block_size());
   values_.emplace_back(num_all_blocks() * value_block_size());
@@ -45,6 +47,9 @@ void KvCache::Write(int layer, int64_t sequence, int head, int64_t position,
   const int columns = shape_.block_columns;
   const int64_t block = BlockIndex(sequence, head, position / columns);
   const int64_t column = position % columns;
+  uint8_t& non_finite = non_finite_values_[layer][block];
+  if (column == 0) non_finite = 0;
+  if (!IsFiniteAsHeld(value)) non_finite = 1;
   if (is_encoded()) {
     Rows& keys = encoded_keys_[layer];
     Rows& values = encoded_values_[layer];
@@ -68,6 +73,14 @@ void KvCache::Write(int layer, int64_t sequence, int head, int64_t position,
                                     std::min<int64_t>(columns, shape_.head_dim - panel * columns));
     std::ranges::copy(part, values + (panel * columns + column) * columns);
   }
+}
+
+// Rounding to bfloat16 may overflow. MXINT8 gives every finite value a finite one.
+bool KvCache::IsFiniteAsHeld(std::span<const float> value) const {
+  const bool rounds = shape_.format == KvFormat::kBFloat16;
+  return std::ranges::all_of(value, [&](float x) {
+    return std::isfinite(rounds ? BFloat16ToFloat(FloatToBFloat16(x)) : x);
+  });
 }
 
 void KvCache::Read(int layer, int64_t sequence, int head, int64_t position, std::span<float> key,

@@ -55,6 +55,11 @@ class KvCache {
   const float* KeyBlock(int layer, int64_t sequence, int head, int64_t block, float* scratch) const;
   const float* ValueBlock(int layer, int64_t sequence, int head, int64_t block,
                           float* scratch) const;
+  // Whether a value of the block may be NaN or infinite: a product that masks it by a factor of 0
+  // is then no zero. Told by Write(), until it starts the block anew.
+  bool HasNonFiniteValues(int layer, int64_t sequence, int head, int64_t block) const {
+    return non_finite_values_[layer][BlockIndex(sequence, head, block)] != 0;
+  }
 
  private:
   // A layer's encoded keys or values: rows [B, kv_heads, blocks, NR].
@@ -69,6 +74,7 @@ class KvCache {
   };
 
   explicit KvCache(const KvShape& shape) : shape_(shape), codec_(shape.format, shape.head_dim) {}
+  bool IsFiniteAsHeld(std::span<const float> value) const;
   bool is_encoded() const { return shape_.format != KvFormat::kFloat32; }
   bool AllocateLayer();
   bool AllocateRows(std::vector<Rows>& planes);
@@ -84,10 +90,11 @@ class KvCache {
 
   KvShape shape_;
   KvCodec codec_;
-  std::vector<AlignedBuffer<float>> keys_;    // by layer; in float32
-  std::vector<AlignedBuffer<float>> values_;  // by layer; in float32
-  std::vector<Rows> encoded_keys_;            // by layer; in compact formats
-  std::vector<Rows> encoded_values_;          // by layer; in compact formats
+  std::vector<AlignedBuffer<float>> keys_;               // by layer; in float32
+  std::vector<AlignedBuffer<float>> values_;             // by layer; in float32
+  std::vector<Rows> encoded_keys_;                       // by layer; in compact formats
+  std::vector<Rows> encoded_values_;                     // by layer; in compact formats
+  std::vector<std::vector<uint8_t>> non_finite_values_;  // by layer, [B, kv_heads, blocks]
 };
 
 }  // namespace expertile::cpu

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -61,6 +63,40 @@ TEST_P(KvCacheTest, BlocksAndRowsHoldTheEncodedValues) {
     cache.Read(0, 0, 0, 0, again, value);
     EXPECT_EQ(again, key);
   }
+}
+
+TEST_P(KvCacheTest, TellsBlocksThatMayHoldNonFiniteValues) {
+  constexpr int64_t D = 8;
+  constexpr int kColumns = 16;
+  auto cache = *KvCache::Create({.num_layers = 2,
+                                 .num_sequences = 2,
+                                 .num_kv_heads = 2,
+                                 .ctx_len = 40,
+                                 .head_dim = D,
+                                 .block_columns = kColumns,
+                                 .format = GetParam()});
+  const std::vector<float> ones(D, 1.0f);
+  const auto write = [&](int64_t position, float last) {
+    std::vector<float> value = ones;
+    value.back() = last;
+    cache.Write(1, 1, 1, position, ones, value);
+    return cache.HasNonFiniteValues(1, 1, 1, position / kColumns);
+  };
+  EXPECT_FALSE(write(0, 1.0f));
+  EXPECT_TRUE(write(1, std::numeric_limits<float>::quiet_NaN()));
+  EXPECT_TRUE(write(2, 1.0f)) << "until the block begins anew";
+  EXPECT_FALSE(write(kColumns, 1.0f));
+  EXPECT_TRUE(write(kColumns + 1, -std::numeric_limits<float>::infinity()));
+  EXPECT_FALSE(write(0, 1.0f));
+  // The largest float rounds to an infinity in bfloat16 alone.
+  const bool overflows = GetParam() == KvFormat::kBFloat16;
+  EXPECT_EQ(write(1, std::numeric_limits<float>::max()), overflows);
+  std::vector<float> key(D);
+  std::vector<float> value(D);
+  cache.Read(1, 1, 1, 1, key, value);
+  EXPECT_EQ(std::isfinite(value.back()), !overflows);
+  EXPECT_FALSE(cache.HasNonFiniteValues(0, 1, 1, 0) || cache.HasNonFiniteValues(1, 0, 1, 0) ||
+               cache.HasNonFiniteValues(1, 1, 0, 0));
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, KvCacheTest,

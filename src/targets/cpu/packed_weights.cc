@@ -75,6 +75,10 @@ void PackPanels(const PanelMatrix& matrix, int64_t first, int64_t count, RowRead
 Result<PanelMatrix> PackedMatrix::ShapeOf(const KernelTable& table, WeightFormat format,
                                           int64_t out, int64_t in) {
   EXPERTILE_RETURN_IF_ERROR(CheckMatrix(out, in));
+  if (format == WeightFormat::kMxfp4 && in % kMxBlockSize != 0) {
+    return InvalidArgument("matrix [{},{}] in MXFP4, expected a multiple of {} columns", out, in,
+                           kMxBlockSize);
+  }
   return PanelMatrix{nullptr, nullptr, format, in, out, table.panel_columns};
 }
 

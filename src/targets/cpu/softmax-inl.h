@@ -29,10 +29,12 @@ inline float ExpOf(float x) {
 // probabilities of zero.
 inline void SoftmaxBlock(float* scores, int num_rows, const KeyRange* valid, float scale,
                          SoftmaxState* state, float* rescale) {
+  // The lowest score of all, once scaled.
+  const float lowest = scale > 0.0f ? -INFINITY : scale < 0.0f ? INFINITY : 0.0f;
   for (int r = 0; r < num_rows; ++r, scores += kPanelColumns) {
     rescale[r] = 1.0f;
-    for (int j = 0; j < valid[r].begin; ++j) scores[j] = -INFINITY;
-    for (int j = valid[r].end; j < kPanelColumns; ++j) scores[j] = -INFINITY;
+    for (int j = 0; j < valid[r].begin; ++j) scores[j] = lowest;
+    for (int j = valid[r].end; j < kPanelColumns; ++j) scores[j] = lowest;
     if (valid[r].begin >= valid[r].end) {
       for (int j = 0; j < kPanelColumns; ++j) scores[j] = 0.0f;
       continue;
