@@ -69,7 +69,7 @@ Result<std::string> Continue(Runner& runner, const std::string& prompt, bool add
     if (!piece) failure = tl::unexpected(piece.error());
     return piece && emit(*piece);
   };
-  runner.session.Clear(0);
+  EXPERTILE_RETURN_IF_ERROR(runner.session.Clear(0));
   GenerationOptions generation = runner.flags.generation;
   if (!runner.flags.ignore_eos) generation.end_token_ids = runner.program.end_token_ids();
   const Prompt placed{ids, runner.images};

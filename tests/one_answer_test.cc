@@ -151,8 +151,8 @@ TEST_P(OneAnswerTest, WhateverThePadding) {
   left.push_back(prompts[1][0]);
   const Extension padded[] = {{0, right}, {1, left}};
   const auto logits = session.Prefill(padded, LogitsWanted::kAll).value();
-  EXPECT_EQ(session.length(0), 33);
-  EXPECT_EQ(session.length(1), 1);
+  EXPECT_EQ(session.length(0).value(), 33);
+  EXPECT_EQ(session.length(1).value(), 1);
   const int64_t V = static_cast<int64_t>(logits.size()) / (2 * kPadded);
   for (int64_t sequence : {0, 1}) {
     Session alone = model_.Compile(Options()).value().NewSession().value();
@@ -174,11 +174,11 @@ TEST_P(OneAnswerTest, WhateverWasInTheSequenceBefore) {
   Session session = program.NewSession().value();
   const Extension prompt{0, ids};
   const auto expected = session.Prefill({&prompt, 1}).value();
-  session.Clear(0);
+  ASSERT_TRUE(session.Clear(0));
   const std::vector<int32_t> longer = Prompt(90, 7);
   const Extension other{0, longer};
   ASSERT_TRUE(session.Prefill({&other, 1}));
-  session.Clear(0);
+  ASSERT_TRUE(session.Clear(0));
   EXPECT_EQ(session.Prefill({&prompt, 1}).value(), expected);
 }
 

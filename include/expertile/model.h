@@ -99,8 +99,9 @@ class Session {
   int64_t batch_size() const;
   int64_t ctx_len() const;
   int64_t prefill_seq_len() const;
-  int64_t length(int64_t sequence) const;  // tokens held
-  void Clear(int64_t sequence);            // forgets them
+  // Tokens that a sequence holds. Error: 0 <= sequence < batch_size does not hold.
+  Result<int64_t> length(int64_t sequence) const;
+  Status Clear(int64_t sequence);  // forgets them; error: likewise
   NspLoad nsp_load() const;
 
   // Writes what the cache holds of a sequence, for LoadKv() of another session, in this process or

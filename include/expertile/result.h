@@ -24,8 +24,12 @@ struct Error {
   std::string message;
 };
 
+// A tl::expected that no caller may drop unread.
 template <typename T>
-using Result = tl::expected<T, Error>;
+class [[nodiscard]] Result : public tl::expected<T, Error> {
+ public:
+  using tl::expected<T, Error>::expected;
+};
 using Status = Result<void>;
 
 }  // namespace expertile

@@ -150,7 +150,7 @@ struct ModelTimes {
 // One prefill and the decode steps after it, on an emptied session.
 Status RunOnce(Session& session, const std::vector<int32_t>& ids, int64_t decode_tokens,
                ModelTimes& times) {
-  session.Clear(0);
+  EXPERTILE_RETURN_IF_ERROR(session.Clear(0));
   const Extension prompt{0, ids};
   auto start = std::chrono::steady_clock::now();
   EXPERTILE_RETURN_IF_ERROR(session.Prefill({&prompt, 1}));

@@ -26,9 +26,10 @@ enum class GeluKind {
 
 // Ops on rows that are independent of each other. Types: Tensor is an activation [T, width] that
 // can be moved; Linear, Vector and Embedding are weights as the target prepared them; Rotation
-// holds the cos and sin rows of a step. An op cannot fail: whatever it needs is allocated and
-// checked when the program and the session are made. Arguments taken by value are consumed: a
-// target may work in place.
+// holds the cos and sin rows of a step. What an op needs is allocated and checked when the
+// program and the session are made; a target whose ops can yet fail gives zeros and keeps the first
+// failure for the end of the step. Arguments taken by value are consumed: a target may work in
+// place.
 template <typename O>
 concept RowOps = std::movable<typename O::Tensor> &&
     requires(O ops, const RopeSpec& rope, float scale, std::span<const int32_t> indices,

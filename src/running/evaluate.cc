@@ -22,7 +22,7 @@ Result<double> ScoreWindow(Session& session, std::span<const int32_t> window,
                            const std::function<void(int64_t done)>& on_step) {
   const auto step_size = static_cast<size_t>(session.prefill_seq_len());
   double total = 0.0;
-  session.Clear(0);
+  EXPERTILE_RETURN_IF_ERROR(session.Clear(0));
   for (size_t done = 0; done < window.size(); done += step_size) {
     const auto piece = window.subspan(done, std::min(step_size, window.size() - done));
     const Extension extension{0, piece};
@@ -33,7 +33,7 @@ Result<double> ScoreWindow(Session& session, std::span<const int32_t> window,
     }
     on_step(static_cast<int64_t>(done + piece.size()));
   }
-  session.Clear(0);
+  EXPERTILE_RETURN_IF_ERROR(session.Clear(0));
   return total;
 }
 

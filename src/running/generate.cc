@@ -57,7 +57,8 @@ Result<Generated> Generate(Session& session, std::span<const Prompt> prompts,
       ++statistics.new_tokens;
       if (on_token && !on_token(prompt, id)) continue;
       const bool wants_more = static_cast<int64_t>(tokens.size()) < options.max_new_tokens;
-      if (wants_more && session.length(extensions[i].sequence) < session.ctx_len()) {
+      EXPERTILE_ASSIGN(const int64_t length, session.length(extensions[i].sequence));
+      if (wants_more && length < session.ctx_len()) {
         alive.push_back({extensions[i].sequence, std::span(tokens).last(1), {}});
       }
     }

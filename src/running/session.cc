@@ -132,17 +132,25 @@ int64_t Session::ctx_len() const { return *state_->program->options.ctx_len; }
 
 int64_t Session::prefill_seq_len() const { return state_->program->options.prefill_seq_len; }
 
-int64_t Session::length(int64_t sequence) const { return state_->lengths[sequence]; }
+Result<int64_t> Session::length(int64_t sequence) const {
+  EXPERTILE_RETURN_IF_ERROR(state_->CheckSequence(sequence));
+  return state_->lengths[sequence];
+}
 
-void Session::Clear(int64_t sequence) {
+Status Session::Clear(int64_t sequence) {
+  EXPERTILE_RETURN_IF_ERROR(state_->CheckSequence(sequence));
   state_->lengths[sequence] = 0;
   state_->rope_deltas[sequence] = 0;
+  return {};
+}
+
+Status Session::State::CheckSequence(int64_t sequence) const {
+  if (sequence >= 0 && sequence < static_cast<int64_t>(lengths.size())) return {};
+  return InvalidArgument("sequence {}: batch_size is {}", sequence, lengths.size());
 }
 
 Result<KvHeader> Session::State::HeaderOf(int64_t sequence) const {
-  if (sequence < 0 || sequence >= static_cast<int64_t>(lengths.size())) {
-    return InvalidArgument("sequence {}: batch_size is {}", sequence, lengths.size());
-  }
+  EXPERTILE_RETURN_IF_ERROR(CheckSequence(sequence));
   EXPERTILE_ASSIGN(std::string model, program->model_digest());
   return KvHeader{std::move(model), program->kv_format, *program->options.ctx_len,
                   lengths[sequence], rope_deltas[sequence]};

@@ -38,6 +38,7 @@ struct Session::State {
   std::vector<int32_t>
       rope_deltas;  // [batch_size], RoPE's position of the next token, less its index
 
+  Status CheckSequence(int64_t sequence) const;
   // What a KV cache file of a sequence must say.
   Result<KvHeader> HeaderOf(int64_t sequence) const;
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <memory>
-#include <new>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -20,6 +20,10 @@
 
 namespace expertile {
 
+inline std::string ActivationsOf(int64_t num_rows) {
+  return fmt::format("the activations of {} rows", num_rows);
+}
+
 template <Ops O>
 class DecoderSession : public TargetSession {
  public:
@@ -27,24 +31,26 @@ class DecoderSession : public TargetSession {
       : spec_(spec), decoder_(decoder), ops_(std::move(ops)) {}
 
   Status Run(const Step& step, std::span<float> logits) override {
-    try {
+    return CatchOutOfMemory(ActivationsOf(step.num_tokens()), [&]() -> Status {
       const auto rows = Forward(ops_, spec_, decoder_, step);
+      EXPERTILE_RETURN_IF_ERROR(ops_.EndStep());
       std::ranges::copy(ops_.Values(rows), logits.begin());
       return {};
-    } catch (const std::bad_alloc&) {
-      return Fail(ErrorCode::kOutOfMemory, "no memory for the activations of {} tokens",
-                  step.num_tokens());
-    }
+    });
   }
 
   Status RunMlp(int layer, StepKind kind, std::span<const float> x, std::span<float> y) override {
-    Step step;
-    step.kind = kind;
-    ops_.Begin(step);
-    const auto input = ops_.FromHost(x, spec_.hidden_size);
-    const auto output = MlpBranch(ops_, spec_, layer, decoder_.layers[layer], input, nullptr);
-    std::ranges::copy(ops_.Values(output), y.begin());
-    return {};
+    const auto num_rows = static_cast<int64_t>(x.size()) / spec_.hidden_size;
+    return CatchOutOfMemory(ActivationsOf(num_rows), [&]() -> Status {
+      Step step;
+      step.kind = kind;
+      ops_.Begin(step);
+      const auto input = ops_.FromHost(x, spec_.hidden_size);
+      const auto output = MlpBranch(ops_, spec_, layer, decoder_.layers[layer], input, nullptr);
+      EXPERTILE_RETURN_IF_ERROR(ops_.EndStep());
+      std::ranges::copy(ops_.Values(output), y.begin());
+      return {};
+    });
   }
 
   const NspStatistics& nsp_statistics() const override { return ops_.nsp_statistics(); }
@@ -92,14 +98,17 @@ class DecoderProgram : public TargetProgram {
     EXPERTILE_ASSIGN(const VisionPositions positions,
                      ComputeVisionPositions({&grid, 1}, spec.prompt.merge_size, spec.grid_side));
     EXPERTILE_ASSIGN(auto ops, O::Vision::Create(spec, context_, grid.num_patches()));
-    const auto rows = VisionForward(ops, spec, vision_->tower, grid, positions, patches);
-    const auto copy = [&](const auto& tensor) {
-      const std::span<const float> values = ops.Values(tensor);
-      return std::vector<float>(values.begin(), values.end());
-    };
-    ImageFeatures features{copy(rows.embeddings), {}};
-    for (const auto& feature : rows.deepstack) features.deepstack.push_back(copy(feature));
-    return features;
+    return CatchOutOfMemory(ActivationsOf(grid.num_patches()), [&]() -> Result<ImageFeatures> {
+      const auto rows = VisionForward(ops, spec, vision_->tower, grid, positions, patches);
+      EXPERTILE_RETURN_IF_ERROR(ops.EndStep());
+      const auto copy = [&](const auto& tensor) {
+        const std::span<const float> values = ops.Values(tensor);
+        return std::vector<float>(values.begin(), values.end());
+      };
+      ImageFeatures features{copy(rows.embeddings), {}};
+      for (const auto& feature : rows.deepstack) features.deepstack.push_back(copy(feature));
+      return features;
+    });
   }
   std::string_view isa() const override { return O::IsaOf(context_); }
 

@@ -121,7 +121,8 @@ Tensor CpuOps::Attention(const AttentionArgs& args, const Tensor& query, const T
 
 CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec) {
   Tensor logits = NewTensor(x.rows(), router.out());  // [T,E]
-  exact_product_.Run(x.data(), x.rows(), router, *context_.pool, logits.data());
+  Status outcome = exact_product_.Run(x.data(), x.rows(), router, *context_.pool, logits.data());
+  logits = Finished(std::move(outcome), std::move(logits));
   const int64_t K = spec.experts_per_token;
   Routing routing{spec.experts_per_token, std::vector<int32_t>(x.rows() * K),
                   std::vector<float>(x.rows() * K)};
@@ -138,7 +139,9 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
   const RoutedTokens tokens{x.data(), routing.ids, routing.weights, x.rows(),
                             routing.experts_per_token};
   MoeStats stats;
-  moe_.Run(tokens, experts, context_.options.blocking, *context_.pool, y.data(), &stats);
+  Status outcome =
+      moe_.Run(tokens, experts, context_.options.blocking, *context_.pool, y.data(), &stats);
+  y = Finished(std::move(outcome), std::move(y));
   for (size_t n = 0; n < stats.nsp.size(); ++n) {
     statistics_.rows[n] += stats.nsp[n].num_rows;
     statistics_.busy_seconds[n] += stats.nsp[n].busy_seconds;
@@ -148,8 +151,8 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
 
 Tensor CpuOps::GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec&) {
   Tensor y = NewTensor(x.rows(), x.width());
-  mlp_->RunDense(x.data(), x.rows(), experts, *context_.pool, y.data());
-  return y;
+  Status outcome = mlp_->RunDense(x.data(), x.rows(), experts, *context_.pool, y.data());
+  return Finished(std::move(outcome), std::move(y));
 }
 
 }  // namespace expertile::cpu

@@ -32,7 +32,10 @@ class CpuOps : public CpuRowOps {
   static Result<CpuOps> Create(const DecoderSpec& spec, const Context& context);
   static std::string_view IsaOf(const Context& context) { return context.table->name; }
 
-  void Begin(const Step& step) { step_ = &step; }
+  void Begin(const Step& step) {
+    step_ = &step;
+    failure_ = {};
+  }
   void BeginLayer(int) {}
   void EndLayer() {}
   Tensor Embed(const Embedding& table);

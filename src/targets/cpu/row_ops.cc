@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace expertile::cpu {
 namespace {
@@ -16,6 +17,13 @@ void CpuRowOps::ForRows(int64_t num_rows, FunctionRef<void(int64_t row)> task) {
     const int64_t end = std::min(num_rows, (piece + 1) * kRowsPerPiece);
     for (int64_t row = piece * kRowsPerPiece; row < end; ++row) task(row);
   });
+}
+
+Tensor CpuRowOps::Finished(Status outcome, Tensor y) {
+  if (outcome) return y;
+  std::fill_n(y.data(), y.rows() * y.width(), 0.0f);
+  if (failure_) failure_ = std::move(outcome);
+  return y;
 }
 
 // As the reference computes it: the angle rounded to float before cos and sin.
@@ -54,8 +62,8 @@ Tensor CpuRowOps::AddScaled(Tensor x, const Tensor& y, float scale) {
 
 Tensor CpuRowOps::Multiply(const Tensor& x, const Linear& linear) {
   Tensor y = NewTensor(x.rows(), linear.out());
-  product_.Run(x.data(), x.rows(), linear, *context_.pool, y.data());
-  return y;
+  Status outcome = product_.Run(x.data(), x.rows(), linear, *context_.pool, y.data());
+  return Finished(std::move(outcome), std::move(y));
 }
 
 Tensor CpuRowOps::Rotate(Tensor x, const Rotation& rotation) {

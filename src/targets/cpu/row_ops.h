@@ -56,18 +56,23 @@ class CpuRowOps {
   Tensor Rows(const Tensor& x, std::span<const int32_t> rows);
   Tensor FromHost(std::span<const float> values, int64_t width);
   std::span<const float> Values(const Tensor& x) const { return x.values(); }
+  // The first failure of an op since the step began. An op that fails gives zeros.
+  Status EndStep() { return std::exchange(failure_, {}); }
 
  protected:
   CpuRowOps(const Context& context, cpu::Linear product)
       : context_(context), buffers_(std::make_shared<BufferPool>()), product_(std::move(product)) {}
 
   Tensor NewTensor(int64_t rows, int64_t width) { return Tensor(buffers_, rows, width); }
+  // `y`, which an op with this outcome has filled; zeros if it failed.
+  Tensor Finished(Status outcome, Tensor y);
   // Runs task(row) for every row, in blocks, on all workers.
   void ForRows(int64_t num_rows, FunctionRef<void(int64_t row)> task);
 
   Context context_;
   std::shared_ptr<BufferPool> buffers_;
   cpu::Linear product_;  // in the options' arithmetic
+  Status failure_;       // of the step
 };
 
 }  // namespace expertile::cpu

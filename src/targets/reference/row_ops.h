@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "base/error.h"
 #include "base/worker_pool.h"
 #include "dispatch/placement.h"
 #include "formats/matrix_view.h"
@@ -43,6 +44,7 @@ class ReferenceRowOps {
     return {static_cast<int64_t>(values.size()) / width, width, {values.begin(), values.end()}};
   }
   std::span<const float> Values(const Tensor& x) const { return x.values; }
+  Status EndStep() const { return {}; }  // no op fails
 
  protected:
   WorkerPool& pool() const { return *context_.pool; }
