@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <string>
@@ -82,14 +83,27 @@ void AppendImage(size_t index, const EncodedImage& image, const std::vector<int3
   }
 }
 
-// argmax of every row of V; ties to the lower id.
+// argmax of every row of V; ties to the lower id; no NaN where there is a number.
 std::vector<int32_t> ArgmaxRows(std::span<const float> logits, int64_t V) {
   std::vector<int32_t> argmax;
   for (size_t start = 0; start < logits.size(); start += V) {
     const auto row = logits.subspan(start, V);
-    argmax.push_back(static_cast<int32_t>(std::ranges::max_element(row) - row.begin()));
+    const auto is_less = [](float a, float b) {
+      return a < b || (std::isnan(a) && !std::isnan(b));
+    };
+    argmax.push_back(static_cast<int32_t>(std::ranges::max_element(row, is_less) - row.begin()));
   }
   return argmax;
+}
+
+// The error of logits that are not finite: what a damaged model gives is written, too, for looking
+// into it, but no success.
+Status CheckLogits(Session& session, const Extension& prompt, LogitsWanted wanted,
+                   std::span<const float> logits) {
+  if (std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); })) return {};
+  EXPERTILE_RETURN_IF_ERROR(session.Clear(prompt.sequence));
+  EXPERTILE_RETURN_IF_ERROR(session.Prefill({&prompt, 1}, wanted));
+  return {};
 }
 
 Status Forward(const Flags& flags) {
@@ -103,7 +117,7 @@ Status Forward(const Flags& flags) {
   const Extension prompt{0, ids, images};
   EXPERTILE_ASSIGN(
       const std::vector<float> logits,
-      session.Prefill({&prompt, 1}, LogitsWanted::kAll, flags.dump_moe ? &dump : nullptr));
+      session.Prefill({&prompt, 1}, LogitsWanted::kAllUnchecked, flags.dump_moe ? &dump : nullptr));
   const auto T = static_cast<int64_t>(ids.size());
   const int64_t V = program.vocab_size();
   const std::vector<int32_t> argmax = ArgmaxRows(logits, V);
@@ -123,7 +137,9 @@ Status Forward(const Flags& flags) {
     }
     for (size_t i = 0; i < images.size(); ++i) AppendImage(i, images[i], grids[i], tensors);
   }
-  return WriteTensors(flags.output, tensors);
+  EXPERTILE_RETURN_IF_ERROR(WriteTensors(flags.output, tensors));
+  return CheckLogits(session, prompt, flags.last_only ? LogitsWanted::kLast : LogitsWanted::kAll,
+                     flags.last_only ? std::span(logits).last(V) : logits);
 }
 
 }  // namespace

@@ -77,7 +77,11 @@ struct Extension {
   std::span<const EncodedImage> images = {};
 };
 
-enum class LogitsWanted { kLast, kAll };
+enum class LogitsWanted {
+  kLast,          // of each extension's last token
+  kAll,           // of all tokens
+  kAllUnchecked,  // likewise, NaN and infinities too: for looking into a damaged model
+};
 
 class Session {
  public:
@@ -87,8 +91,9 @@ class Session {
 
   // Extends the named sequences, each at most once in a call, by chunks of prefill_seq_len tokens.
   // Returns the logits of each extension's last token [num_extensions, V], or of all tokens,
-  // extension by extension [sum of tokens, V]. Nothing is changed if a sequence would outgrow
-  // ctx_len. `trace` may be null.
+  // extension by extension [sum of tokens, V]. `trace` may be null. Errors, which change nothing: a
+  // sequence that would outgrow ctx_len; kNotFinite, with the position and the first layer, for
+  // wanted logits that are NaN or infinite.
   Result<std::vector<float>> Prefill(std::span<const Extension> extensions,
                                      LogitsWanted wanted = LogitsWanted::kLast,
                                      MoeTrace* trace = nullptr);

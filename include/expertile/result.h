@@ -15,6 +15,7 @@ enum class ErrorCode {
   kUnsupported,      // understood, but not something this build or target can do
   kIo,               // the operating system refused
   kOutOfMemory,
+  kNotFinite,  // the model computed a NaN or an infinity where a number is needed
 };
 
 struct Error {

@@ -56,6 +56,7 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& de
     hidden = ops.ReplaceRows(std::move(hidden), images.rows,
                              ops.FromHost(images.embeddings, spec.hidden_size));
   }
+  if (step.finite != nullptr) step.finite->Record(FiniteRows::kInput, ops.Values(hidden));
   const auto rotation = ops.RotationOf(spec.rope, step.rope_positions);
   for (int i = 0; i < static_cast<int>(decoder.layers.size()); ++i) {
     const DecoderLayer<O>& layer = decoder.layers[i];
@@ -72,6 +73,7 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& de
       hidden = ops.AddToRows(std::move(hidden), images.rows,
                              ops.FromHost(images.deepstack[i], spec.hidden_size));
     }
+    if (step.finite != nullptr) step.finite->Record(i, ops.Values(hidden));
   }
   const auto last = ops.RmsNorm(ops.Rows(hidden, step.logit_rows), decoder.final_norm,
                                 spec.norm_epsilon);  // [R,H]

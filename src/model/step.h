@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "expertile/moe_trace.h"
+#include "model/finite_rows.h"
 
 namespace expertile {
 
@@ -31,7 +32,8 @@ struct Step {
   std::span<const int32_t> rope_positions;  // [A,T], what RoPE turns by; A = RopeSpec::num_axes
   std::span<const int32_t> logit_rows;      // [R], the rows whose logits are wanted
   ImageRows images;
-  MoeTrace* trace = nullptr;  // may be null
+  MoeTrace* trace = nullptr;     // may be null
+  FiniteRows* finite = nullptr;  // of a step repeated to find a fault; else null
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
 };

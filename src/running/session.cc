@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "running/finite_logits.h"
 #include "running/session_state.h"
 #include "running/step_rows.h"
 
@@ -77,7 +78,7 @@ Result<std::vector<float>> Session::State::Extend(std::span<const Extension> ext
     placed.push_back(std::move(next));
   }
   const int64_t num_rows =
-      wanted == LogitsWanted::kAll ? total : static_cast<int64_t>(extensions.size());
+      wanted == LogitsWanted::kLast ? static_cast<int64_t>(extensions.size()) : total;
   std::vector<float> logits(num_rows * V);
   std::vector<float> step_logits;
   for (int64_t done = 0; done < longest; done += step_limit) {
@@ -92,6 +93,9 @@ Result<std::vector<float>> Session::State::Extend(std::span<const Extension> ext
                     .images = {rows.image_rows, rows.image_embeddings, std::move(rows.deepstack)},
                     .trace = trace};
     EXPERTILE_RETURN_IF_ERROR(target->Run(step, step_logits));
+    if (wanted != LogitsWanted::kAllUnchecked) {
+      EXPERTILE_RETURN_IF_ERROR(CheckFinite(*target, step, step_logits));
+    }
     for (size_t r = 0; r < rows.destinations.size(); ++r) {
       std::copy_n(step_logits.begin() + r * V, V, logits.begin() + rows.destinations[r] * V);
     }

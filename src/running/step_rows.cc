@@ -103,10 +103,11 @@ StepRows RowsOf(std::span<const PlacedExtension> extensions, int64_t done, int64
         const auto H = static_cast<int64_t>(image.embeddings.size()) / image.num_tokens;
         AppendImageRow(extension.image_rows[j], H, row, rows);
       }
-      if (wanted == LogitsWanted::kAll || j == count - 1) {
+      if (wanted != LogitsWanted::kLast || j == count - 1) {
         rows.logit_rows.push_back(row);
-        rows.destinations.push_back(wanted == LogitsWanted::kAll ? first_row + extension.indices[j]
-                                                                 : static_cast<int64_t>(i));
+        rows.destinations.push_back(wanted == LogitsWanted::kLast
+                                        ? static_cast<int64_t>(i)
+                                        : first_row + extension.indices[j]);
       }
     }
     first_row += extension.padded_size;

@@ -30,6 +30,7 @@ Tensor ReferenceOps::Moe(const Tensor& x, const Routing& routing, const Experts&
   const int64_t K = routing.experts_per_token;
   const auto num_experts = static_cast<int>(experts.size());
   const MoeBlocking& blocking = context_.options.blocking;
+  const bool is_counted = step_->finite == nullptr;  // no repeated step
   Tensor outputs = Tensor::Zeros(x.rows * K, x.width);  // [T K, H], row t K + k
   if (step_->kind == StepKind::kDecode) {
     pool().ForEach(x.rows * K, [&](int64_t row, int) {
@@ -51,9 +52,11 @@ Tensor ReferenceOps::Moe(const Tensor& x, const Routing& routing, const Experts&
       const auto start = std::chrono::steady_clock::now();
       RunNsp(x, experts, spec, static_cast<int>(nsp), outputs);
       const std::chrono::duration<double> busy = std::chrono::steady_clock::now() - start;
-      statistics_.busy_seconds[nsp] += busy.count();
+      if (is_counted) statistics_.busy_seconds[nsp] += busy.count();
     });
-    for (const Chunk& chunk : plan_.chunks) statistics_.rows[chunk.nsp] += chunk.end - chunk.begin;
+    for (const Chunk& chunk : plan_.chunks) {
+      if (is_counted) statistics_.rows[chunk.nsp] += chunk.end - chunk.begin;
+    }
   }
   Tensor y = Tensor::Zeros(x.rows, x.width);
   for (int64_t t = 0; t < x.rows; ++t) {

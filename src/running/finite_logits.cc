@@ -1,0 +1,42 @@
+#include "running/finite_logits.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace expertile {
+namespace {
+
+std::string OriginOf(const FiniteRows& finite, int64_t row, const Step& step) {
+  const auto layer = finite.FirstLayer(row);
+  if (!layer) return "first after the last layer, in the final norm or the LM head";
+  if (*layer != FiniteRows::kInput) return fmt::format("first in layer {}", *layer);
+  const bool is_image = std::ranges::find(step.images.rows, row) != step.images.rows.end();
+  return is_image ? std::string("first in the image's row that goes into layer 0")
+                  : fmt::format("first in the embedding of token {} that goes into layer 0",
+                                step.token_ids[row]);
+}
+
+}  // namespace
+
+Status CheckFinite(TargetSession& target, const Step& step, std::span<const float> logits) {
+  const auto fault = std::ranges::find_if(logits, [](float x) { return !std::isfinite(x); });
+  if (fault == logits.end()) return {};
+  const size_t vocab_size = logits.size() / step.logit_rows.size();
+  const size_t index = (fault - logits.begin()) / vocab_size;
+  const int32_t row = step.logit_rows[index];
+  FiniteRows finite(step.num_tokens());
+  Step repeated = step;
+  repeated.trace = nullptr;
+  repeated.finite = &finite;
+  repeated.logit_rows = step.logit_rows.subspan(index, 1);
+  std::vector<float> same_logits(vocab_size);
+  EXPERTILE_RETURN_IF_ERROR(target.Run(repeated, same_logits));
+  return Fail(ErrorCode::kNotFinite, "sequence {}, position {}: logits that are not finite, {}",
+              step.sequences[row], step.positions[row], OriginOf(finite, row, step));
+}
+
+}  // namespace expertile
