@@ -86,6 +86,7 @@ void CountBytes(const CheckpointTensors& tensors, ModelDescription& description)
 
 ModelDescription Describe(const Checkpoint& checkpoint) {
   const DecoderSpec& spec = checkpoint.config.spec;
+  const AttentionSpec& attention = AttentionOf(spec.layers[0]);
   ModelDescription description;
   description.model_type = spec.model_type;
   description.num_layers = static_cast<int>(spec.layers.size());
@@ -93,9 +94,9 @@ ModelDescription Describe(const Checkpoint& checkpoint) {
       static_cast<int>(std::ranges::count_if(spec.layers, &LayerSpec::is_moe));
   description.vocab_size = spec.vocab_size;
   description.hidden_size = spec.hidden_size;
-  description.num_heads = spec.num_heads;
-  description.num_kv_heads = spec.num_kv_heads;
-  description.head_dim = spec.head_dim;
+  description.num_heads = attention.num_heads;
+  description.num_kv_heads = attention.num_kv_heads;
+  description.head_dim = attention.head_dim;
   description.max_positions = spec.max_positions;
   description.num_experts = spec.moe.num_experts;
   description.experts_per_token = spec.moe.router.experts_per_token;

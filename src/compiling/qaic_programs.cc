@@ -46,7 +46,7 @@ Result<std::vector<qaic::Specialization>> ShapesOf(GraphKind kind, const Compile
   shapes.vision = vision;
   int64_t window = 0;
   for (const LayerSpec& layer : model.spec.layers)
-    window = std::max(window, layer.attention_window);
+    window = std::max(window, AttentionOf(layer).window);
   if (window > 0) shapes.sliding_window = window;
   const auto graphs = GraphsOf(options, model);
   if (kind == GraphKind::kPrefill) {

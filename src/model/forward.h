@@ -20,11 +20,12 @@ typename O::Tensor AttentionBranch(O& ops, const DecoderSpec& spec, int index,
   auto query = ops.Multiply(x, layer.query);  // [T, heads D]
   auto key = ops.Multiply(x, layer.key);      // [T, kv_heads D]
   auto value = ops.Multiply(x, layer.value);  // [T, kv_heads D]
+  const AttentionSpec& attention = AttentionOf(spec.layers[index]);
   if (layer.query_norm) query = ops.RmsNorm(query, *layer.query_norm, spec.norm_epsilon);
   if (layer.key_norm) key = ops.RmsNorm(key, *layer.key_norm, spec.norm_epsilon);
   query = ops.Rotate(std::move(query), rotation);
   key = ops.Rotate(std::move(key), rotation);
-  const AttentionArgs args{index, spec.layers[index].attention_window, spec.attention_scale};
+  const AttentionArgs args{index, attention.window, attention.scale};
   const auto mixed = ops.Attention(args, query, key, value,
                                    layer.sinks ? &*layer.sinks : nullptr);  // [T, heads D]
   return ops.Multiply(mixed, layer.output);
@@ -35,9 +36,11 @@ template <Ops O>
 typename O::Tensor MlpBranch(O& ops, const DecoderSpec& spec, int index,
                              const DecoderLayer<O>& layer, const typename O::Tensor& x,
                              MoeTrace* trace) {
-  if (!layer.router) return ops.GatedMlp(x, layer.experts, spec.moe.mlp);
+  if (const auto* mlp = std::get_if<MlpSpec>(&spec.layers[index].mlp)) {
+    return ops.GatedMlp(x, layer.experts, mlp->gated);
+  }
   const auto routing = ops.Route(x, *layer.router, spec.moe.router);
-  auto y = ops.Moe(x, routing, layer.experts, spec.moe.mlp);
+  auto y = ops.Moe(x, routing, layer.experts, spec.moe.gated);
   if (trace != nullptr) {
     trace->Record(index, ops.Values(x), ops.Ids(routing), ops.Weights(routing), ops.Values(y));
   }

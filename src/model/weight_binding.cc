@@ -66,25 +66,26 @@ Result<MatrixView> BindMxfp4(const CheckpointTensors& tensors, const std::string
   return Mxfp4SliceOf(blocks, scales, index, name);
 }
 
-Status BindAttention(const DecoderSpec& spec, const CheckpointTensors& tensors,
+Status BindAttention(const DecoderSpec& decoder, int index, const CheckpointTensors& tensors,
                      const std::string& prefix, LayerWeights& layer) {
-  const int64_t H = spec.hidden_size;
+  const AttentionSpec& spec = AttentionOf(decoder.layers[index]);
+  const int64_t H = decoder.hidden_size;
   const int64_t D = spec.head_dim;
   const std::string attention = prefix + "self_attn.";
   EXPERTILE_ASSIGN(layer.attention_norm, BindVector(tensors, prefix + "input_layernorm.weight", H));
-  EXPERTILE_ASSIGN(layer.query, BindLinear(tensors, attention + "q_proj", spec.num_heads * D, H,
-                                           spec.attention_bias));
+  EXPERTILE_ASSIGN(layer.query,
+                   BindLinear(tensors, attention + "q_proj", spec.num_heads * D, H, spec.has_bias));
   EXPERTILE_ASSIGN(layer.key, BindLinear(tensors, attention + "k_proj", spec.num_kv_heads * D, H,
-                                         spec.attention_bias));
+                                         spec.has_bias));
   EXPERTILE_ASSIGN(layer.value, BindLinear(tensors, attention + "v_proj", spec.num_kv_heads * D, H,
-                                           spec.attention_bias));
-  EXPERTILE_ASSIGN(layer.output, BindLinear(tensors, attention + "o_proj", H, spec.num_heads * D,
-                                            spec.attention_bias));
+                                           spec.has_bias));
+  EXPERTILE_ASSIGN(layer.output,
+                   BindLinear(tensors, attention + "o_proj", H, spec.num_heads * D, spec.has_bias));
   if (spec.query_key_norm) {
     EXPERTILE_ASSIGN(layer.query_norm, BindVector(tensors, attention + "q_norm.weight", D));
     EXPERTILE_ASSIGN(layer.key_norm, BindVector(tensors, attention + "k_norm.weight", D));
   }
-  if (spec.attention_sinks) {
+  if (spec.has_sinks) {
     EXPERTILE_ASSIGN(layer.sinks, BindVector(tensors, attention + "sinks", spec.num_heads));
   }
   EXPERTILE_ASSIGN(layer.mlp_norm,

@@ -33,10 +33,10 @@ Result<DecoderWeights> BindDecoder(
 Result<MatrixView> BindMxfp4(const CheckpointTensors& tensors, const std::string& name,
                              const std::vector<int64_t>& shape, int64_t index);
 
-// A layer's two norms and its attention under the names that most families use:
+// Layer `index`'s two norms and its attention under the names that most families use:
 // PREFIX.input_layernorm, PREFIX.self_attn.q_proj …, q_norm, k_norm and sinks if the spec has them,
 // PREFIX.post_attention_layernorm.
-Status BindAttention(const DecoderSpec& spec, const CheckpointTensors& tensors,
+Status BindAttention(const DecoderSpec& spec, int index, const CheckpointTensors& tensors,
                      const std::string& prefix, LayerWeights& layer);
 
 // PREFIX.gate_proj, up_proj and down_proj: one dense MLP, or one expert stored on its own.

@@ -11,20 +11,22 @@ LayerNormView NormShape(int64_t size) { return {Shape(1, size), Shape(1, size)};
 
 LayerWeights LayerShape(const DecoderSpec& spec, const LayerSpec& layer) {
   const int64_t H = spec.hidden_size;
-  const int64_t D = spec.head_dim;
+  const AttentionSpec& attention = AttentionOf(layer);
+  const int64_t D = attention.head_dim;
   LayerWeights shapes;
   shapes.attention_norm = Shape(1, H);
-  shapes.query = LinearShape(spec.num_heads * D, H);
-  shapes.key = LinearShape(spec.num_kv_heads * D, H);
-  shapes.value = LinearShape(spec.num_kv_heads * D, H);
-  shapes.output = LinearShape(H, spec.num_heads * D);
-  if (spec.query_key_norm) shapes.query_norm = shapes.key_norm = Shape(1, D);
-  if (spec.attention_sinks) shapes.sinks = Shape(1, spec.num_heads);
+  shapes.query = LinearShape(attention.num_heads * D, H);
+  shapes.key = LinearShape(attention.num_kv_heads * D, H);
+  shapes.value = LinearShape(attention.num_kv_heads * D, H);
+  shapes.output = LinearShape(H, attention.num_heads * D);
+  if (attention.query_key_norm) shapes.query_norm = shapes.key_norm = Shape(1, D);
+  if (attention.has_sinks) shapes.sinks = Shape(1, attention.num_heads);
   shapes.mlp_norm = Shape(1, H);
-  if (layer.is_moe) shapes.router = LinearShape(spec.moe.num_experts, H);
-  const int64_t I = layer.is_moe ? spec.moe.intermediate_size : spec.mlp_intermediate_size;
+  if (layer.is_moe()) shapes.router = LinearShape(spec.moe.num_experts, H);
+  const int64_t I =
+      layer.is_moe() ? spec.moe.intermediate_size : std::get<MlpSpec>(layer.mlp).intermediate_size;
   const ExpertView expert{LinearShape(I, H), LinearShape(I, H), LinearShape(H, I)};
-  shapes.experts.assign(layer.is_moe ? spec.moe.num_experts : 1, expert);
+  shapes.experts.assign(layer.is_moe() ? spec.moe.num_experts : 1, expert);
   return shapes;
 }
 

@@ -48,14 +48,13 @@ std::vector<TensorDeclaration> TensorsOf(const KvHeader& header, const DecoderSp
                                          const KvCodec& codec) {
   std::vector<TensorDeclaration> tensors;
   for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
+    const int num_kv_heads = AttentionOf(spec.layers[layer]).num_kv_heads;
     for (const KvPart part : {KvPart::kKey, KvPart::kValue}) {
       const std::string name = NameOf(part, layer);
-      tensors.push_back(
-          {name, codec.dtype(), {spec.num_kv_heads, header.num_tokens, codec.head_dim()}});
+      tensors.push_back({name, codec.dtype(), {num_kv_heads, header.num_tokens, codec.head_dim()}});
       if (codec.row_scales() == 0) continue;
-      tensors.push_back({name + ".scales",
-                         DType::kU8,
-                         {spec.num_kv_heads, header.num_tokens, codec.row_scales()}});
+      tensors.push_back(
+          {name + ".scales", DType::kU8, {num_kv_heads, header.num_tokens, codec.row_scales()}});
     }
   }
   tensors.push_back({kChecksum, DType::kU8, {64}});
@@ -158,15 +157,16 @@ Status CheckTensors(const SafetensorsFile& file, const std::vector<TensorDeclara
 
 Status WriteKvFile(const std::filesystem::path& path, const KvHeader& header,
                    const DecoderSpec& spec, const TargetSession& session, int64_t sequence) {
-  const KvCodec codec(header.kv_format, spec.head_dim);
+  const AttentionSpec& attention = AttentionOf(spec.layers[0]);  // every layer's heads are alike
+  const KvCodec codec(header.kv_format, attention.head_dim);
   const StringMap metadata = MetadataOf(header);
   EXPERTILE_ASSIGN(auto writer,
                    SafetensorsWriter::Create(path, TensorsOf(header, spec, codec), metadata));
   Sha256 hash;
   HashMetadata(metadata, hash);
-  std::vector<float> key(spec.head_dim);
-  std::vector<float> value(spec.head_dim);
-  const int64_t num_rows = spec.num_kv_heads * header.num_tokens;
+  std::vector<float> key(attention.head_dim);
+  std::vector<float> value(attention.head_dim);
+  const int64_t num_rows = attention.num_kv_heads * header.num_tokens;
   for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
     EncodedPlane keys(codec, num_rows);
     EncodedPlane values(codec, num_rows);
@@ -191,11 +191,12 @@ Result<KvHeader> ReadKvFile(const std::filesystem::path& path, const KvHeader& e
                             const DecoderSpec& spec, TargetSession& session, int64_t sequence) {
   EXPERTILE_ASSIGN(const SafetensorsFile file, SafetensorsFile::Open(path));
   EXPERTILE_ASSIGN(const KvHeader header, ReadHeader(file.metadata(), expected, path));
-  const KvCodec codec(header.kv_format, spec.head_dim);
+  const AttentionSpec& attention = AttentionOf(spec.layers[0]);  // every layer's heads are alike
+  const KvCodec codec(header.kv_format, attention.head_dim);
   EXPERTILE_RETURN_IF_ERROR(CheckTensors(file, TensorsOf(header, spec, codec), path));
-  std::vector<float> key(spec.head_dim);
-  std::vector<float> value(spec.head_dim);
-  const int64_t num_rows = spec.num_kv_heads * header.num_tokens;
+  std::vector<float> key(attention.head_dim);
+  std::vector<float> value(attention.head_dim);
+  const int64_t num_rows = attention.num_kv_heads * header.num_tokens;
   const auto bytes_of = [&](const std::string& name) {
     const TensorView* tensor = file.Find(name);
     return tensor != nullptr ? tensor->bytes : std::span<const std::byte>();

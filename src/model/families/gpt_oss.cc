@@ -1,7 +1,6 @@
 // GPT-OSS: biases everywhere, attention sinks, alternating windows, YaRN, top-k-then-softmax
 // routing with a bias, clamped SwiGLU experts, in MXFP4 blocks or bfloat16. Source: transformers'
 // modeling_gpt_oss.py and integrations/mxfp4.py.
-#include <cmath>
 #include <string>
 #include <utility>
 
@@ -15,7 +14,8 @@ namespace expertile {
 namespace {
 
 // layer_types, or windows in every other layer from the first on.
-Status ReadLayers(const JsonObject& config, int64_t num_layers, DecoderSpec& spec) {
+Status ReadLayers(const JsonObject& config, AttentionSpec attention, DecoderSpec& spec) {
+  EXPERTILE_ASSIGN(const int64_t num_layers, ReadNumLayers(config));
   EXPERTILE_ASSIGN(const std::vector<std::string> types, config.GetStringList("layer_types"));
   EXPERTILE_ASSIGN(const int64_t window, config.GetInt("sliding_window", 128, {1, kMaxDimension}));
   if (!types.empty() && static_cast<int64_t>(types.size()) != num_layers) {
@@ -30,7 +30,8 @@ Status ReadLayers(const JsonObject& config, int64_t num_layers, DecoderSpec& spe
           "config.json: layer_types: {}, expected sliding_attention or full_attention",
           OneLine(type));
     }
-    spec.layers.push_back({.attention_window = type == "sliding_attention" ? window : 0});
+    attention.window = type == "sliding_attention" ? window : 0;
+    spec.layers.push_back({attention, spec.moe});
   }
   return {};
 }
@@ -39,20 +40,19 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   DecoderSpec spec;
   EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
-  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 150000.0));
-  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", true));
-  spec.attention_sinks = true;
-  spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
-  EXPERTILE_RETURN_IF_ERROR(
-      ReadMoeShape(config, {"num_local_experts", "num_experts"}, "intermediate_size", spec));
+  EXPERTILE_ASSIGN(AttentionSpec attention,
+                   ReadAttention(config, spec.hidden_size, /*default_bias=*/true));
+  attention.has_sinks = true;
+  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, attention.head_dim, 150000.0));
+  EXPERTILE_ASSIGN(spec.moe,
+                   ReadMoe(config, {"num_local_experts", "num_experts"}, "intermediate_size"));
   spec.moe.router.score = RouterScore::kTopKThenSoftmax;
+  spec.moe.router.has_bias = spec.moe.has_bias = true;
   EXPERTILE_ASSIGN(const double limit, config.GetFloat("swiglu_limit", 7.0, {0.0, 1e30}));
   EXPERTILE_ASSIGN(const double alpha, config.GetFloat("swiglu_alpha", 1.702));
-  spec.moe.mlp = {GatedActivation::kClampedSwiGlu, static_cast<float>(limit),
-                  static_cast<float>(alpha)};
-  EXPERTILE_ASSIGN(const int64_t num_layers,
-                   config.GetInt("num_hidden_layers", kRequired, {1, kMaxLayers}));
-  EXPERTILE_RETURN_IF_ERROR(ReadLayers(config, num_layers, spec));
+  spec.moe.gated = {GatedActivation::kClampedSwiGlu, static_cast<float>(limit),
+                    static_cast<float>(alpha)};
+  EXPERTILE_RETURN_IF_ERROR(ReadLayers(config, attention, spec));
   return spec;
 }
 
@@ -102,10 +102,10 @@ Status BindExpertBiases(const DecoderSpec& spec, const CheckpointTensors& tensor
 }
 
 Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               const std::string& name, int) {
+                               const std::string& name, int index) {
   const std::string experts = name + "mlp.experts.";
   LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, name, layer));
+  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, name, layer));
   EXPERTILE_ASSIGN(layer.router, BindLinear(tensors, name + "mlp.router", spec.moe.num_experts,
                                             spec.hidden_size, /*has_bias=*/true));
   EXPERTILE_ASSIGN(layer.experts, BindExpertWeights(spec, tensors, experts));

@@ -16,22 +16,21 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   DecoderSpec spec;
   EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
-  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 10000.0));
-  EXPERTILE_RETURN_IF_ERROR(
-      ReadMoeShape(config, {"num_local_experts", "num_experts"}, "intermediate_size", spec));
+  EXPERTILE_ASSIGN(AttentionSpec attention, ReadAttention(config, spec.hidden_size));
+  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, attention.head_dim, 10000.0));
+  EXPERTILE_ASSIGN(spec.moe,
+                   ReadMoe(config, {"num_local_experts", "num_experts"}, "intermediate_size"));
   spec.moe.router.score = RouterScore::kTopKThenSoftmax;
-  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", false));
   EXPERTILE_ASSIGN(const double embedding, config.GetFloat("embedding_multiplier", 1.0));
   EXPERTILE_ASSIGN(const double residual, config.GetFloat("residual_multiplier", 1.0));
-  EXPERTILE_ASSIGN(const double attention, config.GetFloat("attention_multiplier", 1.0));
+  EXPERTILE_ASSIGN(const double scale, config.GetFloat("attention_multiplier", 1.0));
   EXPERTILE_ASSIGN(const double logits, config.GetFloat("logits_scaling", 1.0, {1e-9, 1e9}));
   spec.embedding_scale = static_cast<float>(embedding);
   spec.residual_scale = static_cast<float>(residual);
-  spec.attention_scale = static_cast<float>(attention);
+  attention.scale = static_cast<float>(scale);
   spec.logits_scale = static_cast<float>(1.0 / logits);
-  EXPERTILE_ASSIGN(const int64_t num_layers,
-                   config.GetInt("num_hidden_layers", kRequired, {1, kMaxLayers}));
-  spec.layers.resize(num_layers);
+  EXPERTILE_ASSIGN(const int64_t num_layers, ReadNumLayers(config));
+  spec.layers.assign(num_layers, {attention, spec.moe});
   return spec;
 }
 
@@ -44,10 +43,10 @@ std::string FirstPresent(const CheckpointTensors& tensors, const std::string& pu
 }
 
 Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               const std::string& name, int) {
+                               const std::string& name, int index) {
   const std::string moe = name + "block_sparse_moe.";
   LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, name, layer));
+  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, name, layer));
   const std::string router =
       FirstPresent(tensors, moe + "router.layer.weight", moe + "router.weight");
   LinearView router_view;

@@ -1,6 +1,5 @@
 // Qwen3-MoE: RMS-normed query and key heads, softmax-then-top-k routing, SiLU experts, dense layers
 // where the configuration says so. Source: transformers' modeling_qwen3_moe.py.
-#include <cmath>
 #include <string>
 #include <utility>
 
@@ -13,30 +12,25 @@
 namespace expertile {
 namespace {
 
-Status ReadWindows(const JsonObject& config, DecoderSpec& spec) {
+Result<int64_t> ReadWindow(const JsonObject& config) {
   EXPERTILE_ASSIGN(const bool windowed, config.GetBool("use_sliding_window", false));
   EXPERTILE_ASSIGN(const int64_t window, config.GetInt("sliding_window", 4096, {1, kMaxDimension}));
-  if (!windowed) return {};
-  for (LayerSpec& layer : spec.layers) layer.attention_window = window;
-  return {};
+  return windowed ? window : 0;
 }
 
 Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   DecoderSpec spec;
   EXPERTILE_RETURN_IF_ERROR(ReadDecoderShape(config, spec));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(config, "silu"));
-  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, spec.head_dim, 10000.0));
-  EXPERTILE_ASSIGN(spec.attention_bias, config.GetBool("attention_bias", false));
-  spec.query_key_norm = true;
-  spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
-  EXPERTILE_RETURN_IF_ERROR(
-      ReadMoeShape(config, {"num_experts", "num_local_experts"}, "moe_intermediate_size", spec));
+  EXPERTILE_ASSIGN(AttentionSpec attention, ReadAttention(config, spec.hidden_size));
+  EXPERTILE_ASSIGN(attention.window, ReadWindow(config));
+  attention.query_key_norm = true;
+  EXPERTILE_ASSIGN(spec.rope, ReadRope(config, attention.head_dim, 10000.0));
+  EXPERTILE_ASSIGN(spec.moe,
+                   ReadMoe(config, {"num_experts", "num_local_experts"}, "moe_intermediate_size"));
   spec.moe.router.score = RouterScore::kSoftmaxThenTopK;
   EXPERTILE_ASSIGN(spec.moe.router.normalize, config.GetBool("norm_topk_prob", false));
-  EXPERTILE_ASSIGN(spec.mlp_intermediate_size,
-                   config.GetInt("intermediate_size", 6144, {1, kMaxDimension}));
-  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(config, spec));
-  EXPERTILE_RETURN_IF_ERROR(ReadWindows(config, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(config, attention, 6144, spec));
   return spec;
 }
 
@@ -62,10 +56,12 @@ Result<std::vector<ExpertView>> BindExperts(const DecoderSpec& spec,
 Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
                                const std::string& name, int index) {
   LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, name, layer));
-  if (!spec.layers[index].is_moe) {
-    EXPERTILE_ASSIGN(ExpertView mlp, BindGatedMlp(tensors, name + "mlp", spec.mlp_intermediate_size,
-                                                  spec.hidden_size));
+  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, name, layer));
+  if (!spec.layers[index].is_moe()) {
+    EXPERTILE_ASSIGN(ExpertView mlp,
+                     BindGatedMlp(tensors, name + "mlp",
+                                  std::get<MlpSpec>(spec.layers[index].mlp).intermediate_size,
+                                  spec.hidden_size));
     layer.experts.push_back(std::move(mlp));
     return layer;
   }

@@ -1,6 +1,5 @@
 // Qwen3-VL-MoE: Qwen3-MoE's decoder with interleaved MRoPE and fused experts, and a vision tower
 // whose rows stand in the place of image tokens. Source: transformers' modeling_qwen3_vl_moe.py.
-#include <cmath>
 #include <string>
 #include <utility>
 
@@ -22,17 +21,14 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   EXPERTILE_ASSIGN(spec.model_type, config.GetString("model_type"));
   EXPERTILE_ASSIGN(spec.tied_lm_head, config.GetBool("tie_word_embeddings", false));
   EXPERTILE_RETURN_IF_ERROR(RequireActivation(text, "silu"));
-  EXPERTILE_ASSIGN(spec.rope, ReadMrope(text, spec.head_dim, 500000.0));
-  EXPERTILE_ASSIGN(spec.attention_bias, text.GetBool("attention_bias", false));
-  spec.query_key_norm = true;
-  spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
-  EXPERTILE_RETURN_IF_ERROR(
-      ReadMoeShape(text, {"num_experts", "num_local_experts"}, "moe_intermediate_size", spec));
+  EXPERTILE_ASSIGN(AttentionSpec attention, ReadAttention(text, spec.hidden_size));
+  attention.query_key_norm = true;
+  EXPERTILE_ASSIGN(spec.rope, ReadMrope(text, attention.head_dim, 500000.0));
+  EXPERTILE_ASSIGN(spec.moe,
+                   ReadMoe(text, {"num_experts", "num_local_experts"}, "moe_intermediate_size"));
   spec.moe.router.score = RouterScore::kSoftmaxThenTopK;
   spec.moe.router.normalize = true;
-  EXPERTILE_ASSIGN(spec.mlp_intermediate_size,
-                   text.GetInt("intermediate_size", 5632, {1, kMaxDimension}));
-  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(text, spec));
+  EXPERTILE_RETURN_IF_ERROR(ReadSparseLayers(text, attention, 5632, spec));
   return spec;
 }
 
@@ -78,10 +74,12 @@ ExpertOrientation OrientationOf(const DecoderSpec& spec, const CheckpointTensors
 Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
                                const std::string& prefix, int index) {
   LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, tensors, prefix, layer));
-  if (!spec.layers[index].is_moe) {
-    EXPERTILE_ASSIGN(ExpertView mlp, BindGatedMlp(tensors, prefix + "mlp",
-                                                  spec.mlp_intermediate_size, spec.hidden_size));
+  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, prefix, layer));
+  if (!spec.layers[index].is_moe()) {
+    EXPERTILE_ASSIGN(ExpertView mlp,
+                     BindGatedMlp(tensors, prefix + "mlp",
+                                  std::get<MlpSpec>(spec.layers[index].mlp).intermediate_size,
+                                  spec.hidden_size));
     layer.experts.push_back(std::move(mlp));
     return layer;
   }

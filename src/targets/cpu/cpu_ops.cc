@@ -28,11 +28,12 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
   const ComputeType type = ComputeTypeOf(options);
   const int64_t H = spec.hidden_size;
   const int64_t max_rows = options.max_step_tokens;
-  const int64_t max_in = std::max(H, spec.num_heads * spec.head_dim);
+  const AttentionSpec& heads = AttentionOf(spec.layers[0]);  // every layer's are alike
+  const int64_t max_in = std::max(H, heads.num_heads * heads.head_dim);
   EXPERTILE_ASSIGN(
       KvCache cache,
-      KvCache::Create({static_cast<int>(spec.layers.size()), options.batch_size, spec.num_kv_heads,
-                       options.ctx_len, spec.head_dim, table.panel_columns, options.kv_format}));
+      KvCache::Create({static_cast<int>(spec.layers.size()), options.batch_size, heads.num_kv_heads,
+                       options.ctx_len, heads.head_dim, table.panel_columns, options.kv_format}));
   EXPERTILE_ASSIGN(BlockAttention attention, BlockAttention::Create(table, cache, num_workers));
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, max_in));
   EXPERTILE_ASSIGN(cpu::Linear exact_product,
@@ -43,10 +44,15 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
                                                    spec.moe.intermediate_size, P},
                                                   num_workers));
   std::optional<MoeBlock> mlp;
-  if (std::ranges::any_of(spec.layers, [](const LayerSpec& layer) { return !layer.is_moe; })) {
+  int64_t dense_size = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    if (const auto* dense = std::get_if<MlpSpec>(&layer.mlp)) {
+      dense_size = std::max(dense_size, dense->intermediate_size);
+    }
+  }
+  if (dense_size > 0) {
     EXPERTILE_ASSIGN(MoeBlock dense,
-                     MoeBlock::Create(table, type, {max_rows, 1, H, spec.mlp_intermediate_size, P},
-                                      num_workers));
+                     MoeBlock::Create(table, type, {max_rows, 1, H, dense_size, P}, num_workers));
     mlp.emplace(std::move(dense));
   }
   return CpuOps(std::move(rows), std::move(cache), std::move(attention), std::move(exact_product),

@@ -197,7 +197,7 @@ Result<PackedExperts> WeightOpener::PackExperts(const std::string& name,
   const bool has_bias = reader_.Has(name + ".bias");
   const MatrixView& gate = shapes[0].gate.weight;
   const ExpertsShape shape{
-      static_cast<int>(shapes.size()), gate.cols, gate.rows, format, has_bias, spec_.moe.mlp};
+      static_cast<int>(shapes.size()), gate.cols, gate.rows, format, has_bias, spec_.moe.gated};
   EXPERTILE_ASSIGN(PackedExperts experts, PackedExperts::WithoutMemory(table_, shape));
   EXPERTILE_ASSIGN(const std::span<const std::byte> panels,
                    reader_.Find(name, format_name, experts.num_bytes()));

@@ -69,7 +69,7 @@ class WeightAdder {
   // One matrix of every expert, as the layer's way through the experts wants them together.
   Status AddLinears(const std::string& name, const std::vector<ExpertView>& views,
                     LinearView ExpertView::*part) {
-    const bool is_moe = checkpoint_.config.spec.layers[layer_].is_moe;
+    const bool is_moe = checkpoint_.config.spec.layers[layer_].is_moe();
     if (is_moe && options_.kind == StepKind::kDecode) {
       std::vector<const LinearView*> all;
       for (const ExpertView& view : views) all.push_back(&(view.*part));
@@ -170,10 +170,11 @@ void AddInputs(const DecoderSpec& spec, GraphBuilder& graph) {
   graph.AddInput("position_ids", ElementType::kInt64, positions);
   graph.AddOutput("logits", ElementType::kFloat, {"batch_size", 1, spec.vocab_size});
   for (size_t i = 0; i < spec.layers.size(); ++i) {
+    const AttentionSpec& attention = AttentionOf(spec.layers[i]);
     for (const char* part : {"past_key.", "past_value."}) {
       const std::string name = part + std::to_string(i);
-      const std::vector<Dimension> shape = {"batch_size", spec.num_kv_heads, "ctx_len",
-                                            spec.head_dim};
+      const std::vector<Dimension> shape = {"batch_size", attention.num_kv_heads, "ctx_len",
+                                            attention.head_dim};
       graph.AddInput(name, ElementType::kFloat, shape);
       graph.AddOutput(name + "_RetainedState", ElementType::kFloat, shape);
     }

@@ -29,9 +29,8 @@ OnnxOps::OnnxOps(GraphBuilder& graph, const DecoderSpec& spec, const GraphOption
 
 void OnnxOps::Begin(const Step&) {
   for (const LayerSpec& layer : spec_.layers) {
-    if (!masks_.contains(layer.attention_window)) {
-      masks_[layer.attention_window] = MakeMask(layer.attention_window);
-    }
+    const int64_t window = AttentionOf(layer).window;
+    if (!masks_.contains(window)) masks_[window] = MakeMask(window);
   }
   const bool has_moe = std::ranges::any_of(spec_.layers, &LayerSpec::is_moe);
   if (options_.kind == StepKind::kDecode || !has_moe) return;
@@ -217,9 +216,10 @@ std::string OnnxOps::MakeMask(int64_t window) {
 
 OnnxOps::Tensor OnnxOps::Attention(const AttentionArgs& args, const Tensor& query,
                                    const Tensor& key, const Tensor& value, const Vector* sinks) {
-  const int64_t D = spec_.head_dim;
-  const int64_t kv_heads = spec_.num_kv_heads;
-  const int64_t group = spec_.num_heads / kv_heads;
+  const AttentionSpec& spec = AttentionOf(spec_.layers[args.layer]);
+  const int64_t D = spec.head_dim;
+  const int64_t kv_heads = spec.num_kv_heads;
+  const int64_t group = spec.num_heads / kv_heads;
   const std::string index = std::to_string(args.layer);
   const std::string keys = UpdateCache("past_key." + index, Heads(key, kv_heads));
   const std::string values = UpdateCache("past_value." + index, Heads(value, kv_heads));
@@ -228,8 +228,7 @@ OnnxOps::Tensor OnnxOps::Attention(const AttentionArgs& args, const Tensor& quer
   const auto S = graph_.Node("Slice", {batch_and_seq_, graph_.Ints({1}), graph_.Ints({2})});
   const std::string grouped_shape = graph_.Node(
       "Concat", {B, graph_.Ints({kv_heads, group}), S, graph_.Ints({D})}, {{"axis", int64_t{0}}});
-  const std::string grouped =
-      graph_.Node("Reshape", {Heads(query, spec_.num_heads), grouped_shape});
+  const std::string grouped = graph_.Node("Reshape", {Heads(query, spec.num_heads), grouped_shape});
   const std::string key_columns = graph_.Node(
       "Unsqueeze", {graph_.Node("Transpose", {keys}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}}),
                     graph_.Ints({2})});

@@ -10,8 +10,9 @@
 namespace expertile::reference {
 
 Result<ReferenceOps> ReferenceOps::Create(const DecoderSpec& spec, const Context& context) {
+  const AttentionSpec& attention = AttentionOf(spec.layers[0]);  // every layer's heads are alike
   const KvShape shape{static_cast<int>(spec.layers.size()), context.options.batch_size,
-                      spec.num_kv_heads, context.options.ctx_len, spec.head_dim};
+                      attention.num_kv_heads, context.options.ctx_len, attention.head_dim};
   EXPERTILE_ASSIGN(auto cache, KvCache<float>::Create(shape));
   ReferenceOps ops(context, std::move(cache));
   ops.statistics_.rows.resize(context.options.blocking.num_nsp);
