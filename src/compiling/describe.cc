@@ -7,67 +7,46 @@
 namespace expertile {
 namespace {
 
-int64_t CountOf(const LinearView& linear) {
-  const int64_t bias = linear.bias ? linear.bias->cols : 0;
-  return linear.weight.rows * linear.weight.cols + bias;
-}
+// Counts parameters: all of them, and those that one token's forward pass uses.
+struct ParameterCount {
+  const DecoderSpec& spec;
+  int64_t total = 0;
+  int64_t active = 0;
 
-int64_t CountOf(const ExpertView& expert) {
-  return CountOf(expert.gate) + CountOf(expert.up) + CountOf(expert.down);
-}
-
-int64_t CountOf(const std::optional<MatrixView>& vector) { return vector ? vector->cols : 0; }
-
-// All of a layer's parameters but its experts'.
-int64_t CountSharedIn(const LayerWeights& layer) {
-  return layer.attention_norm.cols + CountOf(layer.query) + CountOf(layer.key) +
-         CountOf(layer.value) + CountOf(layer.output) + CountOf(layer.query_norm) +
-         CountOf(layer.key_norm) + CountOf(layer.sinks) + layer.mlp_norm.cols +
-         (layer.router ? CountOf(*layer.router) : 0);
-}
-
-void CountParameters(const Checkpoint& checkpoint, ModelDescription& description) {
-  const DecoderWeights& weights = checkpoint.weights;
-  const int64_t embedding = weights.embedding.rows * weights.embedding.cols;
-  const int64_t head = checkpoint.config.spec.tied_lm_head ? 0 : CountOf(weights.lm_head);
-  int64_t total = embedding + head + weights.final_norm.cols;
-  int64_t active = CountOf(weights.lm_head) + weights.final_norm.cols + weights.embedding.cols;
-  for (size_t i = 0; i < weights.layers.size(); ++i) {
-    const LayerWeights& layer = weights.layers[i];
-    const int64_t shared = CountSharedIn(layer);
-    const int64_t expert = CountOf(layer.experts[0]);
-    const int64_t used = layer.router ? checkpoint.config.spec.moe.router.experts_per_token : 1;
-    total += shared + expert * static_cast<int64_t>(layer.experts.size());
-    active += shared + expert * used;
+  Status BeginGroup(const std::string&) { return {}; }
+  Status operator()(const Weight& weight) {
+    const int64_t num_elements = weight.NumElements();
+    const bool is_tied = weight.role == WeightRole::kHead && spec.tied_lm_head;
+    total += is_tied ? 0 : num_elements;
+    if (weight.role == WeightRole::kEmbedding) {
+      active += weight.cols;
+    } else if (weight.role == WeightRole::kExperts) {
+      active += num_elements / weight.count * spec.moe.router.experts_per_token;
+    } else {
+      active += num_elements;
+    }
+    return {};
   }
-  description.num_parameters = total;
-  description.num_active_parameters = active;
+};
+
+// `spec` is a decoder's or a tower's.
+template <typename Spec>
+ParameterCount Count(const Spec& spec, const DecoderSpec& decoder) {
+  ParameterCount count{decoder};
+  static_cast<void>(VisitWeights(spec, count));  // counting does not fail
+  return count;
 }
 
-int64_t CountOf(const LayerNormView& norm) { return norm.weight.cols + norm.bias.cols; }
-
-int64_t CountOf(const VisionMergerWeights& merger) {
-  return CountOf(merger.norm) + CountOf(merger.up) + CountOf(merger.down);
-}
-
-int64_t CountOf(const VisionWeights& weights) {
-  int64_t total = CountOf(weights.patch_embedding) + CountOf(weights.merger) +
-                  weights.position_embedding.rows * weights.position_embedding.cols;
-  for (const VisionBlockWeights& block : weights.blocks) {
-    total += CountOf(block.attention_norm) + CountOf(block.query) + CountOf(block.key) +
-             CountOf(block.value) + CountOf(block.output) + CountOf(block.mlp_norm) +
-             CountOf(block.up) + CountOf(block.down);
-  }
-  for (const VisionMergerWeights& merger : weights.deepstack) total += CountOf(merger);
-  return total;
-}
-
-void DescribeVision(const Checkpoint& checkpoint, ModelDescription& description) {
-  const VisionSpec& spec = checkpoint.config.vision->spec;
-  const int64_t num_parameters = CountOf(*checkpoint.vision_weights);
+void CountParameters(const ModelConfig& config, ModelDescription& description) {
+  const ParameterCount decoder = Count(config.spec, config.spec);
+  description.num_parameters = decoder.total;
+  description.num_active_parameters = decoder.active;
+  if (!config.vision) return;
+  const VisionSpec& spec = config.vision->spec;
+  const ParameterCount tower = Count(spec, config.spec);
   description.vision = {spec.num_blocks, spec.hidden_size, spec.num_heads,
-                        spec.prompt.image_token_id, num_parameters};
-  description.num_parameters += num_parameters;
+                        spec.prompt.image_token_id, tower.total};
+  description.num_parameters += tower.total;
 }
 
 void CountBytes(const CheckpointTensors& tensors, ModelDescription& description) {
@@ -102,8 +81,7 @@ ModelDescription Describe(const Checkpoint& checkpoint) {
   description.experts_per_token = spec.moe.router.experts_per_token;
   description.moe_intermediate_size = spec.moe.intermediate_size;
   description.end_token_ids = checkpoint.config.end_token_ids;
-  CountParameters(checkpoint, description);
-  if (checkpoint.config.vision) DescribeVision(checkpoint, description);
+  CountParameters(checkpoint.config, description);
   CountBytes(checkpoint.tensors, description);
   return description;
 }

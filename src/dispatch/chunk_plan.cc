@@ -1,14 +1,6 @@
 #include "dispatch/chunk_plan.h"
 
-#include "base/error.h"
-
 namespace expertile {
-
-Status CheckPackedChunkSize(int64_t packed_chunk_size) {
-  if (packed_chunk_size >= 1) return {};
-  return InvalidArgument("moe_prefill_packed_chunk_size: {}, expected 1 or more",
-                         packed_chunk_size);
-}
 
 void BuildChunkPlan(const MatchedIndex& matched, const Placement& placement,
                     int64_t packed_chunk_size, ChunkPlan& plan) {

@@ -7,7 +7,6 @@
 
 #include "dispatch/matched_index.h"
 #include "dispatch/placement.h"
-#include "expertile/result.h"
 
 namespace expertile {
 
@@ -23,8 +22,6 @@ struct ChunkPlan {
   std::vector<Chunk> chunks;  // NSP by NSP, in each slot by slot, in each from its first row on
   std::vector<int32_t> nsp_offsets;  // [N+1], into chunks
 };
-
-Status CheckPackedChunkSize(int64_t packed_chunk_size);
 
 // No empty chunk, no lost tail. packed_chunk_size P >= 1; `plan`'s storage is used again.
 void BuildChunkPlan(const MatchedIndex& matched, const Placement& placement,

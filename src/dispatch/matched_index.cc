@@ -1,7 +1,5 @@
 #include "dispatch/matched_index.h"
 
-#include "base/check.h"
-
 namespace expertile {
 
 void BuildMatchedIndex(const RoutingTable& routing, int num_experts, MatchedIndex& matched) {
@@ -27,21 +25,6 @@ void BuildMatchedIndex(const RoutingTable& routing, int num_experts, MatchedInde
     matched.offsets[expert] = matched.offsets[expert - 1];
   }
   matched.offsets[0] = 0;
-}
-
-std::vector<int32_t> SlotTable(const MatchedIndex& matched, const Placement& placement,
-                               int experts_per_token, int slot, int64_t num_columns) {
-  std::vector<int32_t> table(placement.num_nsp() * num_columns, kNoToken);
-  for (int nsp = 0; nsp < placement.num_nsp(); ++nsp) {
-    const int expert = placement.ExpertAt(nsp, slot);
-    if (expert == kNoExpert) continue;
-    const auto assignments = matched.Of(expert);
-    EXPERTILE_DCHECK(static_cast<int64_t>(assignments.size()) <= num_columns);
-    for (size_t j = 0; j < assignments.size(); ++j) {
-      table[nsp * num_columns + static_cast<int64_t>(j)] = assignments[j] / experts_per_token;
-    }
-  }
-  return table;
 }
 
 }  // namespace expertile

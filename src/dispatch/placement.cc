@@ -12,4 +12,9 @@ Result<Placement> Placement::Create(int num_experts, int num_nsp) {
   return Placement(num_experts, num_nsp);
 }
 
+Result<std::optional<Placement>> Placement::CreateIfBlocked(int num_experts, int num_nsp) {
+  if (num_nsp == 0) return std::nullopt;
+  return Create(num_experts, num_nsp);
+}
+
 }  // namespace expertile

@@ -12,7 +12,7 @@ namespace expertile {
 
 inline constexpr int32_t kNoExpert = -1;  // in a padded row
 inline constexpr int32_t kNoToken =
-    std::numeric_limits<int32_t>::max();  // past a slot's last token
+    std::numeric_limits<int32_t>::max();  // past the last token of a slot, in a static graph
 
 struct RoutingTable {
   int64_t num_tokens = 0;               // T
@@ -20,8 +20,7 @@ struct RoutingTable {
   std::span<const int32_t> expert_ids;  // [T,K]; a padded row holds kNoExpert K times
 };
 
-// Refuses ids outside [0,E), an expert named twice by a token, rows padded in part, and T*K beyond
-// int32.
+// Refuses ids outside [0,E), rows padded in part, and T*K beyond int32.
 Status CheckRoutingTable(const RoutingTable& routing, int num_experts);
 
 }  // namespace expertile

@@ -11,8 +11,8 @@ Result<std::shared_ptr<const Checkpoint>> LoadCheckpoint(const std::filesystem::
   EXPERTILE_ASSIGN(ModelConfig config, ReadModelConfig(folder));
   EXPERTILE_ASSIGN(const Family* family, FamilyOf(config.spec.model_type));
   EXPERTILE_ASSIGN(CheckpointTensors tensors, CheckpointTensors::Open(folder));
-  EXPERTILE_ASSIGN(DecoderWeights weights, family->bind_weights(config.spec, tensors));
-  std::optional<VisionWeights> vision_weights;
+  EXPERTILE_ASSIGN(DecoderViews weights, family->bind_weights(config.spec, tensors));
+  std::optional<VisionViews> vision_weights;
   if (config.vision) {
     EXPERTILE_ASSIGN(vision_weights, family->bind_vision(config.vision->spec, tensors));
   }

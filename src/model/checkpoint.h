@@ -17,8 +17,8 @@ namespace expertile {
 struct Checkpoint {
   ModelConfig config;
   CheckpointTensors tensors;  // keeps the files mapped that the weights point into
-  DecoderWeights weights;
-  std::optional<VisionWeights> vision_weights;  // where config.vision is
+  DecoderViews weights;
+  std::optional<VisionViews> vision_weights;  // where config.vision is
 };
 
 // Reads the small files and the tensors' headers of `folder`. Refuses what ReadModelConfig() does,

@@ -30,6 +30,7 @@ Result<AttentionSpec> ReadAttention(const JsonObject& config, int64_t hidden_siz
   EXPERTILE_ASSIGN(spec.head_dim,
                    config.GetInt("head_dim", hidden_size / spec.num_heads, {1, 65536}));
   EXPERTILE_ASSIGN(spec.has_bias, config.GetBool("attention_bias", default_bias));
+  spec.has_output_bias = spec.has_bias;
   if (spec.num_heads % spec.num_kv_heads != 0) {
     return InvalidData(
         "config.json: num_attention_heads: {}, expected a multiple of num_key_value_heads, {}",

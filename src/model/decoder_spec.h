@@ -69,11 +69,12 @@ struct MoeSpec {
 // Grouped-query attention: num_heads / num_kv_heads query heads share a key and a value.
 struct AttentionSpec {
   int num_heads = 0;
-  int num_kv_heads = 0;         // divides num_heads
-  int64_t head_dim = 0;         // D
-  int64_t window = 0;           // keys a query sees, itself included; 0 = all before it
-  float scale = 1.0f;           // multiplies query-key products
-  bool has_bias = false;        // of the query, key, value and output projections
+  int num_kv_heads = 0;   // divides num_heads
+  int64_t head_dim = 0;   // D
+  int64_t window = 0;     // keys a query sees, itself included; 0 = all before it
+  float scale = 1.0f;     // multiplies query-key products
+  bool has_bias = false;  // of the query, key and value projections
+  bool has_output_bias = false;
   bool query_key_norm = false;  // RMS norm over D of every query and key head, before RoPE
   bool has_sinks = false;       // a logit per head that joins the softmax's sum only
 };

@@ -1,5 +1,5 @@
 // A family: how one model_type's config.json and tensor names become a DecoderSpec and
-// DecoderWeights. Not a computation: a family adds no arithmetic, it sets switches
+// views of its weights. Not a computation: a family adds no arithmetic, it sets switches
 // (docs/adding-a-family.md).
 #pragma once
 
@@ -19,11 +19,11 @@ struct Family {
   std::string_view model_type;
   Result<DecoderSpec> (*read_config)(const JsonObject& config);
   // Finds every weight of `spec`; refuses one that is missing or has another shape.
-  Result<DecoderWeights> (*bind_weights)(const DecoderSpec& spec, const CheckpointTensors& tensors);
+  Result<DecoderViews> (*bind_weights)(const DecoderSpec& spec, const CheckpointTensors& tensors);
   // The same of a vision tower; null in a family of text alone.
   Result<VisionSpec> (*read_vision)(const JsonObject& config) = nullptr;
-  Result<VisionWeights> (*bind_vision)(const VisionSpec& spec,
-                                       const CheckpointTensors& tensors) = nullptr;
+  Result<VisionViews> (*bind_vision)(const VisionSpec& spec,
+                                     const CheckpointTensors& tensors) = nullptr;
 };
 
 extern const Family kGptOss;

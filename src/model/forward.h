@@ -3,54 +3,80 @@
 #pragma once
 
 #include <utility>
+#include <variant>
 
-#include "model/decoder.h"
 #include "model/decoder_spec.h"
+#include "model/decoder_weights.h"
 #include "model/ops.h"
 #include "model/step.h"
 
 namespace expertile {
 
-// x [T,H] (normed) -> the attention branch [T,H].
+// What a branch of a layer knows beside its weights.
 template <Ops O>
-typename O::Tensor AttentionBranch(O& ops, const DecoderSpec& spec, int index,
-                                   const DecoderLayer<O>& layer,
-                                   const typename O::Rotation& rotation,
-                                   const typename O::Tensor& x) {
-  auto query = ops.Multiply(x, layer.query);  // [T, heads D]
-  auto key = ops.Multiply(x, layer.key);      // [T, kv_heads D]
-  auto value = ops.Multiply(x, layer.value);  // [T, kv_heads D]
-  const AttentionSpec& attention = AttentionOf(spec.layers[index]);
-  if (layer.query_norm) query = ops.RmsNorm(query, *layer.query_norm, spec.norm_epsilon);
-  if (layer.key_norm) key = ops.RmsNorm(key, *layer.key_norm, spec.norm_epsilon);
-  query = ops.Rotate(std::move(query), rotation);
-  key = ops.Rotate(std::move(key), rotation);
-  const AttentionArgs args{index, attention.window, attention.scale};
+struct LayerInput {
+  const DecoderSpec& decoder;
+  int index;  // of the layer
+  const typename O::Rotation& rotation;
+};
+
+// x [T,H] (normed) -> the mixer's branch [T,H]; one overload for each alternative of MixerSpec.
+template <Ops O>
+typename O::Tensor MixerBranch(O& ops, const AttentionSpec& spec, const AttentionWeights<O>& w,
+                               const LayerInput<O>& layer, const typename O::Tensor& x) {
+  auto query = ops.Multiply(x, w.query);  // [T, heads D]
+  auto key = ops.Multiply(x, w.key);      // [T, kv_heads D]
+  auto value = ops.Multiply(x, w.value);  // [T, kv_heads D]
+  if (spec.query_key_norm) {
+    query = ops.RmsNorm(query, w.query_norm, layer.decoder.norm_epsilon);
+    key = ops.RmsNorm(key, w.key_norm, layer.decoder.norm_epsilon);
+  }
+  query = ops.Rotate(std::move(query), layer.rotation);
+  key = ops.Rotate(std::move(key), layer.rotation);
+  const AttentionArgs args{layer.index, spec.window, spec.scale};
   const auto mixed = ops.Attention(args, query, key, value,
-                                   layer.sinks ? &*layer.sinks : nullptr);  // [T, heads D]
-  return ops.Multiply(mixed, layer.output);
+                                   spec.has_sinks ? &w.sinks : nullptr);  // [T, heads D]
+  return ops.Multiply(mixed, w.output);
 }
 
-// x [T,H] (normed) -> the MoE branch, or a dense layer's MLP, [T,H].
+// x [T,H] (normed) -> the MLP's branch [T,H]; one overload for each alternative of LayerMlpSpec.
 template <Ops O>
-typename O::Tensor MlpBranch(O& ops, const DecoderSpec& spec, int index,
-                             const DecoderLayer<O>& layer, const typename O::Tensor& x,
-                             MoeTrace* trace) {
-  if (const auto* mlp = std::get_if<MlpSpec>(&spec.layers[index].mlp)) {
-    return ops.GatedMlp(x, layer.experts, mlp->gated);
+typename O::Tensor MlpBranch(O& ops, const MlpSpec& spec, const MlpWeights<O>& w, int,
+                             const typename O::Tensor& x, MoeTrace*) {
+  return ops.GatedMlp(x, w.mlp, spec.gated);
+}
+
+template <Ops O>
+typename O::Tensor MlpBranch(O& ops, const MoeSpec& spec, const MoeWeights<O>& w, int index,
+                             const typename O::Tensor& x, MoeTrace* trace) {
+  const auto routing = ops.Route(x, w.router, spec.router);
+  auto y = ops.Moe(x, routing, w.experts, spec.gated);
+  if (spec.shared) {
+    const auto shared = ops.GatedMlp(x, w.shared, spec.gated);
+    y = spec.shared->has_gate ? ops.AddGated(std::move(y), shared, x, w.shared_gate)
+                              : ops.AddScaled(std::move(y), shared, 1.0f);
   }
-  const auto routing = ops.Route(x, *layer.router, spec.moe.router);
-  auto y = ops.Moe(x, routing, layer.experts, spec.moe.gated);
   if (trace != nullptr) {
     trace->Record(index, ops.Values(x), ops.Ids(routing), ops.Weights(routing), ops.Values(y));
   }
   return y;
 }
 
+// The same of layer `index`, whichever alternative it is.
+template <Ops O>
+typename O::Tensor MlpBranch(O& ops, const DecoderSpec& spec, const DecoderWeights<O>& decoder,
+                             int index, const typename O::Tensor& x, MoeTrace* trace) {
+  return std::visit(
+      [&]<typename Mlp>(const Mlp& mlp) {
+        return MlpBranch(ops, mlp, PartOf<Mlp>(decoder.layers[index].mlp), index, x, trace);
+      },
+      spec.layers[index].mlp);
+}
+
 // Runs `step`, extending the KV cache that `ops` holds; returns the logits of step.logit_rows,
 // [R,V].
 template <Ops O>
-typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& decoder,
+typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const DecoderWeights<O>& decoder,
                            const Step& step) {
   ops.Begin(step);
   auto hidden = ops.Scale(ops.Embed(decoder.embedding), spec.embedding_scale);  // [T,H]
@@ -61,14 +87,18 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const Decoder<O>& de
   }
   const auto rotation = ops.RotationOf(spec.rope, step.rope_positions);
   for (int i = 0; i < static_cast<int>(decoder.layers.size()); ++i) {
-    const DecoderLayer<O>& layer = decoder.layers[i];
+    const LayerWeights<O>& layer = decoder.layers[i];
     ops.BeginLayer(i);
-    const auto attention_in = ops.RmsNorm(hidden, layer.attention_norm, spec.norm_epsilon);
-    hidden = ops.AddScaled(std::move(hidden),
-                           AttentionBranch(ops, spec, i, layer, rotation, attention_in),
-                           spec.residual_scale);
+    const auto mixer_in = ops.RmsNorm(hidden, layer.mixer_norm, spec.norm_epsilon);
+    auto mixed = std::visit(
+        [&]<typename Mixer>(const Mixer& mixer) {
+          return MixerBranch(ops, mixer, PartOf<Mixer>(layer.mixer),
+                             LayerInput<O>{spec, i, rotation}, mixer_in);
+        },
+        spec.layers[i].mixer);
+    hidden = ops.AddScaled(std::move(hidden), mixed, spec.residual_scale);
     const auto mlp_in = ops.RmsNorm(hidden, layer.mlp_norm, spec.norm_epsilon);
-    hidden = ops.AddScaled(std::move(hidden), MlpBranch(ops, spec, i, layer, mlp_in, step.trace),
+    hidden = ops.AddScaled(std::move(hidden), MlpBranch(ops, spec, decoder, i, mlp_in, step.trace),
                            spec.residual_scale);
     ops.EndLayer();
     if (!images.rows.empty() && i < static_cast<int>(images.deepstack.size())) {

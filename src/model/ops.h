@@ -51,7 +51,7 @@ concept RowOps = std::movable<typename O::Tensor> &&
   { ops.Values(y) } -> std::same_as<std::span<const float>>;
 };
 
-// The ops of a decoder. Experts are weights; Routing is a routing table with weights.
+// The ops of a decoder. Mlp and Experts are weights; Routing is a routing table with weights.
 template <typename O>
 concept Ops = RowOps<O> &&
     requires(O ops, const Step& step, int index, const RouterSpec& router_spec,
@@ -59,7 +59,8 @@ concept Ops = RowOps<O> &&
              std::span<const int32_t> rows, typename O::Tensor x, const typename O::Tensor& y,
              const typename O::Linear& linear, const typename O::Vector& vector,
              const typename O::Embedding& embedding, const typename O::Experts& experts,
-             const typename O::Routing& routing, const typename O::Vector* sinks) {
+             const typename O::Mlp& mlp, const typename O::Routing& routing,
+             const typename O::Vector* sinks) {
   {ops.Begin(step)};  // the step that all ops until the next Begin belong to
   // The decoder layer that all ops until EndLayer belong to.
   {ops.BeginLayer(index)};
@@ -78,7 +79,9 @@ concept Ops = RowOps<O> &&
   { ops.Route(y, linear, router_spec) } -> std::same_as<typename O::Routing>;
   // sum over k of weight[t,k] * expert[id[t,k]](x[t]), in the order of the top-k list. -> [T,H]
   { ops.Moe(y, routing, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;
-  { ops.GatedMlp(y, experts, mlp_spec) } -> std::same_as<typename O::Tensor>;  // the one expert
+  { ops.GatedMlp(y, mlp, mlp_spec) } -> std::same_as<typename O::Tensor>;  // mlp(x[t])
+  // x + y * sigmoid(z linear), row by row; the linear, [1,H], has one output.
+  { ops.AddGated(std::move(x), y, y, linear) } -> std::same_as<typename O::Tensor>;
   // For traces: on the host, valid until the routing is used again.
   { ops.Ids(routing) } -> std::same_as<std::span<const int32_t>>;
   { ops.Weights(routing) } -> std::same_as<std::span<const float>>;

@@ -29,14 +29,6 @@ Result<LinearView> BindPatchEmbedding(const CheckpointTensors& tensors, const st
   return linear;
 }
 
-Result<LayerNormView> BindLayerNorm(const CheckpointTensors& tensors, const std::string& name,
-                                    int64_t n) {
-  LayerNormView norm;
-  EXPERTILE_ASSIGN(norm.weight, BindVector(tensors, name + ".weight", n));
-  EXPERTILE_ASSIGN(norm.bias, BindVector(tensors, name + ".bias", n));
-  return norm;
-}
-
 // The outputs [first, first + count) of a linear.
 Result<LinearView> OutputsOf(const LinearView& linear, int64_t first, int64_t count) {
   LinearView part;
@@ -46,61 +38,30 @@ Result<LinearView> OutputsOf(const LinearView& linear, int64_t first, int64_t co
   return part;
 }
 
-Result<VisionBlockWeights> BindBlock(const VisionSpec& spec, const CheckpointTensors& tensors,
-                                     const std::string& name) {
+// Query, key and value, which a checkpoint has as one.
+Status SplitAttention(const VisionSpec& spec, const CheckpointTensors& tensors,
+                      const std::string& name, VisionBlockWeights<CheckpointViews>& block) {
   const int64_t V = spec.hidden_size;
-  VisionBlockWeights block;
-  EXPERTILE_ASSIGN(block.attention_norm, BindLayerNorm(tensors, name + "norm1", V));
-  EXPERTILE_ASSIGN(const LinearView qkv,
-                   BindLinear(tensors, name + "attn.qkv", 3 * V, V, /*has_bias=*/true));
+  EXPERTILE_ASSIGN(const LinearView qkv, BindLinear(tensors, name, 3 * V, V, /*has_bias=*/true));
   EXPERTILE_ASSIGN(block.query, OutputsOf(qkv, 0, V));
   EXPERTILE_ASSIGN(block.key, OutputsOf(qkv, V, V));
   EXPERTILE_ASSIGN(block.value, OutputsOf(qkv, 2 * V, V));
-  EXPERTILE_ASSIGN(block.output, BindLinear(tensors, name + "attn.proj", V, V, /*has_bias=*/true));
-  EXPERTILE_ASSIGN(block.mlp_norm, BindLayerNorm(tensors, name + "norm2", V));
-  EXPERTILE_ASSIGN(block.up, BindLinear(tensors, name + "mlp.linear_fc1", spec.intermediate_size, V,
-                                        /*has_bias=*/true));
-  EXPERTILE_ASSIGN(block.down, BindLinear(tensors, name + "mlp.linear_fc2", V,
-                                          spec.intermediate_size, /*has_bias=*/true));
-  return block;
-}
-
-Result<VisionMergerWeights> BindMerger(const VisionSpec& spec, const CheckpointTensors& tensors,
-                                       const std::string& name, int64_t norm_size) {
-  const int64_t merged = spec.merged_size();
-  VisionMergerWeights merger;
-  EXPERTILE_ASSIGN(merger.norm, BindLayerNorm(tensors, name + "norm", norm_size));
-  EXPERTILE_ASSIGN(merger.up,
-                   BindLinear(tensors, name + "linear_fc1", merged, merged, /*has_bias=*/true));
-  EXPERTILE_ASSIGN(merger.down, BindLinear(tensors, name + "linear_fc2", spec.output_size, merged,
-                                           /*has_bias=*/true));
-  return merger;
+  return {};
 }
 
 }  // namespace
 
-Result<VisionWeights> BindVisionTower(const VisionSpec& spec, const CheckpointTensors& tensors,
-                                      const std::string& prefix) {
-  VisionWeights weights;
-  EXPERTILE_ASSIGN(weights.patch_embedding,
-                   BindPatchEmbedding(tensors, prefix + "patch_embed.proj", spec.hidden_size,
-                                      spec.patch_values));
-  EXPERTILE_ASSIGN(weights.position_embedding,
-                   BindMatrix(tensors, prefix + "pos_embed.weight", spec.grid_side * spec.grid_side,
-                              spec.hidden_size));
+Result<VisionViews> BindVisionTower(const VisionSpec& spec, const CheckpointTensors& tensors,
+                                    const std::string& prefix) {
+  VisionViews views;
+  EXPERTILE_RETURN_IF_ERROR(VisitWeights(spec, TableBinder(tensors, prefix), views));
+  EXPERTILE_ASSIGN(views.patch_embedding, BindPatchEmbedding(tensors, prefix + "patch_embed.proj",
+                                                             spec.hidden_size, spec.patch_values));
   for (int b = 0; b < spec.num_blocks; ++b) {
-    const std::string name = prefix + "blocks." + std::to_string(b) + ".";
-    EXPERTILE_ASSIGN(VisionBlockWeights block, BindBlock(spec, tensors, name));
-    weights.blocks.push_back(std::move(block));
+    const std::string name = prefix + "blocks." + std::to_string(b) + ".attn.qkv";
+    EXPERTILE_RETURN_IF_ERROR(SplitAttention(spec, tensors, name, views.blocks[b]));
   }
-  for (size_t i = 0; i < spec.deepstack_blocks.size(); ++i) {
-    const std::string name = prefix + "deepstack_merger_list." + std::to_string(i) + ".";
-    EXPERTILE_ASSIGN(VisionMergerWeights merger,
-                     BindMerger(spec, tensors, name, spec.merged_size()));
-    weights.deepstack.push_back(std::move(merger));
-  }
-  EXPERTILE_ASSIGN(weights.merger, BindMerger(spec, tensors, prefix + "merger.", spec.hidden_size));
-  return weights;
+  return views;
 }
 
 }  // namespace expertile

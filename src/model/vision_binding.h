@@ -12,7 +12,7 @@ namespace expertile {
 
 // PREFIX patch_embed, pos_embed, blocks, deepstack_merger_list and merger. Refuses one that is
 // missing or has another shape.
-Result<VisionWeights> BindVisionTower(const VisionSpec& spec, const CheckpointTensors& tensors,
-                                      const std::string& prefix);
+Result<VisionViews> BindVisionTower(const VisionSpec& spec, const CheckpointTensors& tensors,
+                                    const std::string& prefix);
 
 }  // namespace expertile

@@ -20,7 +20,7 @@ namespace expertile {
 // x [P,V] -> the attention branch [P,V]; patches see all patches of their frame.
 template <VisionOps O>
 typename O::Tensor VisionAttentionBranch(O& ops, const VisionSpec& spec,
-                                         const VisionBlock<O>& block,
+                                         const VisionBlockWeights<O>& block,
                                          const typename O::Rotation& rotation, int64_t frame_size,
                                          const typename O::Tensor& x) {
   const auto normed =
@@ -35,7 +35,8 @@ typename O::Tensor VisionAttentionBranch(O& ops, const VisionSpec& spec,
 
 // x [P,V] -> the MLP branch [P,V].
 template <VisionOps O>
-typename O::Tensor VisionMlpBranch(O& ops, const VisionSpec& spec, const VisionBlock<O>& block,
+typename O::Tensor VisionMlpBranch(O& ops, const VisionSpec& spec,
+                                   const VisionBlockWeights<O>& block,
                                    const typename O::Tensor& x) {
   const auto normed =
       ops.LayerNorm(x, block.mlp_norm.weight, block.mlp_norm.bias, spec.norm_epsilon);
@@ -44,7 +45,7 @@ typename O::Tensor VisionMlpBranch(O& ops, const VisionSpec& spec, const VisionB
 
 // joined [P / M^2, M^2 V], normed -> rows of the decoder [P / M^2, H].
 template <VisionOps O>
-typename O::Tensor MergePatches(O& ops, const VisionMerger<O>& merger,
+typename O::Tensor MergePatches(O& ops, const VisionMergerWeights<O>& merger,
                                 const typename O::Tensor& joined) {
   return ops.Multiply(ops.Gelu(ops.Multiply(joined, merger.up), GeluKind::kErf), merger.down);
 }
@@ -57,7 +58,7 @@ struct VisionRows {
 
 // patches [P, patch_values] of one image of `grid`.
 template <VisionOps O>
-VisionRows<O> VisionForward(O& ops, const VisionSpec& spec, const VisionTower<O>& tower,
+VisionRows<O> VisionForward(O& ops, const VisionSpec& spec, const VisionWeights<O>& tower,
                             const ImageGrid& grid, const VisionPositions& positions,
                             std::span<const float> patches) {
   std::vector<int32_t> axes = positions.rows;  // [2,P]
@@ -73,20 +74,20 @@ VisionRows<O> VisionForward(O& ops, const VisionSpec& spec, const VisionTower<O>
                          1.0f);  // [P,V]
   std::vector<typename O::Tensor> deepstack;
   for (int b = 0; b < spec.num_blocks; ++b) {
-    const VisionBlock<O>& block = tower.blocks[b];
+    const VisionBlockWeights<O>& block = tower.blocks[b];
     const auto mixed = VisionAttentionBranch(ops, spec, block, rotation, frame_size, hidden);
     hidden = ops.AddScaled(std::move(hidden), mixed, 1.0f);
     const auto transformed = VisionMlpBranch(ops, spec, block, hidden);
     hidden = ops.AddScaled(std::move(hidden), transformed, 1.0f);
     const auto tapped = std::ranges::find(spec.deepstack_blocks, b);
     if (tapped == spec.deepstack_blocks.end()) continue;
-    const VisionMerger<O>& merger = tower.deepstack[tapped - spec.deepstack_blocks.begin()];
+    const VisionMergerWeights<O>& merger = tower.deepstack[tapped - spec.deepstack_blocks.begin()];
     const auto joined = ops.JoinRows(hidden, per_token);
     const auto normed =
         ops.LayerNorm(joined, merger.norm.weight, merger.norm.bias, spec.norm_epsilon);
     deepstack.push_back(MergePatches(ops, merger, normed));
   }
-  const VisionMerger<O>& merger = tower.merger;
+  const VisionMergerWeights<O>& merger = tower.merger;
   const auto joined = ops.JoinRows(
       ops.LayerNorm(hidden, merger.norm.weight, merger.norm.bias, spec.norm_epsilon), per_token);
   return {MergePatches(ops, merger, joined), std::move(deepstack)};

@@ -1,141 +1,113 @@
-// VisionWeights: where every weight of a vision tower lies in its checkpoint, as views; a family
-// fills it in. VisionTower<Ops>: the same as one target prepared them, and PrepareVision(), which
-// makes it. Not a computation (model/vision_forward.h).
+// VisionWeights<W>: the weights of a vision tower, and the one table of them; W as in
+// model/decoder_weights.h. Not a computation (model/vision_forward.h).
 #pragma once
 
+#include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "base/error.h"
-#include "model/decoder_weights.h"
+#include "model/vision_spec.h"
+#include "model/weight.h"
 
 namespace expertile {
 
-struct LayerNormView {
-  MatrixView weight;  // [1,n]
-  MatrixView bias;    // [1,n]
+template <typename W>
+struct LayerNormWeights {
+  typename W::Vector weight;  // [n]
+  typename W::Vector bias;    // [n]
 };
 
+template <typename List, typename... Norms>
+void ListLayerNorm(const std::string& name, const std::string& tensor, int64_t size, List& list,
+                   Norms&... w) {
+  list(Weight::Vector(name + ".weight", tensor + ".weight", size), w.weight...);
+  list(Weight::Vector(name + ".bias", tensor + ".bias", size), w.bias...);
+}
+
+// A matrix of a tower: [out,in] with a bias.
+inline Weight VisionMatrix(std::string name, std::string tensor, int64_t out, int64_t in) {
+  return {std::move(name), std::move(tensor), WeightRole::kVisionMatrix, out, in, true};
+}
+
+template <typename W>
 struct VisionBlockWeights {
-  LayerNormView attention_norm;  // [V]
-  LinearView query;              // [V,V], as are key, value and output
-  LinearView key;
-  LinearView value;
-  LinearView output;
-  LayerNormView mlp_norm;  // [V]
-  LinearView up;           // [intermediate_size, V]
-  LinearView down;         // [V, intermediate_size]
+  LayerNormWeights<W> attention_norm;  // [V]
+  typename W::Linear query;            // [V,V], as are key, value and output
+  typename W::Linear key;
+  typename W::Linear value;
+  typename W::Linear output;
+  LayerNormWeights<W> mlp_norm;  // [V]
+  typename W::Linear up;         // [intermediate_size, V]
+  typename W::Linear down;       // [V, intermediate_size]
 };
 
-// Joins M x M patches to one row of the decoder.
+template <typename List, typename... Blocks>
+void ListBlock(const VisionSpec& spec, List& list, Blocks&... w) {
+  const int64_t V = spec.hidden_size;
+  const int64_t I = spec.intermediate_size;
+  ListLayerNorm("attention_norm", "norm1", V, list, w.attention_norm...);
+  list(VisionMatrix("query", "", V, V), w.query...);  // checkpoints have the three as one
+  list(VisionMatrix("key", "", V, V), w.key...);
+  list(VisionMatrix("value", "", V, V), w.value...);
+  list(VisionMatrix("output", "attn.proj", V, V), w.output...);
+  ListLayerNorm("mlp_norm", "norm2", V, list, w.mlp_norm...);
+  list(VisionMatrix("up", "mlp.linear_fc1", I, V), w.up...);
+  list(VisionMatrix("down", "mlp.linear_fc2", V, I), w.down...);
+}
+
+// M x M patches, joined to one row, to a row of the decoder.
+template <typename W>
 struct VisionMergerWeights {
-  LayerNormView norm;  // [V] before joining, in deepstack mergers [M M V] after it
-  LinearView up;       // [M M V, M M V]
-  LinearView down;     // [H, M M V]
+  LayerNormWeights<W> norm;  // [V] before joining, or [M M V] after
+  typename W::Linear up;     // [M M V, M M V]
+  typename W::Linear down;   // [H, M M V]
 };
 
+template <typename List, typename... Mergers>
+void ListMerger(const VisionSpec& spec, int64_t norm_size, List& list, Mergers&... w) {
+  const int64_t merged = spec.merged_size();
+  ListLayerNorm("norm", "norm", norm_size, list, w.norm...);
+  list(VisionMatrix("up", "linear_fc1", merged, merged), w.up...);
+  list(VisionMatrix("down", "linear_fc2", spec.output_size, merged), w.down...);
+}
+
+template <typename W>
 struct VisionWeights {
-  LinearView patch_embedding;     // [V, patch_values]
-  MatrixView position_embedding;  // [grid_side^2, V]
-  std::vector<VisionBlockWeights> blocks;
-  std::vector<VisionMergerWeights> deepstack;  // one per deepstack block
-  VisionMergerWeights merger;
+  typename W::Linear patch_embedding;        // [V, patch_values]
+  typename W::Embedding position_embedding;  // [grid_side^2, V]
+  std::vector<VisionBlockWeights<W>> blocks;
+  std::vector<VisionMergerWeights<W>> deepstack;  // one per deepstack block
+  VisionMergerWeights<W> merger;
 };
 
-template <typename O>
-struct VisionLayerNorm {
-  typename O::Vector weight;
-  typename O::Vector bias;
-};
+using VisionViews = VisionWeights<CheckpointViews>;
 
-template <typename O>
-struct VisionBlock {
-  VisionLayerNorm<O> attention_norm;
-  typename O::Linear query;
-  typename O::Linear key;
-  typename O::Linear value;
-  typename O::Linear output;
-  VisionLayerNorm<O> mlp_norm;
-  typename O::Linear up;
-  typename O::Linear down;
-};
-
-template <typename O>
-struct VisionMerger {
-  VisionLayerNorm<O> norm;
-  typename O::Linear up;
-  typename O::Linear down;
-};
-
-template <typename O>
-struct VisionTower {
-  typename O::Linear patch_embedding;
-  typename O::Embedding position_embedding;
-  std::vector<VisionBlock<O>> blocks;
-  std::vector<VisionMerger<O>> deepstack;
-  VisionMerger<O> merger;
-};
-
-template <typename O, typename Packer>
-Result<VisionLayerNorm<O>> PrepareLayerNorm(const LayerNormView& view, const std::string& name,
-                                            Packer& packer) {
-  VisionLayerNorm<O> norm;
-  EXPERTILE_ASSIGN(norm.weight, packer.PackVector(name + ".weight", view.weight));
-  EXPERTILE_ASSIGN(norm.bias, packer.PackVector(name + ".bias", view.bias));
-  return norm;
-}
-
-template <typename O, typename Packer>
-Result<VisionBlock<O>> PrepareVisionBlock(const VisionBlockWeights& weights,
-                                          const std::string& name, Packer& packer) {
-  VisionBlock<O> block;
-  EXPERTILE_ASSIGN(block.attention_norm,
-                   (PrepareLayerNorm<O>(weights.attention_norm, name + "attention_norm", packer)));
-  EXPERTILE_ASSIGN(block.query, packer.PackVisionLinear(name + "query", weights.query));
-  EXPERTILE_ASSIGN(block.key, packer.PackVisionLinear(name + "key", weights.key));
-  EXPERTILE_ASSIGN(block.value, packer.PackVisionLinear(name + "value", weights.value));
-  EXPERTILE_ASSIGN(block.output, packer.PackVisionLinear(name + "output", weights.output));
-  EXPERTILE_ASSIGN(block.mlp_norm,
-                   (PrepareLayerNorm<O>(weights.mlp_norm, name + "mlp_norm", packer)));
-  EXPERTILE_ASSIGN(block.up, packer.PackVisionLinear(name + "up", weights.up));
-  EXPERTILE_ASSIGN(block.down, packer.PackVisionLinear(name + "down", weights.down));
-  return block;
-}
-
-template <typename O, typename Packer>
-Result<VisionMerger<O>> PrepareVisionMerger(const VisionMergerWeights& weights,
-                                            const std::string& name, Packer& packer) {
-  VisionMerger<O> merger;
-  EXPERTILE_ASSIGN(merger.norm, (PrepareLayerNorm<O>(weights.norm, name + "norm", packer)));
-  EXPERTILE_ASSIGN(merger.up, packer.PackVisionLinear(name + "up", weights.up));
-  EXPERTILE_ASSIGN(merger.down, packer.PackVisionLinear(name + "down", weights.down));
-  return merger;
-}
-
-// As Prepare() of a decoder (model/decoder.h), with PackVisionLinear(name, view) in the place of
-// PackLinear: whatever number format a decoder's matrices get, a tower's keep theirs.
-template <typename O, typename Packer>
-Result<VisionTower<O>> PrepareVision(const VisionWeights& weights, Packer& packer) {
-  VisionTower<O> tower;
-  EXPERTILE_RETURN_IF_ERROR(packer.BeginGroup("vision"));
-  EXPERTILE_ASSIGN(tower.patch_embedding,
-                   packer.PackVisionLinear("vision.patch_embedding", weights.patch_embedding));
-  EXPERTILE_ASSIGN(tower.position_embedding,
-                   packer.PackEmbedding("vision.position_embedding", weights.position_embedding));
-  for (size_t b = 0; b < weights.blocks.size(); ++b) {
-    const std::string name = "vision.blocks." + std::to_string(b) + ".";
-    EXPERTILE_ASSIGN(auto block, (PrepareVisionBlock<O>(weights.blocks[b], name, packer)));
-    tower.blocks.push_back(std::move(block));
+// As VisitWeights() of a decoder; a tower is one group.
+template <typename Visitor, typename... Towers>
+Status VisitWeights(const VisionSpec& spec, Visitor&& visitor, Towers&... towers) {
+  WeightList list(visitor);
+  list.BeginGroup("vision");
+  list.BeginPart("vision.", "");
+  list(VisionMatrix("patch_embedding", "", spec.hidden_size, spec.patch_values),
+       towers.patch_embedding...);
+  list({"position_embedding", "pos_embed.weight", WeightRole::kEmbedding,
+        spec.grid_side * spec.grid_side, spec.hidden_size},
+       towers.position_embedding...);
+  (WithSize(towers.blocks, spec.num_blocks), ...);
+  for (int b = 0; b < spec.num_blocks; ++b) {
+    const std::string name = "blocks." + std::to_string(b) + ".";
+    list.BeginPart("vision." + name, name);
+    ListBlock(spec, list, towers.blocks[b]...);
   }
-  for (size_t i = 0; i < weights.deepstack.size(); ++i) {
-    const std::string name = "vision.deepstack." + std::to_string(i) + ".";
-    EXPERTILE_ASSIGN(auto merger, (PrepareVisionMerger<O>(weights.deepstack[i], name, packer)));
-    tower.deepstack.push_back(std::move(merger));
+  (WithSize(towers.deepstack, spec.deepstack_blocks.size()), ...);
+  for (size_t i = 0; i < spec.deepstack_blocks.size(); ++i) {
+    const std::string index = std::to_string(i) + ".";
+    list.BeginPart("vision.deepstack." + index, "deepstack_merger_list." + index);
+    ListMerger(spec, spec.merged_size(), list, towers.deepstack[i]...);
   }
-  EXPERTILE_ASSIGN(tower.merger,
-                   (PrepareVisionMerger<O>(weights.merger, "vision.merger.", packer)));
-  return tower;
+  list.BeginPart("vision.merger.", "merger.");
+  ListMerger(spec, spec.hidden_size, list, towers.merger...);
+  return list.TakeStatus();
 }
 
 }  // namespace expertile

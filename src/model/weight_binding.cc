@@ -29,26 +29,45 @@ Result<LinearView> BindLinear(const CheckpointTensors& tensors, const std::strin
   return linear;
 }
 
-Result<DecoderWeights> BindDecoder(
-    const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& prefix,
-    Result<LayerWeights> (*bind_layer)(const DecoderSpec&, const CheckpointTensors&,
-                                       const std::string& prefix, int index)) {
-  DecoderWeights weights;
-  const int64_t V = spec.vocab_size;
-  const int64_t H = spec.hidden_size;
-  EXPERTILE_ASSIGN(weights.embedding, BindMatrix(tensors, prefix + "embed_tokens.weight", V, H));
-  EXPERTILE_ASSIGN(weights.final_norm, BindVector(tensors, prefix + "norm.weight", H));
-  if (spec.tied_lm_head) {
-    weights.lm_head = {weights.embedding, std::nullopt};
+Status TableBinder::operator()(const Weight& weight, MatrixView& slot) const {
+  const std::string name = prefix_ + weight.tensor;
+  if (weight.role == WeightRole::kVector) {
+    EXPERTILE_ASSIGN(slot, BindVector(tensors_, name, weight.cols));
   } else {
-    EXPERTILE_ASSIGN(weights.lm_head, BindLinear(tensors, "lm_head", V, H, /*has_bias=*/false));
+    EXPERTILE_ASSIGN(slot, BindMatrix(tensors_, name, weight.rows, weight.cols));
   }
-  for (int i = 0; i < static_cast<int>(spec.layers.size()); ++i) {
-    const std::string layer_prefix = prefix + "layers." + std::to_string(i) + ".";
-    EXPERTILE_ASSIGN(LayerWeights layer, bind_layer(spec, tensors, layer_prefix, i));
-    weights.layers.push_back(std::move(layer));
+  return {};
+}
+
+Status TableBinder::operator()(const Weight& weight, LinearView& slot) const {
+  if (weight.tensor.empty()) return {};
+  EXPERTILE_ASSIGN(slot, BindLinear(tensors_, prefix_ + weight.tensor, weight.rows, weight.cols,
+                                    weight.has_bias));
+  return {};
+}
+
+Status TableBinder::operator()(const Weight& weight, MlpView& slot) const {
+  if (weight.tensor.empty()) return {};
+  EXPERTILE_ASSIGN(slot, BindMlp(tensors_, prefix_ + weight.tensor, weight.rows, weight.cols));
+  return {};
+}
+
+Result<DecoderViews> BindDecoder(const DecoderSpec& spec, const CheckpointTensors& tensors,
+                                 const std::string& prefix, MoeBinder bind_moe) {
+  DecoderViews views;
+  EXPERTILE_RETURN_IF_ERROR(VisitWeights(spec, TableBinder(tensors, prefix), views));
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    if (!spec.layers[i].is_moe()) continue;
+    const std::string layer = prefix + "layers." + std::to_string(i) + ".";
+    EXPERTILE_RETURN_IF_ERROR(bind_moe(spec, tensors, layer, PartOf<MoeSpec>(views.layers[i].mlp)));
   }
-  return weights;
+  if (spec.tied_lm_head) {
+    views.lm_head = {views.embedding, std::nullopt};
+  } else {
+    EXPERTILE_ASSIGN(views.lm_head, BindLinear(tensors, "lm_head", spec.vocab_size,
+                                               spec.hidden_size, /*has_bias=*/false));
+  }
+  return views;
 }
 
 Result<MatrixView> BindMxfp4(const CheckpointTensors& tensors, const std::string& name,
@@ -66,36 +85,9 @@ Result<MatrixView> BindMxfp4(const CheckpointTensors& tensors, const std::string
   return Mxfp4SliceOf(blocks, scales, index, name);
 }
 
-Status BindAttention(const DecoderSpec& decoder, int index, const CheckpointTensors& tensors,
-                     const std::string& prefix, LayerWeights& layer) {
-  const AttentionSpec& spec = AttentionOf(decoder.layers[index]);
-  const int64_t H = decoder.hidden_size;
-  const int64_t D = spec.head_dim;
-  const std::string attention = prefix + "self_attn.";
-  EXPERTILE_ASSIGN(layer.attention_norm, BindVector(tensors, prefix + "input_layernorm.weight", H));
-  EXPERTILE_ASSIGN(layer.query,
-                   BindLinear(tensors, attention + "q_proj", spec.num_heads * D, H, spec.has_bias));
-  EXPERTILE_ASSIGN(layer.key, BindLinear(tensors, attention + "k_proj", spec.num_kv_heads * D, H,
-                                         spec.has_bias));
-  EXPERTILE_ASSIGN(layer.value, BindLinear(tensors, attention + "v_proj", spec.num_kv_heads * D, H,
-                                           spec.has_bias));
-  EXPERTILE_ASSIGN(layer.output,
-                   BindLinear(tensors, attention + "o_proj", H, spec.num_heads * D, spec.has_bias));
-  if (spec.query_key_norm) {
-    EXPERTILE_ASSIGN(layer.query_norm, BindVector(tensors, attention + "q_norm.weight", D));
-    EXPERTILE_ASSIGN(layer.key_norm, BindVector(tensors, attention + "k_norm.weight", D));
-  }
-  if (spec.has_sinks) {
-    EXPERTILE_ASSIGN(layer.sinks, BindVector(tensors, attention + "sinks", spec.num_heads));
-  }
-  EXPERTILE_ASSIGN(layer.mlp_norm,
-                   BindVector(tensors, prefix + "post_attention_layernorm.weight", H));
-  return {};
-}
-
-Result<ExpertView> BindGatedMlp(const CheckpointTensors& tensors, const std::string& prefix,
-                                int64_t intermediate, int64_t hidden) {
-  ExpertView mlp;
+Result<MlpView> BindMlp(const CheckpointTensors& tensors, const std::string& prefix,
+                        int64_t intermediate, int64_t hidden) {
+  MlpView mlp;
   EXPERTILE_ASSIGN(mlp.gate, BindLinear(tensors, prefix + ".gate_proj", intermediate, hidden,
                                         /*has_bias=*/false));
   EXPERTILE_ASSIGN(
@@ -115,9 +107,24 @@ Result<GateUp> SplitGateUp(const MatrixView& fused, GateUpOrder order) {
   return split;
 }
 
-Result<std::vector<ExpertView>> BindFusedExperts(const CheckpointTensors& tensors,
-                                                 const FusedExperts& names, int64_t num_experts,
-                                                 int64_t intermediate, int64_t hidden) {
+Result<std::vector<MlpView>> BindExperts(const DecoderSpec& spec, const CheckpointTensors& tensors,
+                                         const std::string& prefix) {
+  const int64_t H = spec.hidden_size;
+  const int64_t I = spec.moe.intermediate_size;
+  const FusedExperts names{.gate_up = prefix + "gate_up_proj", .down = prefix + "down_proj"};
+  if (tensors.Find(names.gate_up) != nullptr) {
+    return BindFusedExperts(tensors, names, spec.moe.num_experts, I, H);
+  }
+  std::vector<MlpView> experts(spec.moe.num_experts);
+  for (size_t e = 0; e < experts.size(); ++e) {
+    EXPERTILE_ASSIGN(experts[e], BindMlp(tensors, prefix + std::to_string(e), I, H));
+  }
+  return experts;
+}
+
+Result<std::vector<MlpView>> BindFusedExperts(const CheckpointTensors& tensors,
+                                              const FusedExperts& names, int64_t num_experts,
+                                              int64_t intermediate, int64_t hidden) {
   const bool by_output = names.orientation == ExpertOrientation::kOutputMajor;
   const auto shape = [&](int64_t out, int64_t in) -> std::vector<int64_t> {
     return by_output ? std::vector{num_experts, out, in} : std::vector{num_experts, in, out};
@@ -125,7 +132,7 @@ Result<std::vector<ExpertView>> BindFusedExperts(const CheckpointTensors& tensor
   EXPERTILE_ASSIGN(const TensorView gate_up,
                    tensors.Require(names.gate_up, shape(2 * intermediate, hidden)));
   EXPERTILE_ASSIGN(const TensorView down, tensors.Require(names.down, shape(hidden, intermediate)));
-  std::vector<ExpertView> experts(num_experts);
+  std::vector<MlpView> experts(num_experts);
   for (int64_t e = 0; e < num_experts; ++e) {
     EXPERTILE_ASSIGN(const MatrixView gate_up_slice, SliceOf(gate_up, e, names.gate_up));
     EXPERTILE_ASSIGN(const MatrixView down_slice, SliceOf(down, e, names.down));

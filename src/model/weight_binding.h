@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "formats/checkpoint_tensors.h"
@@ -21,27 +22,40 @@ Result<MatrixView> BindMatrix(const CheckpointTensors& tensors, const std::strin
 Result<LinearView> BindLinear(const CheckpointTensors& tensors, const std::string& prefix,
                               int64_t out, int64_t in, bool has_bias);
 
-// A whole decoder: PREFIX embed_tokens, every layer by `bind_layer`, which gets the layer's own
-// prefix
-// ("PREFIX layers.3."), PREFIX norm, and lm_head unless it is tied to the embedding.
-Result<DecoderWeights> BindDecoder(
-    const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& prefix,
-    Result<LayerWeights> (*bind_layer)(const DecoderSpec&, const CheckpointTensors&,
-                                       const std::string& prefix, int index));
+// A visitor of views (VisitWeights()) that finds each weight under the tensor's name that its table
+// gives, after `prefix`; those that the table leaves to the family it passes over.
+class TableBinder {
+ public:
+  TableBinder(const CheckpointTensors& tensors, std::string prefix)
+      : tensors_(tensors), prefix_(std::move(prefix)) {}
+
+  Status BeginGroup(const std::string&) { return {}; }
+  Status operator()(const Weight& weight, MatrixView& slot) const;
+  Status operator()(const Weight& weight, LinearView& slot) const;
+  Status operator()(const Weight& weight, MlpView& slot) const;
+  Status operator()(const Weight&, std::vector<MlpView>&) const { return {}; }
+
+ private:
+  const CheckpointTensors& tensors_;
+  std::string prefix_;
+};
+
+// What of a MoE layer the table leaves to the family; `layer` is the layer's prefix.
+using MoeBinder = Status (*)(const DecoderSpec& spec, const CheckpointTensors& tensors,
+                             const std::string& layer, MoeViews& moe);
+
+// A whole decoder: what the table names under PREFIX, the MoE layers' own by `bind_moe` under
+// "PREFIX layers.3.", and lm_head unless it is tied to the embedding.
+Result<DecoderViews> BindDecoder(const DecoderSpec& spec, const CheckpointTensors& tensors,
+                                 const std::string& prefix, MoeBinder bind_moe);
 
 // Matrix `index` of the MXFP4 experts NAME_blocks and NAME_scales; `shape` is [E, out, in].
 Result<MatrixView> BindMxfp4(const CheckpointTensors& tensors, const std::string& name,
                              const std::vector<int64_t>& shape, int64_t index);
 
-// Layer `index`'s two norms and its attention under the names that most families use:
-// PREFIX.input_layernorm, PREFIX.self_attn.q_proj …, q_norm, k_norm and sinks if the spec has them,
-// PREFIX.post_attention_layernorm.
-Status BindAttention(const DecoderSpec& spec, int index, const CheckpointTensors& tensors,
-                     const std::string& prefix, LayerWeights& layer);
-
-// PREFIX.gate_proj, up_proj and down_proj: one dense MLP, or one expert stored on its own.
-Result<ExpertView> BindGatedMlp(const CheckpointTensors& tensors, const std::string& prefix,
-                                int64_t intermediate, int64_t hidden);
+// PREFIX.gate_proj, up_proj and down_proj: a MLP, or one expert stored on its own.
+Result<MlpView> BindMlp(const CheckpointTensors& tensors, const std::string& prefix,
+                        int64_t intermediate, int64_t hidden);
 
 // How a fused [gate; up] matrix holds its 2I outputs.
 enum class GateUpOrder {
@@ -69,8 +83,13 @@ struct GateUp {
 };
 Result<GateUp> SplitGateUp(const MatrixView& fused, GateUpOrder order);
 
-Result<std::vector<ExpertView>> BindFusedExperts(const CheckpointTensors& tensors,
-                                                 const FusedExperts& names, int64_t num_experts,
-                                                 int64_t intermediate, int64_t hidden);
+// Qwen's experts under PREFIX: one by one (3.gate_proj and so on), or fused as transformers 5
+// writes them.
+Result<std::vector<MlpView>> BindExperts(const DecoderSpec& spec, const CheckpointTensors& tensors,
+                                         const std::string& prefix);
+
+Result<std::vector<MlpView>> BindFusedExperts(const CheckpointTensors& tensors,
+                                              const FusedExperts& names, int64_t num_experts,
+                                              int64_t intermediate, int64_t hidden);
 
 }  // namespace expertile

@@ -1,10 +1,39 @@
 #include "targets/block_writing.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
 namespace expertile {
+namespace {
+
+struct PackingVisitor {
+  WeightWriter& writer;
+  Packer& packer;
+  LayerProgress progress;
+
+  Status BeginGroup(const std::string& group) {
+    progress.BeginGroup();
+    return writer.BeginGroup(group);
+  }
+  Status operator()(const Weight& weight, const WeightView& view) {
+    return packer.Pack(weight.name, view, weight.role);
+  }
+};
+
+}  // namespace
+
+Status PackCheckpoint(const Checkpoint& checkpoint, const TargetOptions& options,
+                      WeightWriter& writer, Packer& packer) {
+  const DecoderSpec& spec = checkpoint.config.spec;
+  EXPERTILE_RETURN_IF_ERROR(
+      VisitWeights(spec, PackingVisitor{writer, packer, {spec.layers.size(), options.on_layer}},
+                   checkpoint.weights));
+  if (!checkpoint.vision_weights || options.skip_vision) return {};
+  return VisitWeights(checkpoint.config.vision->spec, PackingVisitor{writer, packer, {0, {}}},
+                      *checkpoint.vision_weights);
+}
 
 std::vector<float> FloatsOf(const std::optional<MatrixView>& vector) {
   std::vector<float> values;

@@ -1,5 +1,5 @@
-// Writing weights that every target stores alike, and whole blocks from values at hand.
-// Not a target's packed layouts.
+// Packing a checkpoint's weights, and the blocks of those that every target stores alike.
+// Not a target's own layouts: those are its Packer's.
 #pragma once
 
 #include <cstring>
@@ -10,19 +10,23 @@
 
 #include "base/dtype.h"
 #include "formats/matrix_view.h"
+#include "model/checkpoint.h"
+#include "targets/target.h"
 #include "targets/weight_store.h"
 
 namespace expertile {
 
-// What Prepare() makes of weights that are written away: nothing.
-struct WrittenWeights {
-  struct Nothing {};
-  using Tensor = Nothing;
-  using Vector = Nothing;
-  using Linear = Nothing;
-  using Embedding = Nothing;
-  using Experts = Nothing;
+// Writes the weights of a checkpoint in one target's formats.
+class Packer {
+ public:
+  virtual ~Packer() = default;
+  // The blocks of one weight; `name` is its name in a program, and what theirs begin with.
+  virtual Status Pack(const std::string& name, const WeightView& view, WeightRole role) = 0;
 };
+
+// Packs all of a checkpoint that `options` want, group by group.
+Status PackCheckpoint(const Checkpoint& checkpoint, const TargetOptions& options,
+                      WeightWriter& writer, Packer& packer);
 
 // Bytes of a piece at most, unless one row or one expert has more.
 inline constexpr int64_t kMaxPieceBytes = int64_t{32} << 20;

@@ -13,7 +13,6 @@
 #include "model/checkpoint.h"
 #include "model/forward.h"
 #include "model/vision_forward.h"
-#include "model/weight_shapes.h"
 #include "targets/block_writing.h"
 #include "targets/target.h"
 #include "targets/weight_store.h"
@@ -23,7 +22,7 @@ namespace expertile {
 template <Ops O>
 class DecoderSession : public TargetSession {
  public:
-  DecoderSession(const DecoderSpec& spec, const Decoder<O>& decoder, O ops)
+  DecoderSession(const DecoderSpec& spec, const DecoderWeights<O>& decoder, O ops)
       : spec_(spec), decoder_(decoder), ops_(std::move(ops)) {}
 
   Status Run(const Step& step, std::span<float> logits) override {
@@ -42,7 +41,7 @@ class DecoderSession : public TargetSession {
     step.kind = kind;
     ops_.Begin(step);
     const auto input = ops_.FromHost(x, spec_.hidden_size);
-    const auto output = MlpBranch(ops_, spec_, layer, decoder_.layers[layer], input, nullptr);
+    const auto output = MlpBranch(ops_, spec_, decoder_, layer, input, nullptr);
     std::ranges::copy(ops_.Values(output), y.begin());
     return {};
   }
@@ -59,7 +58,7 @@ class DecoderSession : public TargetSession {
 
  private:
   const DecoderSpec& spec_;
-  const Decoder<O>& decoder_;
+  const DecoderWeights<O>& decoder_;
   O ops_;
 };
 
@@ -67,13 +66,14 @@ class DecoderSession : public TargetSession {
 template <typename O>
 struct PreparedVision {
   VisionSpec spec;
-  VisionTower<typename O::Vision> tower;
+  VisionWeights<typename O::Vision> tower;
 };
 
 template <Ops O>
 class DecoderProgram : public TargetProgram {
  public:
-  DecoderProgram(DecoderSpec spec, Decoder<O> decoder, std::optional<PreparedVision<O>> vision,
+  DecoderProgram(DecoderSpec spec, DecoderWeights<O> decoder,
+                 std::optional<PreparedVision<O>> vision,
                  std::shared_ptr<const WeightReader> weights, typename O::Context context)
       : spec_(std::move(spec)),
         decoder_(std::move(decoder)),
@@ -105,35 +105,39 @@ class DecoderProgram : public TargetProgram {
 
  private:
   DecoderSpec spec_;
-  Decoder<O> decoder_;
+  DecoderWeights<O> decoder_;
   std::optional<PreparedVision<O>> vision_;
   std::shared_ptr<const WeightReader> weights_;  // whose bytes the decoder and the tower use
   typename O::Context context_;  // options, workers, kernels: what the sessions share
 };
 
-// Opens packed weights through `opener`, a Packer that finds them in `weights`.
+// A visitor that has an Opener find each weight: `opener` has
+//   Status Open(const Weight& weight, T& slot) for every type T of a weight of O and O::Vision.
+template <typename Opener>
+struct OpeningVisitor {
+  Opener& opener;
+
+  Status BeginGroup(const std::string&) { return {}; }
+  template <typename Slot>
+  Status operator()(const Weight& weight, Slot& slot) {
+    return opener.Open(weight, slot);
+  }
+};
+
 template <Ops O, typename Opener>
 Result<std::unique_ptr<TargetProgram>> OpenDecoderProgram(
     const TargetModel& model, const TargetOptions& options,
     std::shared_ptr<const WeightReader> weights, Opener& opener, typename O::Context context) {
-  EXPERTILE_ASSIGN(auto decoder, (Prepare<O>(ShapesOf(model.decoder), opener, {})));
+  OpeningVisitor<Opener> visitor{opener};
+  DecoderWeights<O> decoder;
+  EXPERTILE_RETURN_IF_ERROR(VisitWeights(model.decoder, visitor, decoder));
   std::optional<PreparedVision<O>> vision;
   if (model.vision && !options.skip_vision) {
     vision.emplace(PreparedVision<O>{*model.vision, {}});
-    EXPERTILE_ASSIGN(vision->tower,
-                     (PrepareVision<typename O::Vision>(ShapesOf(*model.vision), opener)));
+    EXPERTILE_RETURN_IF_ERROR(VisitWeights(*model.vision, visitor, vision->tower));
   }
   return std::make_unique<DecoderProgram<O>>(model.decoder, std::move(decoder), std::move(vision),
                                              std::move(weights), std::move(context));
-}
-
-// Packs all of a checkpoint that `options` want through `packer`, a Packer that writes.
-template <typename Packer>
-Status WriteWeights(const Checkpoint& checkpoint, const TargetOptions& options, Packer& packer) {
-  EXPERTILE_RETURN_IF_ERROR(Prepare<WrittenWeights>(checkpoint.weights, packer, options.on_layer));
-  if (!checkpoint.vision_weights || options.skip_vision) return {};
-  EXPERTILE_RETURN_IF_ERROR(PrepareVision<WrittenWeights>(*checkpoint.vision_weights, packer));
-  return {};
 }
 
 }  // namespace expertile

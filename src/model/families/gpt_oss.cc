@@ -56,9 +56,9 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   return spec;
 }
 
-Result<std::vector<ExpertView>> BindExpertWeights(const DecoderSpec& spec,
-                                                  const CheckpointTensors& tensors,
-                                                  const std::string& prefix) {
+Result<std::vector<MlpView>> BindExpertWeights(const DecoderSpec& spec,
+                                               const CheckpointTensors& tensors,
+                                               const std::string& prefix) {
   const int64_t E = spec.moe.num_experts;
   const int64_t I = spec.moe.intermediate_size;
   const int64_t H = spec.hidden_size;
@@ -70,7 +70,7 @@ Result<std::vector<ExpertView>> BindExpertWeights(const DecoderSpec& spec,
                              .order = GateUpOrder::kInterleaved},
                             E, I, H);
   }
-  std::vector<ExpertView> experts(E);
+  std::vector<MlpView> experts(E);
   for (int64_t e = 0; e < E; ++e) {
     EXPERTILE_ASSIGN(const MatrixView gate_up,
                      BindMxfp4(tensors, prefix + "gate_up_proj", {E, 2 * I, H}, e));
@@ -84,7 +84,7 @@ Result<std::vector<ExpertView>> BindExpertWeights(const DecoderSpec& spec,
 }
 
 Status BindExpertBiases(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                        const std::string& prefix, std::vector<ExpertView>& experts) {
+                        const std::string& prefix, std::vector<MlpView>& experts) {
   const int64_t E = spec.moe.num_experts;
   EXPERTILE_ASSIGN(const MatrixView gate_up, BindMatrix(tensors, prefix + "gate_up_proj_bias", E,
                                                         2 * spec.moe.intermediate_size));
@@ -101,20 +101,17 @@ Status BindExpertBiases(const DecoderSpec& spec, const CheckpointTensors& tensor
   return {};
 }
 
-Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               const std::string& name, int index) {
-  const std::string experts = name + "mlp.experts.";
-  LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, name, layer));
-  EXPERTILE_ASSIGN(layer.router, BindLinear(tensors, name + "mlp.router", spec.moe.num_experts,
-                                            spec.hidden_size, /*has_bias=*/true));
-  EXPERTILE_ASSIGN(layer.experts, BindExpertWeights(spec, tensors, experts));
-  EXPERTILE_RETURN_IF_ERROR(BindExpertBiases(spec, tensors, experts, layer.experts));
-  return layer;
+Status BindMoe(const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& layer,
+               MoeViews& moe) {
+  const std::string experts = layer + "mlp.experts.";
+  EXPERTILE_ASSIGN(moe.router, BindLinear(tensors, layer + "mlp.router", spec.moe.num_experts,
+                                          spec.hidden_size, spec.moe.router.has_bias));
+  EXPERTILE_ASSIGN(moe.experts, BindExpertWeights(spec, tensors, experts));
+  return BindExpertBiases(spec, tensors, experts, moe.experts);
 }
 
-Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
-  return BindDecoder(spec, tensors, "model.", BindLayer);
+Result<DecoderViews> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
+  return BindDecoder(spec, tensors, "model.", BindMoe);
 }
 
 }  // namespace

@@ -42,30 +42,23 @@ std::string FirstPresent(const CheckpointTensors& tensors, const std::string& pu
                                                                                 : published;
 }
 
-Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               const std::string& name, int index) {
-  const std::string moe = name + "block_sparse_moe.";
-  LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, name, layer));
+Status BindMoe(const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& layer,
+               MoeViews& moe) {
+  const std::string name = layer + "block_sparse_moe.";
   const std::string router =
-      FirstPresent(tensors, moe + "router.layer.weight", moe + "router.weight");
-  LinearView router_view;
-  EXPERTILE_ASSIGN(router_view.weight,
+      FirstPresent(tensors, name + "router.layer.weight", name + "router.weight");
+  EXPERTILE_ASSIGN(moe.router.weight,
                    BindMatrix(tensors, router, spec.moe.num_experts, spec.hidden_size));
-  layer.router = router_view;
-  EXPERTILE_ASSIGN(
-      layer.experts,
-      BindFusedExperts(
-          tensors,
-          {.gate_up =
-               FirstPresent(tensors, moe + "input_linear.weight", moe + "experts.gate_up_proj"),
-           .down = FirstPresent(tensors, moe + "output_linear.weight", moe + "experts.down_proj")},
-          spec.moe.num_experts, spec.moe.intermediate_size, spec.hidden_size));
-  return layer;
+  const FusedExperts names = {
+      .gate_up = FirstPresent(tensors, name + "input_linear.weight", name + "experts.gate_up_proj"),
+      .down = FirstPresent(tensors, name + "output_linear.weight", name + "experts.down_proj")};
+  EXPERTILE_ASSIGN(moe.experts, BindFusedExperts(tensors, names, spec.moe.num_experts,
+                                                 spec.moe.intermediate_size, spec.hidden_size));
+  return {};
 }
 
-Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
-  return BindDecoder(spec, tensors, "model.", BindLayer);
+Result<DecoderViews> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
+  return BindDecoder(spec, tensors, "model.", BindMoe);
 }
 
 }  // namespace

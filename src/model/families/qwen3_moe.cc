@@ -34,45 +34,16 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   return spec;
 }
 
-Result<std::vector<ExpertView>> BindExperts(const DecoderSpec& spec,
-                                            const CheckpointTensors& tensors,
-                                            const std::string& prefix) {
-  const int64_t H = spec.hidden_size;
-  const int64_t I = spec.moe.intermediate_size;
-  const std::string fused = prefix + ".experts.gate_up_proj";
-  if (tensors.Find(fused) != nullptr) {
-    return BindFusedExperts(tensors, {.gate_up = fused, .down = prefix + ".experts.down_proj"},
-                            spec.moe.num_experts, I, H);
-  }
-  std::vector<ExpertView> experts;
-  for (int e = 0; e < spec.moe.num_experts; ++e) {
-    const std::string name = prefix + ".experts." + std::to_string(e);
-    EXPERTILE_ASSIGN(ExpertView expert, BindGatedMlp(tensors, name, I, H));
-    experts.push_back(std::move(expert));
-  }
-  return experts;
+Status BindMoe(const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& layer,
+               MoeViews& moe) {
+  EXPERTILE_ASSIGN(moe.router, BindLinear(tensors, layer + "mlp.gate", spec.moe.num_experts,
+                                          spec.hidden_size, /*has_bias=*/false));
+  EXPERTILE_ASSIGN(moe.experts, BindExperts(spec, tensors, layer + "mlp.experts."));
+  return {};
 }
 
-Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               const std::string& name, int index) {
-  LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, name, layer));
-  if (!spec.layers[index].is_moe()) {
-    EXPERTILE_ASSIGN(ExpertView mlp,
-                     BindGatedMlp(tensors, name + "mlp",
-                                  std::get<MlpSpec>(spec.layers[index].mlp).intermediate_size,
-                                  spec.hidden_size));
-    layer.experts.push_back(std::move(mlp));
-    return layer;
-  }
-  EXPERTILE_ASSIGN(layer.router, BindLinear(tensors, name + "mlp.gate", spec.moe.num_experts,
-                                            spec.hidden_size, /*has_bias=*/false));
-  EXPERTILE_ASSIGN(layer.experts, BindExperts(spec, tensors, name + "mlp"));
-  return layer;
-}
-
-Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
-  return BindDecoder(spec, tensors, "model.", BindLayer);
+Result<DecoderViews> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
+  return BindDecoder(spec, tensors, "model.", BindMoe);
 }
 
 }  // namespace

@@ -71,33 +71,23 @@ ExpertOrientation OrientationOf(const DecoderSpec& spec, const CheckpointTensors
              : ExpertOrientation::kOutputMajor;
 }
 
-Result<LayerWeights> BindLayer(const DecoderSpec& spec, const CheckpointTensors& tensors,
-                               const std::string& prefix, int index) {
-  LayerWeights layer;
-  EXPERTILE_RETURN_IF_ERROR(BindAttention(spec, index, tensors, prefix, layer));
-  if (!spec.layers[index].is_moe()) {
-    EXPERTILE_ASSIGN(ExpertView mlp,
-                     BindGatedMlp(tensors, prefix + "mlp",
-                                  std::get<MlpSpec>(spec.layers[index].mlp).intermediate_size,
-                                  spec.hidden_size));
-    layer.experts.push_back(std::move(mlp));
-    return layer;
-  }
-  EXPERTILE_ASSIGN(layer.router, BindLinear(tensors, prefix + "mlp.gate", spec.moe.num_experts,
-                                            spec.hidden_size, /*has_bias=*/false));
-  FusedExperts names{.gate_up = prefix + "mlp.experts.gate_up_proj",
-                     .down = prefix + "mlp.experts.down_proj"};
+Status BindMoe(const DecoderSpec& spec, const CheckpointTensors& tensors, const std::string& layer,
+               MoeViews& moe) {
+  EXPERTILE_ASSIGN(moe.router, BindLinear(tensors, layer + "mlp.gate", spec.moe.num_experts,
+                                          spec.hidden_size, /*has_bias=*/false));
+  FusedExperts names{.gate_up = layer + "mlp.experts.gate_up_proj",
+                     .down = layer + "mlp.experts.down_proj"};
   names.orientation = OrientationOf(spec, tensors, names);
-  EXPERTILE_ASSIGN(layer.experts, BindFusedExperts(tensors, names, spec.moe.num_experts,
-                                                   spec.moe.intermediate_size, spec.hidden_size));
-  return layer;
+  EXPERTILE_ASSIGN(moe.experts, BindFusedExperts(tensors, names, spec.moe.num_experts,
+                                                 spec.moe.intermediate_size, spec.hidden_size));
+  return {};
 }
 
-Result<DecoderWeights> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
-  return BindDecoder(spec, tensors, "model.language_model.", BindLayer);
+Result<DecoderViews> BindWeights(const DecoderSpec& spec, const CheckpointTensors& tensors) {
+  return BindDecoder(spec, tensors, "model.language_model.", BindMoe);
 }
 
-Result<VisionWeights> BindVision(const VisionSpec& spec, const CheckpointTensors& tensors) {
+Result<VisionViews> BindVision(const VisionSpec& spec, const CheckpointTensors& tensors) {
   return BindVisionTower(spec, tensors, "model.visual.");
 }
 

@@ -19,6 +19,19 @@ double SquareSum(std::span<const float> x) {
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+// The largest I of the MLPs that every token passes; 0 without any.
+int64_t LargestMlpOf(const DecoderSpec& spec) {
+  int64_t largest = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    if (const auto* mlp = std::get_if<MlpSpec>(&layer.mlp)) {
+      largest = std::max(largest, mlp->intermediate_size);
+    } else if (const auto& shared = std::get<MoeSpec>(layer.mlp).shared) {
+      largest = std::max(largest, shared->intermediate_size);
+    }
+  }
+  return largest;
+}
+
 }  // namespace
 
 Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
@@ -38,29 +51,20 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, max_in));
   EXPERTILE_ASSIGN(cpu::Linear exact_product,
                    cpu::Linear::Create(table, ComputeType::kFloat32, max_rows, H, num_workers));
-  const int64_t P = options.blocking.packed_chunk_size;
   EXPERTILE_ASSIGN(MoeBlock moe, MoeBlock::Create(table, type,
                                                   {max_rows, spec.moe.router.experts_per_token, H,
-                                                   spec.moe.intermediate_size, P},
-                                                  num_workers));
-  std::optional<MoeBlock> mlp;
-  int64_t dense_size = 0;
-  for (const LayerSpec& layer : spec.layers) {
-    if (const auto* dense = std::get_if<MlpSpec>(&layer.mlp)) {
-      dense_size = std::max(dense_size, dense->intermediate_size);
-    }
-  }
-  if (dense_size > 0) {
-    EXPERTILE_ASSIGN(MoeBlock dense,
-                     MoeBlock::Create(table, type, {max_rows, 1, H, dense_size, P}, num_workers));
-    mlp.emplace(std::move(dense));
-  }
+                                                   spec.moe.intermediate_size,
+                                                   options.blocking.packed_chunk_size},
+                                                  context.placement, num_workers));
+  EXPERTILE_ASSIGN(
+      cpu::GatedMlp mlp,
+      cpu::GatedMlp::Create(table, type, {max_rows, H, LargestMlpOf(spec)}, num_workers));
   return CpuOps(std::move(rows), std::move(cache), std::move(attention), std::move(exact_product),
                 std::move(moe), std::move(mlp));
 }
 
 CpuOps::CpuOps(CpuRowOps rows, KvCache cache, BlockAttention attention, cpu::Linear exact_product,
-               MoeBlock moe, std::optional<MoeBlock> mlp)
+               MoeBlock moe, cpu::GatedMlp mlp)
     : CpuRowOps(std::move(rows)),
       cache_(std::move(cache)),
       attention_(std::move(attention)),
@@ -139,12 +143,12 @@ CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const Route
 }
 
 Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& experts,
-                   const GatedMlpSpec&) {
+                   const GatedMlpSpec& spec) {
   Tensor y = NewTensor(x.rows(), x.width());
   const RoutedTokens tokens{x.data(), routing.ids, routing.weights, x.rows(),
                             routing.experts_per_token};
   MoeStats stats;
-  moe_.Run(tokens, experts, context_.options.blocking, *context_.pool, y.data(), &stats);
+  moe_.Run(tokens, experts, spec, *context_.pool, y.data(), &stats);
   for (size_t n = 0; n < stats.nsp.size(); ++n) {
     statistics_.rows[n] += stats.nsp[n].num_rows;
     statistics_.busy_seconds[n] += stats.nsp[n].busy_seconds;
@@ -152,10 +156,23 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
   return y;
 }
 
-Tensor CpuOps::GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec&) {
+Tensor CpuOps::GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec) {
   Tensor y = NewTensor(x.rows(), x.width());
-  mlp_->RunDense(x.data(), x.rows(), experts, *context_.pool, y.data());
+  mlp_.Run(x.data(), x.rows(), mlp, spec, *context_.pool, y.data());
   return y;
+}
+
+// The gate decides as a router does: in float32, whatever the arithmetic.
+Tensor CpuOps::AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate) {
+  Tensor logits = NewTensor(z.rows(), 1);
+  exact_product_.Run(z.data(), z.rows(), gate, *context_.pool, logits.data());
+  ForRows(x.rows(), [&](int64_t t) {
+    const float weight = 1.0f / (1.0f + std::exp(-logits.Row(t)[0]));
+    const auto sum = x.Row(t);
+    const auto added = y.Row(t);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += added[i] * weight;
+  });
+  return x;
 }
 
 }  // namespace expertile::cpu

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "targets/cpu/attention.h"
+#include "targets/cpu/gated_mlp.h"
 #include "targets/cpu/kv_cache.h"
 #include "targets/cpu/linear.h"
 #include "targets/cpu/moe.h"
@@ -20,6 +20,7 @@ namespace expertile::cpu {
 
 class CpuOps : public CpuRowOps {
  public:
+  using Mlp = PackedMlp;
   using Experts = PackedExperts;
   using Vision = CpuVisionOps;
 
@@ -44,7 +45,8 @@ class CpuOps : public CpuRowOps {
   Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec);
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
-  Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
+  Tensor GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec);
+  Tensor AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate);
   void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const {
     cache_.Read(slot.layer, slot.sequence, slot.head, slot.position, key, value);
   }
@@ -58,13 +60,13 @@ class CpuOps : public CpuRowOps {
 
  private:
   CpuOps(CpuRowOps rows, KvCache cache, BlockAttention attention, cpu::Linear exact_product,
-         MoeBlock moe, std::optional<MoeBlock> mlp);
+         MoeBlock moe, cpu::GatedMlp mlp);
 
   KvCache cache_;
   BlockAttention attention_;
   cpu::Linear exact_product_;  // in float32: the router
   MoeBlock moe_;
-  std::optional<MoeBlock> mlp_;  // dense layers, if there are any
+  cpu::GatedMlp mlp_;
   const Step* step_ = nullptr;
   NspStatistics statistics_;
 };

@@ -13,7 +13,7 @@ Status PackCpu(const Checkpoint& checkpoint, const TargetOptions& options, Weigh
   EXPERTILE_ASSIGN(const Isa isa, IsaNamed(options.isa));
   WorkerPool pool(options.num_workers);
   WeightPacker packer(KernelsFor(isa), options, pool, writer);
-  return WriteWeights(checkpoint, options, packer);
+  return PackCheckpoint(checkpoint, options, writer, packer);
 }
 
 Result<std::unique_ptr<TargetProgram>> OpenCpu(const TargetModel& model,
@@ -21,8 +21,12 @@ Result<std::unique_ptr<TargetProgram>> OpenCpu(const TargetModel& model,
                                                std::shared_ptr<const WeightReader> weights) {
   EXPERTILE_ASSIGN(const Isa isa, IsaNamed(options.isa));
   const KernelTable& table = KernelsFor(isa);
-  WeightOpener opener(table, model.decoder, *weights);
-  CpuOps::Context context{options, std::make_shared<WorkerPool>(options.num_workers), &table};
+  WeightOpener opener(table, *weights);
+  EXPERTILE_ASSIGN(
+      std::optional<Placement> placement,
+      Placement::CreateIfBlocked(model.decoder.moe.num_experts, options.blocking.num_nsp));
+  CpuOps::Context context{options, std::make_shared<WorkerPool>(options.num_workers), &table,
+                          std::move(placement)};
   return OpenDecoderProgram<CpuOps>(model, options, std::move(weights), opener, std::move(context));
 }
 

@@ -7,7 +7,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "dispatch/placement.h"
 
 namespace expertile::cpu {
 namespace {
@@ -36,8 +35,8 @@ struct MoeBlock::Pass {
 };
 
 Result<MoeBlock> MoeBlock::Create(const KernelTable& table, ComputeType type, const Limits& limits,
-                                  int num_workers) {
-  MoeBlock block(table, type, limits);
+                                  std::optional<Placement> placement, int num_workers) {
+  MoeBlock block(table, type, limits, std::move(placement));
   const int64_t gathered =
       std::min(limits.num_tokens, kMaxGatheredTokens) * limits.experts_per_token;
   const int64_t chunk = std::max(std::min(limits.packed_chunk_size, limits.num_tokens), gathered);
@@ -58,33 +57,30 @@ Result<MoeBlock> MoeBlock::Create(const KernelTable& table, ComputeType type, co
 }
 
 Status MoeBlock::Check(const RoutedTokens& tokens, const PackedExperts& experts,
-                       const MoeBlocking& blocking, const WorkerPool& pool) const {
+                       const WorkerPool& pool) const {
   const ExpertsShape& shape = experts.shape();
   if (tokens.num_tokens > limits_.num_tokens ||
       tokens.experts_per_token > limits_.experts_per_token ||
       shape.hidden_size != limits_.hidden_size ||
-      shape.intermediate_size > limits_.intermediate_size || blocking.packed_chunk_size < 1 ||
-      blocking.packed_chunk_size > limits_.packed_chunk_size || blocking.num_nsp < 0 ||
+      shape.intermediate_size > limits_.intermediate_size ||
       pool.size() > static_cast<int>(workers_.size())) {
     return InvalidArgument(
-        "MoE block: T={} K={} H={} I={} P={} num_nsp={} workers={}, prepared for T={} K={} H={} "
-        "I={} P={} workers={}",
+        "MoE block: T={} K={} H={} I={} workers={}, prepared for T={} K={} H={} I={} workers={}",
         tokens.num_tokens, tokens.experts_per_token, shape.hidden_size, shape.intermediate_size,
-        blocking.packed_chunk_size, blocking.num_nsp, pool.size(), limits_.num_tokens,
-        limits_.experts_per_token, limits_.hidden_size, limits_.intermediate_size,
-        limits_.packed_chunk_size, workers_.size());
+        pool.size(), limits_.num_tokens, limits_.experts_per_token, limits_.hidden_size,
+        limits_.intermediate_size, workers_.size());
   }
-  for (const int32_t id : tokens.ids) {
-    if (id >= shape.num_experts) {
-      return InvalidArgument("MoE block: expert id {}, expected below {}", id, shape.num_experts);
-    }
+  if (placement_ && placement_->num_experts() != shape.num_experts) {
+    return InvalidArgument("MoE block: E={}, placed for E={}", shape.num_experts,
+                           placement_->num_experts());
   }
-  return {};
+  return CheckRoutingTable({tokens.num_tokens, tokens.experts_per_token, tokens.ids},
+                           shape.num_experts);
 }
 
 Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
-                     const MoeBlocking& blocking, WorkerPool& pool, float* out, MoeStats* stats) {
-  EXPERTILE_RETURN_IF_ERROR(Check(tokens, experts, blocking, pool));
+                     const GatedMlpSpec& mlp, WorkerPool& pool, float* out, MoeStats* stats) {
+  EXPERTILE_RETURN_IF_ERROR(Check(tokens, experts, pool));
   BuildMatchedIndex({tokens.num_tokens, tokens.experts_per_token, tokens.ids},
                     experts.shape().num_experts, matched_);
   tokens_.resize(matched_.assignments.size());
@@ -92,19 +88,17 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
     tokens_[row] = matched_.assignments[row] / tokens.experts_per_token;
   }
   if (stats != nullptr) stats->nsp.clear();
-  const Pass pass = {tokens, experts, pool, experts.shape().mlp};
+  const Pass pass = {tokens, experts, pool, mlp};
   const bool is_gathered = tokens.num_tokens <= kMaxGatheredTokens;
-  const bool is_blocked = blocking.num_nsp > 0 && !is_gathered;
+  const bool is_blocked = placement_.has_value() && !is_gathered;
   // Without blocking everything lies on one NSP: its chunks are the experts in order.
-  EXPERTILE_ASSIGN(const Placement placement,
-                   Placement::Create(experts.shape().num_experts, std::max(1, blocking.num_nsp)));
-  EXPERTILE_ASSIGN(const Placement one_nsp, Placement::Create(experts.shape().num_experts, 1));
-  BuildChunkPlan(matched_, is_blocked ? placement : one_nsp,
-                 is_gathered ? kMaxGatheredTokens : blocking.packed_chunk_size, plan_);
+  BuildChunkPlan(matched_,
+                 is_blocked ? *placement_ : Placement::OnOneNsp(experts.shape().num_experts),
+                 is_gathered ? kMaxGatheredTokens : limits_.packed_chunk_size, plan_);
   if (is_gathered) {
     RunGathered(pass);
   } else if (is_blocked) {
-    RunBlocked(pass, blocking.num_nsp, stats);
+    RunBlocked(pass, stats);
   } else {
     RunExpertAfterExpert(pass);
   }
@@ -112,15 +106,8 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   return {};
 }
 
-Status MoeBlock::RunDense(const float* x, int64_t num_tokens, const PackedExperts& mlp,
-                          WorkerPool& pool, float* out) {
-  dense_ids_.assign(static_cast<size_t>(num_tokens), 0);
-  dense_weights_.assign(static_cast<size_t>(num_tokens), 1.0f);
-  const MoeBlocking unblocked = {0, limits_.packed_chunk_size};
-  return Run({x, dense_ids_, dense_weights_, num_tokens, 1}, mlp, unblocked, pool, out);
-}
-
-void MoeBlock::RunBlocked(const Pass& pass, int num_nsp, MoeStats* stats) {
+void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
+  const int num_nsp = placement_->num_nsp();
   std::vector<NspStats> nsp(static_cast<size_t>(num_nsp));
   for (const Chunk& chunk : plan_.chunks) {
     nsp[static_cast<size_t>(chunk.nsp)].num_rows += chunk.end - chunk.begin;

@@ -3,21 +3,23 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/worker_pool.h"
 #include "dispatch/chunk_plan.h"
 #include "dispatch/matched_index.h"
+#include "dispatch/placement.h"
 #include "expertile/result.h"
 #include "targets/cpu/gemm.h"
 #include "targets/cpu/packed_weights.h"
-#include "targets/target.h"
 
 namespace expertile::cpu {
 
-// One forward pass over T tokens. Ids below zero mark a padded position: its output is zero.
+// One forward pass over T tokens. K ids kNoExpert mark a padded position: its output is zero.
 struct RoutedTokens {
   const float* x;                  // [T, H]
   std::span<const int32_t> ids;    // [T, K]
@@ -46,20 +48,17 @@ class MoeBlock {
     int experts_per_token;
     int64_t hidden_size;
     int64_t intermediate_size;
-    int64_t packed_chunk_size;
+    int64_t packed_chunk_size;  // P >= 1
   };
+  // NSP-blocked by `placement`, or with none one expert after another.
   static Result<MoeBlock> Create(const KernelTable& table, ComputeType type, const Limits& limits,
-                                 int num_workers);
+                                 std::optional<Placement> placement, int num_workers);
 
   // out[t] = sum over k, in order, of weights[t, k] * expert(ids[t, k])(x[t]); [T, H]. Uses the
   // pool's workers, at most as many as at Create. Errors: an id not below E, sizes above the
-  // limits.
-  Status Run(const RoutedTokens& tokens, const PackedExperts& experts, const MoeBlocking& blocking,
+  // limits, experts that are not the placement's.
+  Status Run(const RoutedTokens& tokens, const PackedExperts& experts, const GatedMlpSpec& mlp,
              WorkerPool& pool, float* out, MoeStats* stats = nullptr);
-
-  // out[t] = mlp(x[t]), [T, H], for `mlp` of one expert: a dense layer. Errors as Run.
-  Status RunDense(const float* x, int64_t num_tokens, const PackedExperts& mlp, WorkerPool& pool,
-                  float* out);
 
  private:
   struct WorkerScratch {
@@ -69,12 +68,13 @@ class MoeBlock {
   };
   struct Pass;
 
-  MoeBlock(const KernelTable& table, ComputeType type, const Limits& limits)
-      : gemm_(table, type), limits_(limits) {}
+  MoeBlock(const KernelTable& table, ComputeType type, const Limits& limits,
+           std::optional<Placement> placement)
+      : gemm_(table, type), limits_(limits), placement_(std::move(placement)) {}
 
   Status Check(const RoutedTokens& tokens, const PackedExperts& experts,
-               const MoeBlocking& blocking, const WorkerPool& pool) const;
-  void RunBlocked(const Pass& pass, int num_nsp, MoeStats* stats);
+               const WorkerPool& pool) const;
+  void RunBlocked(const Pass& pass, MoeStats* stats);
   // A chunk from gather to scatter on one worker.
   void RunChunk(const Pass& pass, const Chunk& chunk, int worker);
   void Gather(const Pass& pass, const Chunk& chunk, const PackedRows& packed, Range tiles) const;
@@ -85,11 +85,10 @@ class MoeBlock {
 
   Gemm gemm_;
   Limits limits_;
+  std::optional<Placement> placement_;
   MatchedIndex matched_;
   std::vector<int32_t> tokens_;  // [routed rows], the token of each of matched_.assignments
   ChunkPlan plan_;
-  std::vector<int32_t> dense_ids_;    // [T] zeros
-  std::vector<float> dense_weights_;  // [T] ones: y * 1 is exact
   std::vector<WorkerScratch> workers_;
   AlignedBuffer<float> expert_out_;  // y [T * K, H], unweighted
 };

@@ -72,7 +72,7 @@ Result<PackedExperts> MakeExperts(const KernelTable& table, const MoeBenchOption
   EXPERTILE_ASSIGN(PackedExperts experts,
                    PackedExperts::Create(table, {options.num_experts, options.hidden_size,
                                                  options.intermediate_size, options.weights,
-                                                 /*has_bias=*/false, options.mlp}));
+                                                 /*has_bias=*/false}));
   const float scale = 1.0f / std::sqrt(static_cast<float>(options.hidden_size));
   pool.ForEach(options.num_experts, [&](int64_t e, int) {
     RandomRows in(options.seed + 2 * static_cast<uint64_t>(e), options.hidden_size, scale);
@@ -123,11 +123,13 @@ Result<MoeBenchResult> BenchMoe(const KernelTable& table, const MoeBenchOptions&
   }
   EXPERTILE_ASSIGN(PackedExperts experts, MakeExperts(table, options, pool));
   const Batch batch = MakeBatch(options);
+  EXPERTILE_ASSIGN(std::optional<Placement> placement,
+                   Placement::CreateIfBlocked(options.num_experts, options.blocking.num_nsp));
   EXPERTILE_ASSIGN(MoeBlock block, MoeBlock::Create(table, options.compute,
                                                     {options.num_tokens, options.experts_per_token,
                                                      options.hidden_size, options.intermediate_size,
                                                      options.blocking.packed_chunk_size},
-                                                    pool.size()));
+                                                    std::move(placement), pool.size()));
   EXPERTILE_ASSIGN(RoofProbe probe, RoofProbe::Create(table, pool));
   const RoutedTokens tokens = {batch.x.data(), batch.ids, batch.weights, options.num_tokens,
                                options.experts_per_token};
@@ -138,8 +140,7 @@ Result<MoeBenchResult> BenchMoe(const KernelTable& table, const MoeBenchOptions&
   for (int repeat = -1; repeat < options.num_repeats; ++repeat) {  // the first warms up
     roofs.push_back(probe.Measure());
     const auto start = std::chrono::steady_clock::now();
-    EXPERTILE_RETURN_IF_ERROR(
-        block.Run(tokens, experts, options.blocking, pool, out.data(), &stats));
+    EXPERTILE_RETURN_IF_ERROR(block.Run(tokens, experts, options.mlp, pool, out.data(), &stats));
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     if (repeat >= 0) runs.emplace_back(elapsed.count(), Imbalance(stats));
   }

@@ -11,6 +11,7 @@
 #include "targets/cpu/moe.h"
 #include "targets/cpu/packed_weights.h"
 #include "targets/cpu/roof.h"
+#include "targets/target.h"
 
 namespace expertile::cpu {
 

@@ -9,9 +9,16 @@
 #include <vector>
 
 #include "targets/cpu/plain_product.h"
+#include "targets/target.h"
 
 namespace expertile::cpu {
 namespace {
+
+// Experts with biases are of GPT-OSS's kind.
+GatedMlpSpec MlpOf(const ExpertsShape& shape) {
+  if (!shape.has_bias) return {};
+  return {GatedActivation::kClampedSwiGlu, 7.0f, 1.702f};
+}
 
 struct Layer {
   ExpertsShape shape;
@@ -75,15 +82,16 @@ std::vector<float> RunMoe(const KernelTable& table, ComputeType type, const Pack
   const int64_t num_tokens = tokens.x.rows;
   const int k = static_cast<int>(static_cast<int64_t>(tokens.ids.size()) / num_tokens);
   WorkerPool pool(num_workers);
-  auto block = MoeBlock::Create(table, type,
-                                {num_tokens, k, tokens.x.columns, experts.shape().intermediate_size,
-                                 blocking.packed_chunk_size},
-                                num_workers);
+  auto block = MoeBlock::Create(
+      table, type,
+      {num_tokens, k, tokens.x.columns, experts.shape().intermediate_size,
+       blocking.packed_chunk_size},
+      *Placement::CreateIfBlocked(experts.shape().num_experts, blocking.num_nsp), num_workers);
   EXPECT_TRUE(block.has_value());
   std::vector<float> out(tokens.x.values.size(), std::numeric_limits<float>::quiet_NaN());
   const Status status =
       block->Run({tokens.x.values.data(), tokens.ids, tokens.weights, num_tokens, k}, experts,
-                 blocking, pool, out.data(), stats);
+                 MlpOf(experts.shape()), pool, out.data(), stats);
   EXPECT_TRUE(status.has_value()) << status.error().message;
   return out;
 }
@@ -102,7 +110,7 @@ std::vector<double> PlainMoe(const Layer& layer, const Tokens& tokens) {
     PlainMatrix activated = gate;
     for (size_t j = 0; j < activated.values.size(); ++j) {
       activated.values[j] =
-          static_cast<float>(PlainGated(gate.values[j], up.values[j], layer.shape.mlp));
+          static_cast<float>(PlainGated(gate.values[j], up.values[j], MlpOf(layer.shape)));
     }
     const PlainMatrix y = FusedProduct(activated, layer.down[e], layer.down_bias[e]);
     for (int64_t h = 0; h < hidden; ++h) {
@@ -123,9 +131,8 @@ double RelativeError(const std::vector<float>& out, const std::vector<double>& e
   return std::sqrt(difference / norm);
 }
 
-const ExpertsShape kShape = {7, 70, 45, WeightFormat::kFloat32, false, {}};
-const ExpertsShape kBiasedShape = {
-    7, 70, 45, WeightFormat::kFloat32, true, {GatedActivation::kClampedSwiGlu, 7.0f, 1.702f}};
+const ExpertsShape kShape = {7, 70, 45, WeightFormat::kFloat32, false};
+const ExpertsShape kBiasedShape = {7, 70, 45, WeightFormat::kFloat32, true};
 
 class MoeRun : public testing::TestWithParam<Isa> {
  protected:
@@ -223,17 +230,20 @@ TEST(MoeBlock, IdsAndSizesOutOfRangeAreErrors) {
   const KernelTable& table = KernelsFor(SupportedIsas().front());
   const Layer layer(kShape, 2);
   const PackedExperts experts = layer.Pack(table, WeightFormat::kFloat32);
-  auto block = *MoeBlock::Create(table, ComputeType::kFloat32, {4, 2, 70, 45, 16}, 1);
+  auto block = *MoeBlock::Create(table, ComputeType::kFloat32, {4, 2, 70, 45, 16},
+                                 *Placement::Create(7, 2), 1);
+  auto other = *MoeBlock::Create(table, ComputeType::kFloat32, {4, 2, 70, 45, 16},
+                                 *Placement::Create(8, 2), 1);
   WorkerPool pool(1);
   const std::vector<float> x(10 * 70), weights(20);
   std::vector<float> out(10 * 70);
   const std::vector<int32_t> bad(8, 7), good(20, 1);
-  EXPECT_FALSE(block.Run({x.data(), bad, weights, 4, 2}, experts, {2, 16}, pool, out.data()));
-  EXPECT_FALSE(block.Run({x.data(), good, weights, 10, 2}, experts, {2, 16}, pool, out.data()));
+  EXPECT_FALSE(block.Run({x.data(), bad, weights, 4, 2}, experts, {}, pool, out.data()));
+  EXPECT_FALSE(block.Run({x.data(), good, weights, 10, 2}, experts, {}, pool, out.data()));
   EXPECT_FALSE(
-      block.Run({x.data(), {good.data(), 8}, weights, 4, 2}, experts, {2, 17}, pool, out.data()));
+      other.Run({x.data(), {good.data(), 8}, weights, 4, 2}, experts, {}, pool, out.data()));
   EXPECT_TRUE(
-      block.Run({x.data(), {good.data(), 8}, weights, 4, 2}, experts, {2, 16}, pool, out.data()));
+      block.Run({x.data(), {good.data(), 8}, weights, 4, 2}, experts, {}, pool, out.data()));
 }
 
 }  // namespace

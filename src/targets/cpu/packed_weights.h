@@ -46,12 +46,17 @@ class PackedMatrix {
 };
 
 struct ExpertsShape {
-  int num_experts;            // E; 1 for a dense MLP
+  int num_experts;            // E
   int64_t hidden_size;        // H
   int64_t intermediate_size;  // I
   WeightFormat format;
   bool has_bias;
-  GatedMlpSpec mlp;
+};
+
+// One MLP, packed elsewhere as an expert is.
+struct PackedMlp {
+  PanelMatrix gate_up;  // [2 I, H]
+  PanelMatrix down;     // [H, I]
 };
 
 // Writes row `row` of an MXFP4 weight matrix [out, in] as codes [in/2] and scales [in/32].

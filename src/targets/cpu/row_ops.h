@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/worker_pool.h"
+#include "dispatch/placement.h"
 #include "formats/matrix_view.h"
 #include "model/ops.h"
 #include "targets/cpu/linear.h"
@@ -38,6 +40,7 @@ class CpuRowOps {
     TargetOptions options;
     std::shared_ptr<WorkerPool> pool;
     const KernelTable* table;
+    std::optional<Placement> placement;  // none when blocking is off
   };
 
   // For products of at most `max_rows` rows of at most `max_in` values. Errors: out of memory.

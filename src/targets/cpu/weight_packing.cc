@@ -46,59 +46,48 @@ auto Mxfp4Rows(const MatrixView& matrix) {
   };
 }
 
-void PackExpert(int e, const ExpertView& view, PackedExperts& experts) {
+void PackMlp(int index, const MlpView& view, PackedExperts& target) {
   if (view.gate.weight.is_mxfp4()) {
     const auto gate = Mxfp4Rows(view.gate.weight);
     const auto up = Mxfp4Rows(view.up.weight);
     const auto down = Mxfp4Rows(view.down.weight);
-    return experts.PackMxfp4(e, {gate, up, down});
+    return target.PackMxfp4(index, {gate, up, down});
   }
   const auto gate = FloatRows(view.gate.weight);
   const auto up = FloatRows(view.up.weight);
   const auto down = FloatRows(view.down.weight);
-  experts.Pack(e, {gate, up, down});
+  target.Pack(index, {gate, up, down});
 }
 
 }  // namespace
 
-WeightFormat WeightPacker::FormatOf(const MatrixView& view) const {
-  const bool rounds = options_.compute == DType::kBF16 && !view.is_mxfp4();
-  return rounds ? WeightFormat::kBFloat16 : LosslessFormatOf(view);
+// MXFP4 stays as it is, whatever is asked; a router's product is not rounded; MXFP6 is for the
+// matrices of attention and of MLPs.
+WeightFormat WeightPacker::FormatOf(const MatrixView& view, WeightRole role) const {
+  using enum WeightRole;
+  if (view.is_mxfp4() || role == kRouter) return LosslessFormatOf(view);
+  const bool has_mxfp6 = role == kMatrix || role == kMlp || role == kExperts;
+  if (has_mxfp6 && options_.mxfp6_matmul) return WeightFormat::kMxfp6;
+  return options_.compute == DType::kBF16 ? WeightFormat::kBFloat16 : LosslessFormatOf(view);
 }
 
-WeightFormat WeightPacker::MatrixFormatOf(const MatrixView& view) const {
-  return options_.mxfp6_matmul && !view.is_mxfp4() ? WeightFormat::kMxfp6 : FormatOf(view);
+Status WeightPacker::Pack(const std::string& name, const WeightView& view, WeightRole role) {
+  const MatrixView& matrix = view.linear.weight;
+  switch (role) {
+    case WeightRole::kVector:
+      return WriteFloats(writer_, name, FloatsOf(matrix));
+    case WeightRole::kEmbedding:
+      return WriteTable(writer_, name, matrix);
+    case WeightRole::kMlp:
+    case WeightRole::kExperts:
+      return PackMlps(name, view.mlps, FormatOf(view.mlps[0].gate.weight, role));
+    default:
+      return PackMatrix(name, view.linear, FormatOf(matrix, role));
+  }
 }
 
-Result<WeightPacker::Nothing> WeightPacker::PackVector(const std::string& name,
-                                                       const MatrixView& view) {
-  EXPERTILE_RETURN_IF_ERROR(WriteFloats(writer_, name, FloatsOf(view)));
-  return Nothing();
-}
-
-Result<WeightPacker::Nothing> WeightPacker::PackEmbedding(const std::string& name,
-                                                          const MatrixView& view) {
-  EXPERTILE_RETURN_IF_ERROR(WriteTable(writer_, name, view));
-  return Nothing();
-}
-
-Result<WeightPacker::Nothing> WeightPacker::PackLinear(const std::string& name,
-                                                       const LinearView& view) {
-  return Pack(name, view, MatrixFormatOf(view.weight));
-}
-
-Result<WeightPacker::Nothing> WeightPacker::PackVisionLinear(const std::string& name,
-                                                             const LinearView& view) {
-  return Pack(name, view, FormatOf(view.weight));
-}
-
-Result<WeightPacker::Nothing> WeightPacker::PackRouter(const std::string& name,
-                                                       const LinearView& view) {
-  return Pack(name, view, LosslessFormatOf(view.weight));
-}
-
-Result<WeightPacker::Nothing> WeightPacker::Pack(const std::string& name, const LinearView& view,
-                                                 WeightFormat format) {
+Status WeightPacker::PackMatrix(const std::string& name, const LinearView& view,
+                                WeightFormat format) {
   const MatrixView& weight = view.weight;
   EXPERTILE_ASSIGN(const PanelMatrix shape,
                    PackedMatrix::ShapeOf(table_, format, weight.rows, weight.cols));
@@ -117,21 +106,17 @@ Result<WeightPacker::Nothing> WeightPacker::Pack(const std::string& name, const 
   if (view.bias) {
     std::vector<float> bias = FloatsOf(view.bias);
     bias.resize(shape.num_panels() * shape.panel_columns, 0.0f);
-    EXPERTILE_RETURN_IF_ERROR(WriteFloats(writer_, name + ".bias", bias));
+    return WriteFloats(writer_, name + ".bias", bias);
   }
-  return Nothing();
+  return {};
 }
 
-Result<WeightPacker::Nothing> WeightPacker::PackExperts(const std::string& name,
-                                                        const std::vector<ExpertView>& views) {
-  const ExpertView& first = views[0];
-  const auto num_experts = static_cast<int>(views.size());
-  ExpertsShape shape{num_experts,
-                     first.gate.weight.cols,
-                     first.gate.weight.rows,
-                     MatrixFormatOf(first.gate.weight),
-                     first.gate.bias.has_value(),
-                     {}};
+Status WeightPacker::PackMlps(const std::string& name, std::span<const MlpView> mlps,
+                              WeightFormat format) {
+  const LinearView& gate = mlps[0].gate;
+  const auto num_experts = static_cast<int>(mlps.size());
+  ExpertsShape shape{num_experts, gate.weight.cols, gate.weight.rows, format,
+                     gate.bias.has_value()};
   EXPERTILE_ASSIGN(const PackedExperts all, PackedExperts::WithoutMemory(table_, shape));
   const int64_t num_elements = 3 * shape.hidden_size * shape.intermediate_size * num_experts;
   EXPERTILE_RETURN_IF_ERROR(
@@ -143,72 +128,76 @@ Result<WeightPacker::Nothing> WeightPacker::PackExperts(const std::string& name,
     EXPERTILE_ASSIGN(PackedExperts batch, PackedExperts::WithoutMemory(table_, shape));
     EXPERTILE_ASSIGN(const std::span<std::byte> piece, writer_.Piece(batch.num_bytes()));
     batch.Use(piece.data());
-    pool_.ForEach(shape.num_experts, [&](int64_t e, int) {
-      PackExpert(static_cast<int>(e), views[begin + e], batch);
-    });
+    pool_.ForEach(shape.num_experts,
+                  [&](int64_t e, int) { PackMlp(static_cast<int>(e), mlps[begin + e], batch); });
   }
   if (shape.has_bias) {
     std::vector<float> bias(all.bias_size(), 0.0f);
     for (int e = 0; e < num_experts; ++e) {
-      const ExpertView& view = views[e];
-      const std::vector<float> gate = FloatsOf(view.gate.bias);
-      const std::vector<float> up = FloatsOf(view.up.bias);
-      const std::vector<float> down = FloatsOf(view.down.bias);
-      all.WriteBias(e, {gate, up, down}, bias.data());
+      const std::vector<float> gate_bias = FloatsOf(mlps[e].gate.bias);
+      const std::vector<float> up_bias = FloatsOf(mlps[e].up.bias);
+      const std::vector<float> down_bias = FloatsOf(mlps[e].down.bias);
+      all.WriteBias(e, {gate_bias, up_bias, down_bias}, bias.data());
     }
-    EXPERTILE_RETURN_IF_ERROR(WriteFloats(writer_, name + ".bias", bias));
+    return WriteFloats(writer_, name + ".bias", bias);
   }
-  return Nothing();
+  return {};
 }
 
-Result<std::vector<float>> WeightOpener::PackVector(const std::string& name,
-                                                    const MatrixView& shape) const {
-  EXPERTILE_ASSIGN(const std::span<const float> values, ReadFloats(reader_, name, shape.cols));
-  return std::vector<float>(values.begin(), values.end());
+Status WeightOpener::Open(const Weight& weight, std::vector<float>& slot) const {
+  EXPERTILE_ASSIGN(const std::span<const float> values,
+                   ReadFloats(reader_, weight.name, weight.cols));
+  slot.assign(values.begin(), values.end());
+  return {};
 }
 
-Result<MatrixView> WeightOpener::PackEmbedding(const std::string& name,
-                                               const MatrixView& shape) const {
-  return ReadTable(reader_, name, shape.rows, shape.cols);
+Status WeightOpener::Open(const Weight& weight, MatrixView& slot) const {
+  EXPERTILE_ASSIGN(slot, ReadTable(reader_, weight.name, weight.rows, weight.cols));
+  return {};
 }
 
-Result<PackedMatrix> WeightOpener::PackLinear(const std::string& name,
-                                              const LinearView& shape) const {
-  EXPERTILE_ASSIGN(const std::string format_name, reader_.FormatOf(name));
-  EXPERTILE_ASSIGN(const WeightFormat format, FormatNamed(name, format_name));
+Status WeightOpener::Open(const Weight& weight, PackedMatrix& slot) const {
+  EXPERTILE_ASSIGN(const std::string format_name, reader_.FormatOf(weight.name));
+  EXPERTILE_ASSIGN(const WeightFormat format, FormatNamed(weight.name, format_name));
   EXPERTILE_ASSIGN(PanelMatrix matrix,
-                   PackedMatrix::ShapeOf(table_, format, shape.weight.rows, shape.weight.cols));
-  EXPERTILE_ASSIGN(const std::span<const std::byte> panels,
-                   reader_.Find(name, format_name, matrix.num_panels() * matrix.panel_bytes()));
+                   PackedMatrix::ShapeOf(table_, format, weight.rows, weight.cols));
+  EXPERTILE_ASSIGN(
+      const std::span<const std::byte> panels,
+      reader_.Find(weight.name, format_name, matrix.num_panels() * matrix.panel_bytes()));
   matrix.panels = panels.data();
-  if (reader_.Has(name + ".bias")) {
+  if (weight.has_bias) {
     EXPERTILE_ASSIGN(
         const std::span<const float> bias,
-        ReadFloats(reader_, name + ".bias", matrix.num_panels() * matrix.panel_columns));
+        ReadFloats(reader_, weight.name + ".bias", matrix.num_panels() * matrix.panel_columns));
     matrix.bias = bias.data();
   }
-  return PackedMatrix(matrix);
+  slot = PackedMatrix(matrix);
+  return {};
 }
 
-Result<PackedExperts> WeightOpener::PackExperts(const std::string& name,
-                                                const std::vector<ExpertView>& shapes) const {
-  EXPERTILE_ASSIGN(const std::string format_name, reader_.FormatOf(name));
-  EXPERTILE_ASSIGN(const WeightFormat format, FormatNamed(name, format_name));
-  const bool has_bias = reader_.Has(name + ".bias");
-  const MatrixView& gate = shapes[0].gate.weight;
-  const ExpertsShape shape{
-      static_cast<int>(shapes.size()), gate.cols, gate.rows, format, has_bias, spec_.moe.gated};
-  EXPERTILE_ASSIGN(PackedExperts experts, PackedExperts::WithoutMemory(table_, shape));
+Status WeightOpener::Open(const Weight& weight, PackedMlp& slot) const {
+  PackedExperts one;
+  EXPERTILE_RETURN_IF_ERROR(Open(weight, one));
+  slot = {one.GateUp(0), one.Down(0)};
+  return {};
+}
+
+Status WeightOpener::Open(const Weight& weight, PackedExperts& slot) const {
+  EXPERTILE_ASSIGN(const std::string format_name, reader_.FormatOf(weight.name));
+  EXPERTILE_ASSIGN(const WeightFormat format, FormatNamed(weight.name, format_name));
+  const ExpertsShape shape{static_cast<int>(weight.count), weight.cols, weight.rows, format,
+                           weight.has_bias};
+  EXPERTILE_ASSIGN(slot, PackedExperts::WithoutMemory(table_, shape));
   EXPERTILE_ASSIGN(const std::span<const std::byte> panels,
-                   reader_.Find(name, format_name, experts.num_bytes()));
+                   reader_.Find(weight.name, format_name, slot.num_bytes()));
   const float* bias = nullptr;
-  if (has_bias) {
+  if (weight.has_bias) {
     EXPERTILE_ASSIGN(const std::span<const float> values,
-                     ReadFloats(reader_, name + ".bias", experts.bias_size()));
+                     ReadFloats(reader_, weight.name + ".bias", slot.bias_size()));
     bias = values.data();
   }
-  experts.Use(panels.data(), bias);
-  return experts;
+  slot.Use(panels.data(), bias);
+  return {};
 }
 
 }  // namespace expertile::cpu

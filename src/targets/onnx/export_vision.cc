@@ -5,49 +5,13 @@
 
 #include "base/error.h"
 #include "model/vision_forward.h"
-#include "targets/onnx/append_matrix.h"
+#include "targets/onnx/graph_weights.h"
 #include "targets/onnx/onnx_vision_ops.h"
 
 namespace expertile::onnx_target {
 namespace {
 
 static_assert(VisionOps<OnnxVisionOps>);
-
-// Adds the tower's weights as initialisers, matrices as [in,out].
-class VisionWeightAdder {
- public:
-  explicit VisionWeightAdder(GraphBuilder& graph) : graph_(graph) {}
-
-  Status BeginGroup(const std::string&) { return {}; }
-
-  Result<OnnxVisionOps::Vector> PackVector(const std::string& name, const MatrixView& view) {
-    std::vector<float> values(view.cols);
-    view.ReadRow(0, values);
-    graph_.BeginWeight(name, {view.cols});
-    EXPERTILE_RETURN_IF_ERROR(graph_.AppendWeight(values));
-    return OnnxVisionOps::Vector{name, view.cols};
-  }
-
-  Result<OnnxVisionOps::Embedding> PackEmbedding(const std::string& name, const MatrixView& view) {
-    graph_.BeginWeight(name, {view.rows, view.cols});
-    EXPERTILE_RETURN_IF_ERROR(AppendRows(view, graph_));
-    return OnnxVisionOps::Embedding{name, view.cols};
-  }
-
-  Result<OnnxVisionOps::Linear> PackVisionLinear(const std::string& name, const LinearView& view) {
-    graph_.BeginWeight(name, {view.weight.cols, view.weight.rows});
-    EXPERTILE_RETURN_IF_ERROR(AppendTransposed(view.weight, graph_));
-    OnnxVisionOps::Linear linear{name, "", view.weight.rows};
-    if (view.bias) {
-      linear.bias = name + ".bias";
-      EXPERTILE_RETURN_IF_ERROR(PackVector(linear.bias, *view.bias));
-    }
-    return linear;
-  }
-
- private:
-  GraphBuilder& graph_;
-};
 
 }  // namespace
 
@@ -61,9 +25,9 @@ Status ExportVision(const Checkpoint& checkpoint, const ImageGrid& grid,
   const auto num_features = static_cast<int64_t>(spec.deepstack_blocks.size());
   graph.AddInput("pixel_values", ElementType::kFloat, {grid.num_patches(), spec.patch_values});
   graph.AddOutput("vision_embeds", ElementType::kFloat, {1, num_tokens, spec.output_size});
-  VisionWeightAdder adder(graph);
-  EXPERTILE_ASSIGN(const auto tower,
-                   PrepareVision<OnnxVisionOps>(*checkpoint.vision_weights, adder));
+  WeightAdder adder(graph, checkpoint.tensors, ExpertLayout::kOneByOne, std::nullopt, {0, {}});
+  VisionWeights<OnnxVisionOps> tower;
+  EXPERTILE_RETURN_IF_ERROR(VisitWeights(spec, adder, *checkpoint.vision_weights, tower));
   OnnxVisionOps ops(graph);
   const std::vector<float> patches(grid.num_patches() * spec.patch_values);
   const auto rows = VisionForward(ops, spec, tower, grid, positions, patches);

@@ -1,16 +1,17 @@
 // The MoE layer as nodes, in three ways: decode's gather of K experts a token, one expert after
 // another, and NSP-blocked over packed chunks.
 #include <algorithm>
-#include <limits>
 #include <utility>
 
+#include "base/check.h"
+#include "dispatch/chunk_plan.h"
 #include "targets/onnx/onnx_ops.h"
 
 namespace expertile::onnx_target {
 namespace {
 
-constexpr int64_t kInt32Type = 6;  // TensorProto::INT32
-constexpr int32_t kNoRow = std::numeric_limits<int32_t>::max();
+constexpr int64_t kInt32Type = 6;     // TensorProto::INT32
+constexpr int32_t kNoRow = kNoToken;  // in the matched index
 
 }  // namespace
 
@@ -28,21 +29,26 @@ std::string OnnxOps::Activate(const std::string& gate, const std::string& up,
   return graph_.Node("Mul", {graph_.Node("Add", {u, graph_.Float(1.0f)}), gated});
 }
 
-std::string OnnxOps::ExpertFfn(const std::string& x, const Experts& experts,
-                               const std::string& suffix, const GatedMlpSpec& spec) {
+std::string OnnxOps::MlpRows(const std::string& x, const Mlp& mlp, const std::string& suffix,
+                             const GatedMlpSpec& spec) {
   const auto multiply = [&](const std::string& rows, const char* matrix) {
-    const std::string name = experts.name + matrix;
+    const std::string name = mlp.name + matrix;
     const std::string y = graph_.Node("MatMul", {rows, name + suffix});
-    return experts.has_bias ? graph_.Node("Add", {y, name + ".bias" + suffix}) : y;
+    return mlp.has_bias ? graph_.Node("Add", {y, name + ".bias" + suffix}) : y;
   };
   const std::string gate = multiply(x, ".gate");
   const std::string up = multiply(x, ".up");
   return multiply(Activate(gate, up, spec), ".down");
 }
 
-OnnxOps::Tensor OnnxOps::GatedMlp(const Tensor& x, const Experts& experts,
-                                  const GatedMlpSpec& spec) {
-  return {ExpertFfn(x.name, experts, ".0", spec), x.width};
+OnnxOps::Tensor OnnxOps::GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec) {
+  return {MlpRows(x.name, mlp, ".0", spec), x.width};
+}
+
+OnnxOps::Tensor OnnxOps::AddGated(const Tensor& x, const Tensor& y, const Tensor& z,
+                                  const Linear& gate) {
+  const std::string weight = graph_.Node("Sigmoid", {Multiply(z, gate).name});  // [T,1]
+  return {graph_.Node("Add", {x.name, graph_.Node("Mul", {y.name, weight})}), x.width};
 }
 
 OnnxOps::Tensor OnnxOps::Moe(const Tensor& x, const Routing& routing, const Experts& experts,
@@ -99,11 +105,23 @@ OnnxOps::Tensor OnnxOps::MoeOneByOne(const Tensor& x, const Routing& routing,
   for (int64_t e = 0; e < experts.num_experts; ++e) {
     const std::string column =
         graph_.Node("Slice", {weights, graph_.Ints({e}), graph_.Ints({e + 1}), graph_.Ints({1})});
-    const std::string y =
-        graph_.Node("Mul", {ExpertFfn(x.name, experts, "." + std::to_string(e), spec), column});
+    const std::string y = graph_.Node(
+        "Mul",
+        {MlpRows(x.name, {experts.name, experts.has_bias}, "." + std::to_string(e), spec), column});
     sum = sum.empty() ? y : graph_.Node("Add", {sum, y});
   }
   return {sum, x.width};
+}
+
+// The routing matrix [T, L N] as [L,N,T]: of every slot and NSP the weights of the expert there.
+std::string OnnxOps::RoutingBySlot(const Routing& routing) {
+  const int64_t N = placement_->num_nsp();
+  const int64_t L = placement_->local_experts();
+  // A reshape is all it takes, as the placement has the experts in order.
+  for (int e = 0; e < placement_->num_experts(); ++e) EXPERTILE_DCHECK(placement_->PlaceOf(e) == e);
+  const std::string weights = graph_.Node("Transpose", {RoutingMatrix(routing, L * N)},
+                                          {{"perm", std::vector<int64_t>{1, 0}}});
+  return graph_.Node("Reshape", {weights, graph_.Ints({L, N, -1})});
 }
 
 // active bool [N,T] -> the matched index int32 [N, C P]: the rows of each NSP's tokens in order,
@@ -142,7 +160,7 @@ std::string OnnxOps::AddChunk(const PackedSlot& slot, int64_t chunk, const std::
       "Slice",
       {slot.table, graph_.Ints({chunk * P}), graph_.Ints({(chunk + 1) * P}), graph_.Ints({1})});
   const std::string packed = graph_.Function("CtxGather3D", {slot.rows, indices});
-  const std::string y = ExpertFfn(packed, experts, slot.suffix, spec);
+  const std::string y = MlpRows(packed, {experts.name, experts.has_bias}, slot.suffix, spec);
   const std::string weighted =
       graph_.Node("Mul", {y, graph_.Function("CtxGather3D", {slot.weights, indices})});
   const std::string updated =
@@ -165,7 +183,7 @@ OnnxOps::Tensor OnnxOps::MoeBlocked(const Tensor& x, const Routing& routing, con
   const int64_t H = experts.hidden_size;
   const int64_t P =
       std::max<int64_t>(1, std::min(options_.blocking.packed_chunk_size, options_.max_rows));
-  const int64_t C = (options_.max_rows + P - 1) / P;
+  const int64_t C = NumStaticChunks(options_.max_rows, P);
   const bool in_bounds = options_.sentinel == Sentinel::kInBounds;
   const std::string num_rows = graph_.Node(
       "Gather", {graph_.Node("Shape", {x.name}), graph_.Int(0)}, {{"axis", int64_t{0}}});
@@ -178,10 +196,7 @@ OnnxOps::Tensor OnnxOps::MoeBlocked(const Tensor& x, const Routing& routing, con
                                         {{"axis", int64_t{0}}});
   const std::string rows = with_spare(graph_.Node("Expand", {x.name, shape}));  // [N,T,H]
   std::string sum = with_spare(graph_.Node("Expand", {graph_.Float(0.0f), shape}));
-  // [T, L N] -> [L N, T] -> [L,N,T]: expert e is slot e div N of NSP e mod N.
-  const std::string by_expert = graph_.Node("Transpose", {RoutingMatrix(routing, L * N)},
-                                            {{"perm", std::vector<int64_t>{1, 0}}});
-  const std::string by_slot = graph_.Node("Reshape", {by_expert, graph_.Ints({L, N, -1})});
+  const std::string by_slot = RoutingBySlot(routing);
   for (int64_t slot = 0; slot < L; ++slot) {
     const std::string weights =
         graph_.Node("Gather", {by_slot, graph_.Int(slot)}, {{"axis", int64_t{0}}});  // [N,T]

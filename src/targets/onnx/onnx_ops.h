@@ -12,6 +12,7 @@
 #include "dispatch/placement.h"
 #include "model/ops.h"
 #include "targets/onnx/graph_builder.h"
+#include "targets/onnx/graph_weights.h"
 #include "targets/target.h"
 
 namespace expertile::onnx_target {
@@ -41,27 +42,11 @@ class OnnxOps {
     std::string name;  // of a value [T, width]
     int64_t width = 0;
   };
-  struct Linear {
-    std::string weight;  // [in, out]
-    std::string bias;    // [out], or empty
-    int64_t out = 0;
-  };
-  struct Vector {
-    std::string name;
-    int64_t size = 0;
-  };
-  struct Embedding {
-    std::string name;  // [V,H]
-    int64_t width = 0;
-  };
-  // Of each matrix one initialiser [E,in,out] (decode, blocking off), or one per slot [N,in,out].
-  struct Experts {
-    int64_t num_experts = 0;
-    int64_t hidden_size = 0;
-    int64_t intermediate_size = 0;
-    std::string name;
-    bool has_bias = false;
-  };
+  using Vector = GraphVector;
+  using Embedding = GraphTable;
+  using Linear = GraphMatrix;
+  using Mlp = GraphMlp;
+  using Experts = GraphExperts;
   struct Routing {
     std::string ids;      // int64 [T,K]
     std::string weights;  // [T,K]
@@ -96,7 +81,8 @@ class OnnxOps {
   Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec);
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
-  Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec);
+  Tensor GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec);
+  Tensor AddGated(const Tensor& x, const Tensor& y, const Tensor& z, const Linear& gate);
   // The row of the greatest position of every sequence, whatever is asked: [B, width].
   Tensor Rows(const Tensor& x, std::span<const int32_t>);
   // The image rows: first the embeddings, then deepstack feature after feature.
@@ -112,11 +98,12 @@ class OnnxOps {
   std::string Heads(const Tensor& x, int64_t num_heads);  // [T, n D] -> [B,n,S,D]
   std::string UpdateCache(const std::string& name, const std::string& rows);
   std::string MakeMask(int64_t window);  // bool [B,1,1,S,C]: keys that a query does not see
-  // [.., rows, H] through experts' matrices of names NAME.gate + suffix and so on.
-  std::string ExpertFfn(const std::string& x, const Experts& experts, const std::string& suffix,
-                        const GatedMlpSpec& spec);
+  // [.., rows, H] through the matrices of names NAME.gate + suffix and so on.
+  std::string MlpRows(const std::string& x, const Mlp& mlp, const std::string& suffix,
+                      const GatedMlpSpec& spec);
   std::string Activate(const std::string& gate, const std::string& up, const GatedMlpSpec& spec);
   std::string RoutingMatrix(const Routing& routing, int64_t num_experts);  // [T, num_experts]
+  std::string RoutingBySlot(const Routing& routing);                       // [L,N,T]
   Tensor MoeByGathering(const Tensor& x, const Routing& routing, const Experts& experts,
                         const GatedMlpSpec& spec);
   Tensor MoeOneByOne(const Tensor& x, const Routing& routing, const Experts& experts,

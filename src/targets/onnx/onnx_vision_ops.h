@@ -8,6 +8,7 @@
 
 #include "model/ops.h"
 #include "targets/onnx/graph_builder.h"
+#include "targets/onnx/graph_weights.h"
 
 namespace expertile::onnx_target {
 
@@ -18,19 +19,9 @@ class OnnxVisionOps {
     int64_t rows = 0;
     int64_t width = 0;
   };
-  struct Linear {
-    std::string weight;  // [in, out]
-    std::string bias;    // [out], or empty
-    int64_t out = 0;
-  };
-  struct Vector {
-    std::string name;
-    int64_t size = 0;
-  };
-  struct Embedding {
-    std::string name;
-    int64_t width = 0;
-  };
+  using Vector = GraphVector;
+  using Embedding = GraphTable;
+  using Linear = GraphMatrix;
   struct Rotation {
     std::string cos;  // [rows,1,D]
     std::string sin;

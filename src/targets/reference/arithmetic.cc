@@ -26,15 +26,15 @@ float Activate(float gate, float up, const GatedMlpSpec& spec) {
   return (clamped_up + 1.0f) * clamped_gate / (1.0f + std::exp(-spec.alpha * clamped_gate));
 }
 
-void ExpertRow(std::span<const float> x, const Expert& expert, const GatedMlpSpec& spec,
-               std::span<float> y) {
-  const auto intermediate_size = static_cast<size_t>(expert.gate.weight.rows);
+void MlpRow(std::span<const float> x, const Mlp& mlp, const GatedMlpSpec& spec,
+            std::span<float> y) {
+  const auto intermediate_size = static_cast<size_t>(mlp.gate.weight.rows);
   Vector gate(intermediate_size);
   Vector up(intermediate_size);
-  MultiplyRow(x, expert.gate, gate);
-  MultiplyRow(x, expert.up, up);
+  MultiplyRow(x, mlp.gate, gate);
+  MultiplyRow(x, mlp.up, up);
   for (size_t i = 0; i < intermediate_size; ++i) gate[i] = Activate(gate[i], up[i], spec);
-  MultiplyRow(gate, expert.down, y);
+  MultiplyRow(gate, mlp.down, y);
 }
 
 void AttendHead(std::span<const float> query, const float* keys, const float* values, int64_t begin,

@@ -1,4 +1,4 @@
-// The reference target's products and expert MLP on single rows.
+// The reference target's products and MLP on single rows.
 // Not for whole tensors: reference_ops.h loops over rows.
 #pragma once
 
@@ -19,8 +19,7 @@ void MultiplyRow(std::span<const float> x, const Linear& linear, std::span<float
 float Activate(float gate, float up, const GatedMlpSpec& spec);
 
 // y [H] = down(act(gate(x), up(x))).
-void ExpertRow(std::span<const float> x, const Expert& expert, const GatedMlpSpec& spec,
-               std::span<float> y);
+void MlpRow(std::span<const float> x, const Mlp& mlp, const GatedMlpSpec& spec, std::span<float> y);
 
 // One query head over the keys [begin, end) of its sequence: softmax(q k^T scale) v, with an
 // optional sink logit that joins the softmax's sum only. `keys`, `values` are [ctx_len, D]; `mixed`

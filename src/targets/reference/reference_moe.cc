@@ -20,7 +20,7 @@ void ReferenceOps::RunNsp(const Tensor& x, const Experts& experts, const GatedMl
       std::ranges::copy(x.Row(assignments[j] / K), packed.Row(j).begin());
     }
     for (size_t j = 0; j < assignments.size(); ++j) {
-      ExpertRow(packed.Row(j), experts[chunk.expert], spec, outputs.Row(assignments[j]));
+      MlpRow(packed.Row(j), experts[chunk.expert], spec, outputs.Row(assignments[j]));
     }
   }
 }
@@ -33,7 +33,7 @@ Tensor ReferenceOps::Moe(const Tensor& x, const Routing& routing, const Experts&
   Tensor outputs = Tensor::Zeros(x.rows * K, x.width);  // [T K, H], row t K + k
   if (step_->kind == StepKind::kDecode) {
     pool().ForEach(x.rows * K, [&](int64_t row, int) {
-      ExpertRow(x.Row(row / K), experts[routing.ids[row]], spec, outputs.Row(row));
+      MlpRow(x.Row(row / K), experts[routing.ids[row]], spec, outputs.Row(row));
     });
   } else if (blocking.num_nsp == 0) {
     BuildMatchedIndex({x.rows, static_cast<int>(K), routing.ids}, num_experts, matched_);
@@ -41,7 +41,7 @@ Tensor ReferenceOps::Moe(const Tensor& x, const Routing& routing, const Experts&
       const auto assignments = matched_.Of(expert);
       pool().ForEach(static_cast<int64_t>(assignments.size()), [&](int64_t j, int) {
         const int64_t row = assignments[j];
-        ExpertRow(x.Row(row / K), experts[expert], spec, outputs.Row(row));
+        MlpRow(x.Row(row / K), experts[expert], spec, outputs.Row(row));
       });
     }
   } else {

@@ -113,11 +113,20 @@ Routing ReferenceOps::Route(const Tensor& x, const Linear& router, const RouterS
   return routing;
 }
 
-Tensor ReferenceOps::GatedMlp(const Tensor& x, const Experts& experts,
-                              const GatedMlpSpec& spec) const {
+Tensor ReferenceOps::GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec) const {
   Tensor y = Tensor::Zeros(x.rows, x.width);
-  pool().ForEach(x.rows, [&](int64_t t, int) { ExpertRow(x.Row(t), experts[0], spec, y.Row(t)); });
+  pool().ForEach(x.rows, [&](int64_t t, int) { MlpRow(x.Row(t), mlp, spec, y.Row(t)); });
   return y;
+}
+
+Tensor ReferenceOps::AddGated(Tensor x, const Tensor& y, const Tensor& z,
+                              const Linear& gate) const {
+  const Tensor logits = Multiply(z, gate);  // [T,1]
+  for (int64_t t = 0; t < x.rows; ++t) {
+    const float weight = 1.0f / (1.0f + std::exp(-logits.Row(t)[0]));
+    for (int64_t i = 0; i < x.width; ++i) x.Row(t)[i] += weight * y.Row(t)[i];
+  }
+  return x;
 }
 
 }  // namespace expertile::reference

@@ -18,6 +18,7 @@ namespace expertile::reference {
 
 class ReferenceOps : public ReferenceRowOps {
  public:
+  using Mlp = reference::Mlp;
   using Experts = reference::Experts;
   using Routing = reference::Routing;
   using Vision = ReferenceVisionOps;
@@ -37,7 +38,8 @@ class ReferenceOps : public ReferenceRowOps {
   Routing Route(const Tensor& x, const Linear& router, const RouterSpec& spec) const;
   Tensor Moe(const Tensor& x, const Routing& routing, const Experts& experts,
              const GatedMlpSpec& spec);
-  Tensor GatedMlp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec) const;
+  Tensor GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec) const;
+  Tensor AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate) const;
   void ReadKv(const KvSlot& slot, std::span<float> key, std::span<float> value) const;
   void WriteKv(const KvSlot& slot, std::span<const float> key, std::span<const float> value);
 

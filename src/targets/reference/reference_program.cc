@@ -14,50 +14,38 @@ namespace expertile::reference {
 namespace {
 
 // Writes views as float32 values; with mxfp6_matmul those that MXFP6 has.
-class Expander {
+class FloatPacker : public Packer {
  public:
-  using Nothing = WrittenWeights::Nothing;
-  Expander(WeightWriter& writer, bool mxfp6_matmul)
+  FloatPacker(WeightWriter& writer, bool mxfp6_matmul)
       : writer_(writer), mxfp6_matmul_(mxfp6_matmul) {}
 
-  Status BeginGroup(const std::string& group) { return writer_.BeginGroup(group); }
-
-  Result<Nothing> PackVector(const std::string& name, const MatrixView& view) {
-    EXPERTILE_RETURN_IF_ERROR(WriteFloats(writer_, name, FloatsOf(view)));
-    return Nothing();
-  }
-
-  Result<Nothing> PackEmbedding(const std::string& name, const MatrixView& view) {
-    EXPERTILE_RETURN_IF_ERROR(WriteTable(writer_, name, view));
-    return Nothing();
-  }
-
-  // A matrix of attention or of an expert.
-  Result<Nothing> PackLinear(const std::string& name, const LinearView& view) {
-    return Write(name, view, mxfp6_matmul_ && !view.weight.is_mxfp4());
-  }
-  Result<Nothing> PackRouter(const std::string& name, const LinearView& view) {
-    return Write(name, view, /*rounds_to_mxfp6=*/false);
-  }
-  Result<Nothing> PackHead(const std::string& name, const LinearView& view) {
-    return Write(name, view, /*rounds_to_mxfp6=*/false);
-  }
-  Result<Nothing> PackVisionLinear(const std::string& name, const LinearView& view) {
-    return Write(name, view, /*rounds_to_mxfp6=*/false);
-  }
-
-  Result<Nothing> PackExperts(const std::string& name, const std::vector<ExpertView>& views) {
-    for (size_t e = 0; e < views.size(); ++e) {
-      const std::string expert = name + "." + std::to_string(e);
-      EXPERTILE_RETURN_IF_ERROR(PackLinear(expert + ".gate", views[e].gate));
-      EXPERTILE_RETURN_IF_ERROR(PackLinear(expert + ".up", views[e].up));
-      EXPERTILE_RETURN_IF_ERROR(PackLinear(expert + ".down", views[e].down));
+  Status Pack(const std::string& name, const WeightView& view, WeightRole role) override {
+    switch (role) {
+      case WeightRole::kVector:
+        return WriteFloats(writer_, name, FloatsOf(view.linear.weight));
+      case WeightRole::kEmbedding:
+        return WriteTable(writer_, name, view.linear.weight);
+      case WeightRole::kMatrix:
+        return Write(name, view.linear, mxfp6_matmul_);
+      case WeightRole::kRouter:
+      case WeightRole::kHead:
+      case WeightRole::kVisionMatrix:
+        return Write(name, view.linear, /*rounds_to_mxfp6=*/false);
+      case WeightRole::kMlp:
+      case WeightRole::kExperts:
+        break;
     }
-    return Nothing();
+    for (size_t e = 0; e < view.mlps.size(); ++e) {
+      const std::string mlp = name + "." + std::to_string(e);
+      EXPERTILE_RETURN_IF_ERROR(Write(mlp + ".gate", view.mlps[e].gate, mxfp6_matmul_));
+      EXPERTILE_RETURN_IF_ERROR(Write(mlp + ".up", view.mlps[e].up, mxfp6_matmul_));
+      EXPERTILE_RETURN_IF_ERROR(Write(mlp + ".down", view.mlps[e].down, mxfp6_matmul_));
+    }
+    return {};
   }
 
  private:
-  Result<Nothing> Write(const std::string& name, const LinearView& view, bool rounds_to_mxfp6) {
+  Status Write(const std::string& name, const LinearView& view, bool rounds_to_mxfp6) {
     const MatrixView& weight = view.weight;
     const int64_t row_bytes = weight.cols * static_cast<int64_t>(sizeof(float));
     EXPERTILE_RETURN_IF_ERROR(
@@ -65,68 +53,69 @@ class Expander {
     std::vector<float> row(weight.cols);
     for (int64_t r = 0; r < weight.rows; ++r) {
       weight.ReadRow(r, row);
-      if (rounds_to_mxfp6) RoundToMxfp6(row);
+      if (rounds_to_mxfp6 && !weight.is_mxfp4()) RoundToMxfp6(row);
       EXPERTILE_ASSIGN(const std::span<std::byte> piece, writer_.Piece(row_bytes));
       std::memcpy(piece.data(), row.data(), piece.size());
     }
-    if (view.bias) return PackVector(name + ".bias", *view.bias);
-    return Nothing();
+    return view.bias ? WriteFloats(writer_, name + ".bias", FloatsOf(view.bias)) : Status();
   }
 
   WeightWriter& writer_;
   bool mxfp6_matmul_;
 };
 
-// Copies float32 values out of a store. Views have shapes alone.
-class Collector {
+// Copies float32 values out of a store.
+class FloatOpener {
  public:
-  explicit Collector(const WeightReader& reader) : reader_(reader) {}
+  explicit FloatOpener(const WeightReader& reader) : reader_(reader) {}
 
-  Status BeginGroup(const std::string&) { return {}; }
-
-  Result<Vector> PackVector(const std::string& name, const MatrixView& shape) const {
-    EXPERTILE_ASSIGN(const std::span<const float> values,
-                     ReadFloats(reader_, name, shape.rows * shape.cols));
-    return Vector(values.begin(), values.end());
+  Status Open(const Weight& weight, Vector& slot) const {
+    return Read(weight.name, weight.cols, slot);
   }
 
-  Result<MatrixView> PackEmbedding(const std::string& name, const MatrixView& shape) const {
-    return ReadTable(reader_, name, shape.rows, shape.cols);
+  Status Open(const Weight& weight, MatrixView& slot) const {
+    EXPERTILE_ASSIGN(slot, ReadTable(reader_, weight.name, weight.rows, weight.cols));
+    return {};
   }
 
-  Result<Linear> PackLinear(const std::string& name, const LinearView& shape) const {
-    Linear linear{{shape.weight.rows, shape.weight.cols, {}}, {}};
-    EXPERTILE_ASSIGN(linear.weight.values, PackVector(name, shape.weight));
-    if (reader_.Has(name + ".bias")) {
-      EXPERTILE_ASSIGN(linear.bias,
-                       PackVector(name + ".bias", {.rows = 1, .cols = shape.weight.rows}));
+  Status Open(const Weight& weight, Linear& slot) const {
+    return Read(weight.name, weight.rows, weight.cols, weight.has_bias, slot);
+  }
+
+  Status Open(const Weight& weight, Mlp& slot) const { return ReadMlp(weight, 0, slot); }
+
+  Status Open(const Weight& weight, Experts& slot) const {
+    slot.resize(weight.count);
+    for (int64_t e = 0; e < weight.count; ++e) {
+      EXPERTILE_RETURN_IF_ERROR(ReadMlp(weight, e, slot[e]));
     }
-    return linear;
-  }
-  Result<Linear> PackRouter(const std::string& name, const LinearView& shape) const {
-    return PackLinear(name, shape);
-  }
-  Result<Linear> PackHead(const std::string& name, const LinearView& shape) const {
-    return PackLinear(name, shape);
-  }
-  Result<Linear> PackVisionLinear(const std::string& name, const LinearView& shape) const {
-    return PackLinear(name, shape);
-  }
-
-  Result<Experts> PackExperts(const std::string& name,
-                              const std::vector<ExpertView>& shapes) const {
-    Experts experts;
-    for (size_t e = 0; e < shapes.size(); ++e) {
-      const std::string expert = name + "." + std::to_string(e);
-      EXPERTILE_ASSIGN(Linear gate, PackLinear(expert + ".gate", shapes[e].gate));
-      EXPERTILE_ASSIGN(Linear up, PackLinear(expert + ".up", shapes[e].up));
-      EXPERTILE_ASSIGN(Linear down, PackLinear(expert + ".down", shapes[e].down));
-      experts.push_back({std::move(gate), std::move(up), std::move(down)});
-    }
-    return experts;
+    return {};
   }
 
  private:
+  Status ReadMlp(const Weight& weight, int64_t index, Mlp& mlp) const {
+    const std::string name = weight.name + "." + std::to_string(index);
+    const int64_t I = weight.rows;
+    const int64_t H = weight.cols;
+    EXPERTILE_RETURN_IF_ERROR(Read(name + ".gate", I, H, weight.has_bias, mlp.gate));
+    EXPERTILE_RETURN_IF_ERROR(Read(name + ".up", I, H, weight.has_bias, mlp.up));
+    return Read(name + ".down", H, I, weight.has_bias, mlp.down);
+  }
+
+  Status Read(const std::string& name, int64_t rows, int64_t cols, bool has_bias,
+              Linear& linear) const {
+    linear.weight.rows = rows;
+    linear.weight.width = cols;
+    EXPERTILE_RETURN_IF_ERROR(Read(name, rows * cols, linear.weight.values));
+    return has_bias ? Read(name + ".bias", rows, linear.bias) : Status();
+  }
+
+  Status Read(const std::string& name, int64_t count, Vector& values) const {
+    EXPERTILE_ASSIGN(const std::span<const float> found, ReadFloats(reader_, name, count));
+    values.assign(found.begin(), found.end());
+    return {};
+  }
+
   const WeightReader& reader_;
 };
 
@@ -137,22 +126,20 @@ Status PackReference(const Checkpoint& checkpoint, const TargetOptions& options,
   if (options.compute != DType::kF32) {
     return InvalidArgument("dtype: bfloat16, the target reference computes in float32 only");
   }
-  Expander expander(writer, options.mxfp6_matmul);
-  return WriteWeights(checkpoint, options, expander);
+  FloatPacker packer(writer, options.mxfp6_matmul);
+  return PackCheckpoint(checkpoint, options, writer, packer);
 }
 
 Result<std::unique_ptr<TargetProgram>> OpenReference(const TargetModel& model,
                                                      const TargetOptions& options,
                                                      std::shared_ptr<const WeightReader> weights) {
-  std::optional<Placement> placement;
-  if (options.blocking.num_nsp > 0) {
-    EXPERTILE_ASSIGN(placement,
-                     Placement::Create(model.decoder.moe.num_experts, options.blocking.num_nsp));
-  }
+  EXPERTILE_ASSIGN(
+      std::optional<Placement> placement,
+      Placement::CreateIfBlocked(model.decoder.moe.num_experts, options.blocking.num_nsp));
   ReferenceOps::Context context{options, std::make_shared<WorkerPool>(options.num_workers),
                                 std::move(placement)};
-  Collector collector(*weights);
-  return OpenDecoderProgram<ReferenceOps>(model, options, std::move(weights), collector,
+  FloatOpener opener(*weights);
+  return OpenDecoderProgram<ReferenceOps>(model, options, std::move(weights), opener,
                                           std::move(context));
 }
 

@@ -29,13 +29,13 @@ struct Linear {
   Vector bias;    // [out], or empty
 };
 
-struct Expert {
+struct Mlp {
   Linear gate;  // [I,H]
   Linear up;    // [I,H]
   Linear down;  // [H,I]
 };
 
-using Experts = std::vector<Expert>;  // [E], or one
+using Experts = std::vector<Mlp>;  // [E]
 
 struct Routing {
   int experts_per_token = 0;   // K
