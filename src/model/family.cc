@@ -9,7 +9,8 @@
 namespace expertile {
 
 Result<const Family*> FamilyOf(std::string_view model_type) {
-  const std::array families = {&kGptOss, &kGraniteMoe, &kQwen3Moe, &kQwen3VlMoe};
+  const std::array families = {&kGptOss,   &kGraniteMoe, &kGraniteMoeShared,
+                               &kQwen2Moe, &kQwen3Moe,   &kQwen3VlMoe};
   std::vector<std::string_view> known;
   for (const Family* family : families) {
     if (family->model_type == model_type) return family;

@@ -28,6 +28,8 @@ struct Family {
 
 extern const Family kGptOss;
 extern const Family kGraniteMoe;
+extern const Family kGraniteMoeShared;
+extern const Family kQwen2Moe;
 extern const Family kQwen3Moe;
 extern const Family kQwen3VlMoe;
 

@@ -76,6 +76,19 @@ def granitemoe(rng):
     return config | {"logits_scaling": 2.5, "torch_dtype": rng.choice(["float32", "bfloat16"])}
 
 
+def granitemoeshared(rng):
+    return granitemoe(rng) | {"model_type": "granitemoeshared", "shared_intermediate_size": rng.choice([8, 34])}
+
+
+def qwen2_moe(rng):
+    config = qwen3(rng) | {"model_type": "qwen2_moe", "norm_topk_prob": rng.random() < 0.5}
+    config |= {"qkv_bias": rng.random() < 0.7, "shared_expert_intermediate_size": rng.choice([8, 34])}
+    return config | {"tie_word_embeddings": rng.random() < 0.5, "torch_dtype": rng.choice(["float32", "bfloat16"])}
+
+
+FAMILIES = [qwen3_moe, gpt_oss, granitemoe, qwen3_vl_moe, granitemoeshared, qwen2_moe]
+
+
 def last_logits(graph, ids, positions):
     """What a graph says of a prompt on empty caches."""
     options = onnxruntime.SessionOptions()
@@ -91,7 +104,7 @@ def last_logits(graph, ids, positions):
 
 
 @pytest.mark.parametrize("seed", range(CONFIGS_PER_FAMILY))
-@pytest.mark.parametrize("family", [qwen3_moe, gpt_oss, granitemoe, qwen3_vl_moe], ids=lambda family: family.__name__)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_any_configuration(expertile, tmp_path, family, seed):
     rng = random.Random(f"{family.__name__} {seed}")
     config = family(rng)

@@ -1,5 +1,6 @@
 // GraniteMoE: four multipliers, top-k-then-softmax routing, experts fused as [gate; up] halves,
-// tied embeddings. Source: transformers' modeling_granitemoe.py.
+// tied embeddings; GraniteMoEShared: the same with a shared expert that has no gate. Source:
+// transformers' modeling_granitemoe.py and modeling_granitemoeshared.py.
 #include <string>
 #include <utility>
 
@@ -34,6 +35,16 @@ Result<DecoderSpec> ReadConfig(const JsonObject& config) {
   return spec;
 }
 
+Result<DecoderSpec> ReadSharedConfig(const JsonObject& config) {
+  EXPERTILE_ASSIGN(DecoderSpec spec, ReadConfig(config));
+  EXPERTILE_ASSIGN(const int64_t size,
+                   config.GetInt("shared_intermediate_size", 0, {0, kMaxDimension}));
+  if (size == 0) return spec;
+  spec.moe.shared = SharedExpertSpec{size, /*has_gate=*/false};
+  for (LayerSpec& layer : spec.layers) layer.mlp = spec.moe;
+  return spec;
+}
+
 // The first of two names that the checkpoint has: as published, and as transformers 5 holds it in
 // memory.
 std::string FirstPresent(const CheckpointTensors& tensors, const std::string& published,
@@ -54,6 +65,16 @@ Status BindMoe(const DecoderSpec& spec, const CheckpointTensors& tensors, const 
       .down = FirstPresent(tensors, name + "output_linear.weight", name + "experts.down_proj")};
   EXPERTILE_ASSIGN(moe.experts, BindFusedExperts(tensors, names, spec.moe.num_experts,
                                                  spec.moe.intermediate_size, spec.hidden_size));
+  if (!spec.moe.shared) return {};
+  const int64_t H = spec.hidden_size;
+  const int64_t I = spec.moe.shared->intermediate_size;
+  EXPERTILE_ASSIGN(const MatrixView gate_up,
+                   BindMatrix(tensors, layer + "shared_mlp.input_linear.weight", 2 * I, H));
+  EXPERTILE_ASSIGN(const GateUp split, SplitGateUp(gate_up, GateUpOrder::kHalves));
+  moe.shared.gate.weight = split.gate;
+  moe.shared.up.weight = split.up;
+  EXPERTILE_ASSIGN(moe.shared.down.weight,
+                   BindMatrix(tensors, layer + "shared_mlp.output_linear.weight", H, I));
   return {};
 }
 
@@ -64,5 +85,6 @@ Result<DecoderViews> BindWeights(const DecoderSpec& spec, const CheckpointTensor
 }  // namespace
 
 const Family kGraniteMoe = {"granitemoe", ReadConfig, BindWeights};
+const Family kGraniteMoeShared = {"granitemoeshared", ReadSharedConfig, BindWeights};
 
 }  // namespace expertile
