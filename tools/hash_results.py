@@ -28,13 +28,15 @@ FORMATS = {
     "mxint8 kv": ["--mxint8-kv-cache"],
     "bfloat16 mxfp6 mxint8 kv": ["--dtype", "bfloat16", "--mxfp6-matmul", "--mxint8-kv-cache"],
 }
-BLOCKINGS = [("none", 256), (1, 256), (3, 7), (16, 16)]  # num_nsp, packed_chunk_size
-SEQ_LENS = [512, 20, 1]
+# num_nsp, packed_chunk_size, prefill_seq_len: off, blocked in chunks of the prompt, every token by itself.
+STEPS = [("none", 256, 512), (3, 7, 20), ("none", 256, 1)]
+GRAPH_BLOCKINGS = [("none", 256), (3, 7), (16, 16)]
 
 
 class Hasher:
-    def __init__(self, build, scratch):
+    def __init__(self, build, families, scratch):
         self.build = build
+        self.families = families
         self.scratch = scratch
 
     def run(self, binary, *arguments):
@@ -83,16 +85,18 @@ def is_refused(target, options):
 
 
 def hash_logits(hasher):
-    for family, target, name in itertools.product(FAMILIES, ("reference", "cpu"), FORMATS):
+    for family, target, name in itertools.product(hasher.families, ("reference", "cpu"), FORMATS):
         if is_refused(target, FORMATS[name]):
             continue
-        for (num_nsp, chunk), seq_len in itertools.product(BLOCKINGS, SEQ_LENS):
+        for num_nsp, chunk, seq_len in STEPS:
             blocking = ["--moe-prefill-num-nsp", num_nsp, "--moe-prefill-packed-chunk-size", chunk]
             options = ["--target", target, *FORMATS[name], *blocking, "--prefill-seq-len", seq_len, "--ctx-len", 128]
             show(["logits", family, target, name, num_nsp, chunk, seq_len], hasher.forward(family, options))
 
 
 def hash_images(hasher):
+    if "qwen3_vl_moe" not in hasher.families:
+        return
     image = min((model("qwen3_vl_moe") / "images").iterdir())
     ids = hasher.scratch / "ids.json"
     output = hasher.scratch / "out.safetensors"
@@ -113,14 +117,14 @@ def image_placeholder():
 
 def hash_kv_files(hasher):
     file = hasher.scratch / "kv.safetensors"
-    for family, num_nsp in itertools.product(FAMILIES, (1, 5)):
+    for family, num_nsp in itertools.product(hasher.families, (1, 5)):
         first = hasher.run("disaggregated_prefill", model(family), ROOT / "examples" / "prompt.txt", file, num_nsp)
         show(["kv file", family, num_nsp, f"then {first.strip()}"], hash_of_tensors(file))
 
 
 def hash_manifests(hasher):
     """Names, formats, places and hashes of all weights, and the fingerprint of what made them."""
-    for family, target, name in itertools.product(FAMILIES, ("reference", "cpu"), FORMATS):
+    for family, target, name in itertools.product(hasher.families, ("reference", "cpu"), FORMATS):
         if is_refused(target, FORMATS[name]):
             continue
         options = ["--target", target, *FORMATS[name], "--cache-dir", hasher.scratch / "cache"]
@@ -159,7 +163,7 @@ def run_graph(path, family):
 
 
 def hash_graphs(hasher):
-    for family, (num_nsp, chunk), functions in itertools.product(FAMILIES, BLOCKINGS[:1] + BLOCKINGS[2:], (False, True)):
+    for family, (num_nsp, chunk), functions in itertools.product(hasher.families, GRAPH_BLOCKINGS, (False, True)):
         folder = hasher.scratch / "-".join(map(str, ["graphs", family, num_nsp, functions]))
         options = ["--moe-prefill-num-nsp", num_nsp, "--moe-prefill-packed-chunk-size", chunk, "--ctx-len", 64]
         options += ["--prefill-seq-len", 16, "--onnx-sentinel", "in-bounds"] + ["--use-onnx-subfunctions"] * functions
@@ -182,9 +186,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path, help="folder of the binaries: expertile, disaggregated_prefill")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this one; again for each further one")
+    parser.add_argument("--family", choices=FAMILIES, action="append", help="the same of families")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        hasher = Hasher(arguments.build.resolve(), Path(scratch))
+        hasher = Hasher(arguments.build.resolve(), arguments.family or FAMILIES, Path(scratch))
         for part in arguments.part or PARTS:
             PARTS[part](hasher)
 
