@@ -213,7 +213,7 @@ TEST(PackedMatrix, ImpossibleSizesAreErrors) {
   EXPECT_FALSE(PackedMatrix::Create(table, WeightFormat::kFloat32, 4, int64_t{1} << 40, none, {})
                    .has_value());
   EXPECT_FALSE(
-      PackedExperts::Create(table, {1 << 30, 1 << 27, 1 << 27, WeightFormat::kFloat32, false, {}})
+      PackedExperts::Create(table, {1 << 30, 1 << 27, 1 << 27, WeightFormat::kFloat32, false})
           .has_value());
 }
 

@@ -51,7 +51,7 @@ TEST_P(LinearRun, ADenseMlpIsItsThreeProducts) {
   const PlainMatrix gate = RandomMatrix(45, 40, 1, 0.2f);
   const PlainMatrix up = RandomMatrix(45, 40, 2, 0.2f);
   const PlainMatrix down = RandomMatrix(40, 45, 3, 0.2f);
-  auto experts = *PackedExperts::Create(table(), {1, 40, 45, WeightFormat::kFloat32, false, {}});
+  auto experts = *PackedExperts::Create(table(), {1, 40, 45, WeightFormat::kFloat32, false});
   experts.Pack(0, {gate, up, down});
   const PlainMatrix x = RandomMatrix(60, 40, 4);
   const PlainMatrix g = FusedProduct(x, gate);
