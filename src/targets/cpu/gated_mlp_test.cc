@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "targets/cpu/moe.h"
@@ -58,6 +59,27 @@ TEST_P(GatedMlpRun, IsAnExpertThatEveryTokenChooses) {
       }
     }
   }
+}
+
+TEST_P(GatedMlpRun, IsItsThreeProducts) {
+  const PlainMatrix gate = RandomMatrix(45, 40, 1, 0.2f);
+  const PlainMatrix up = RandomMatrix(45, 40, 2, 0.2f);
+  const PlainMatrix down = RandomMatrix(40, 45, 3, 0.2f);
+  auto expert = *PackedExperts::Create(table(), {1, 40, 45, WeightFormat::kFloat32, false});
+  expert.Pack(0, {gate, up, down});
+  const PlainMatrix x = RandomMatrix(60, 40, 4);
+  const PlainMatrix g = FusedProduct(x, gate);
+  PlainMatrix activated = FusedProduct(x, up);
+  for (size_t i = 0; i < activated.values.size(); ++i) {
+    activated.values[i] = static_cast<float>(PlainGated(g.values[i], activated.values[i], {}));
+  }
+  const PlainMatrix expected = FusedProduct(activated, down);
+  WorkerPool pool(2);
+  auto run = *GatedMlp::Create(table(), ComputeType::kFloat32, {60, 40, 45}, 2);
+  std::vector<float> out(x.values.size());
+  ASSERT_TRUE(
+      run.Run(x.values.data(), 60, {expert.GateUp(0), expert.Down(0)}, {}, pool, out.data()));
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], expected.values[i], 1e-5);
 }
 
 TEST(GatedMlp, SizesAboveTheLimitsAreErrors) {

@@ -5,7 +5,6 @@
 #include <limits>
 #include <vector>
 
-#include "targets/cpu/moe.h"
 #include "targets/cpu/plain_product.h"
 
 namespace expertile::cpu {
@@ -45,26 +44,6 @@ TEST_P(LinearRun, SizesAboveThoseOfCreateAreErrors) {
   EXPECT_FALSE(short_rows.Run(x.data(), 5, packed, pool, out.data()));
   Linear few_rows = *Linear::Create(table(), ComputeType::kFloat32, 4, 40, 1);
   EXPECT_FALSE(few_rows.Run(x.data(), 5, packed, pool, out.data()));
-}
-
-TEST_P(LinearRun, ADenseMlpIsItsThreeProducts) {
-  const PlainMatrix gate = RandomMatrix(45, 40, 1, 0.2f);
-  const PlainMatrix up = RandomMatrix(45, 40, 2, 0.2f);
-  const PlainMatrix down = RandomMatrix(40, 45, 3, 0.2f);
-  auto experts = *PackedExperts::Create(table(), {1, 40, 45, WeightFormat::kFloat32, false});
-  experts.Pack(0, {gate, up, down});
-  const PlainMatrix x = RandomMatrix(60, 40, 4);
-  const PlainMatrix g = FusedProduct(x, gate);
-  PlainMatrix activated = FusedProduct(x, up);
-  for (size_t i = 0; i < activated.values.size(); ++i) {
-    activated.values[i] = static_cast<float>(PlainGated(g.values[i], activated.values[i], {}));
-  }
-  const PlainMatrix expected = FusedProduct(activated, down);
-  WorkerPool pool(2);
-  MoeBlock block = *MoeBlock::Create(table(), ComputeType::kFloat32, {60, 1, 40, 45, 16}, 2);
-  std::vector<float> out(x.values.size());
-  ASSERT_TRUE(block.RunDense(x.values.data(), 60, experts, pool, out.data()));
-  for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], expected.values[i], 1e-5);
 }
 
 }  // namespace
