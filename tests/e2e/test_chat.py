@@ -49,7 +49,7 @@ def test_harmony_shows_the_final_channel(expertile, replying):
     message = json.loads(lines_of(expertile("run", model, *ASK, "--json")))
     assert (message["role"], message["content"], message["finish_reason"]) == ("assistant", " Hello", "stop")
     assert message["usage"]["total_tokens"] == sum(message["usage"][k] for k in ("prompt_tokens", "completion_tokens"))
-    raw = lines_of(expertile("run", model, *ASK, "--ignore-eos", "-n", 6))
+    raw = lines_of(expertile("run", model, *ASK, "--ignore-eos", "-n", 12))
     assert raw.startswith("<|channel|>final<|message|> Hello")
 
 
@@ -62,12 +62,12 @@ def test_harmony_keeps_analysis_apart(expertile, replying):
 
 
 def test_harmony_calls_a_tool(expertile, replying):
-    reply = '<|channel|>commentary to=functions.go<|message|>{"x":1}<|call|>'
+    reply = '<|channel|>commentary to=functions.go<|message|>{}<|call|>'
     model = replying("tiny-gpt_oss", "<|start|>assistant", reply)
-    assert lines_of(expertile("run", model, *ASK)) == 'Tool call: go {"x":1}\n'
+    assert lines_of(expertile("run", model, *ASK)) == 'Tool call: go {}\n'
     message = json.loads(lines_of(expertile("run", model, *ASK, "--json")))
     assert message["content"] is None and message["finish_reason"] == "tool_calls"
-    call = {"id": "call_0", "type": "function", "function": {"name": "go", "arguments": '{"x":1}'}}
+    call = {"id": "call_0", "type": "function", "function": {"name": "go", "arguments": "{}"}}
     assert message["tool_calls"] == [call]
 
 
