@@ -88,7 +88,9 @@ std::vector<int32_t> ArgmaxRows(std::span<const float> logits, int64_t V) {
   std::vector<int32_t> argmax;
   for (size_t start = 0; start < logits.size(); start += V) {
     const auto row = logits.subspan(start, V);
-    const auto is_less = [](float a, float b) { return a < b || (std::isnan(a) && !std::isnan(b)); };
+    const auto is_less = [](float a, float b) {
+      return a < b || (std::isnan(a) && !std::isnan(b));
+    };
     argmax.push_back(static_cast<int32_t>(std::ranges::max_element(row, is_less) - row.begin()));
   }
   return argmax;
