@@ -25,10 +25,63 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     Qwen2VLImageProcessorPil,
 )
 
-FAMILIES = ("qwen3_moe", "gpt_oss", "granitemoe", "qwen3_vl_moe")
+FAMILIES = ("qwen3_moe", "gpt_oss", "granitemoe", "qwen3_vl_moe", "qwen2_moe", "granitemoeshared")
+GRANITE = ("granitemoe", "granitemoeshared")
 ABSENT = object()
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
 ACTIVATIONS = ("silu", "swish")
+# Of the families that have no tiny checkpoint.
+BASES = {
+    "qwen2_moe": {
+        "model_type": "qwen2_moe",
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "hidden_act": "silu",
+        "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 1000000.0,
+        "tie_word_embeddings": False,
+        "qkv_bias": True,
+        "use_sliding_window": False,
+        "sliding_window": 128,
+        "max_window_layers": 3,
+        "decoder_sparse_step": 1,
+        "moe_intermediate_size": 48,
+        "shared_expert_intermediate_size": 80,
+        "num_experts_per_tok": 2,
+        "num_experts": 16,
+        "norm_topk_prob": True,
+        "mlp_only_layers": [],
+        "eos_token_id": 2,
+    },
+    "granitemoeshared": {
+        "model_type": "granitemoeshared",
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 48,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "hidden_act": "silu",
+        "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 500000.0,
+        "tie_word_embeddings": True,
+        "attention_bias": False,
+        "embedding_multiplier": 12.0,
+        "logits_scaling": 6.0,
+        "residual_multiplier": 0.22,
+        "attention_multiplier": 0.0625,
+        "num_local_experts": 16,
+        "num_experts_per_tok": 4,
+        "shared_intermediate_size": 80,
+        "eos_token_id": 0,
+    },
+}
 
 
 class Array(np.ndarray):
@@ -86,12 +139,19 @@ def windows_of(family, config):
         if config.sliding_window is None:  # the mask of windows is made whether a layer has one or not
             raise ValueError("the model fails")
         return [config.sliding_window if kind == "sliding_attention" else 0 for kind in config.layer_types]
+    if family == "qwen2_moe":
+        sliding = [kind == "sliding_attention" for kind in config.layer_types]
+        if not set(config.layer_types) <= {"sliding_attention", "full_attention"}:
+            raise ValueError("not honoured")
+        if config.sliding_window is None or (any(sliding) and config.sliding_window < 1):
+            raise ValueError("the model fails")
+        return [config.sliding_window if is_sliding else 0 for is_sliding in sliding]
     window = config.sliding_window if family == "qwen3_moe" else None
     return [window or 0] * config.num_hidden_layers
 
 
 def moe_layers(family, config):
-    if family in ("gpt_oss", "granitemoe"):
+    if family == "gpt_oss" or family in GRANITE:
         return [True] * config.num_hidden_layers
     return [
         i not in config.mlp_only_layers and config.num_experts > 0 and (i + 1) % config.decoder_sparse_step == 0
@@ -104,14 +164,14 @@ def read_decoder(family, whole):
     config = whole.text_config if family == "qwen3_vl_moe" else whole
     if config.hidden_act not in ACTIVATIONS:
         raise ValueError("not honoured")
-    granite = family == "granitemoe"
+    granite = family in GRANITE
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", config.hidden_size // heads)
     if heads % config.num_key_value_heads != 0:
         raise ValueError("the model fails")
     frequencies, table_scale = rope_of(config)
     scale = config.attention_multiplier if granite else None
-    moe_size = config.intermediate_size if family in ("gpt_oss", "granitemoe") else config.moe_intermediate_size
+    moe_size = config.intermediate_size if granite or family == "gpt_oss" else config.moe_intermediate_size
     read = {
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
@@ -122,21 +182,28 @@ def read_decoder(family, whole):
         "norm_epsilon": config.rms_norm_eps,
         "inv_freq": [float(f"{value:.8g}") for value in frequencies],
         "table_scale": float(table_scale),
-        "attention_bias": config.attention_bias,
+        "attention_bias": config.qkv_bias if family == "qwen2_moe" else config.attention_bias,
+        "attention_output_bias": False if family == "qwen2_moe" else config.attention_bias,
         "attention_scale": head_dim**-0.5 if scale is None else scale,  # sdpa's own scale where it is None
         "embedding_scale": config.embedding_multiplier + 0.0 if granite else 1.0,
         "residual_scale": config.residual_multiplier + 0.0 if granite else 1.0,
         "logits_scale": 1.0 / config.logits_scaling if granite else 1.0,
         "tied_lm_head": whole.tie_word_embeddings,
-        "num_experts": getattr(config, "num_local_experts") + 0,
+        "num_experts": (config.num_experts if family == "qwen2_moe" else config.num_local_experts) + 0,
         "experts_per_token": config.num_experts_per_tok + 0,
         "moe_intermediate_size": moe_size,
-        "normalize": {"qwen3_moe": getattr(config, "norm_topk_prob", None), "qwen3_vl_moe": True}.get(family, False),
+        "normalize": family == "qwen3_vl_moe" or getattr(config, "norm_topk_prob", False),
         "is_moe": moe_layers(family, config),
         "windows": windows_of(family, config),
     }
-    if family in ("qwen3_moe", "qwen3_vl_moe"):
-        read["mlp_intermediate_size"] = config.intermediate_size
+    if family.startswith("qwen"):
+        read["mlp_intermediate_size"] = None if all(read["is_moe"]) else config.intermediate_size
+    if family == "qwen2_moe":
+        read["shared_intermediate_size"] = config.shared_expert_intermediate_size
+    elif family == "granitemoeshared":
+        read["shared_intermediate_size"] = config.shared_intermediate_size
+    else:
+        read["shared_intermediate_size"] = 0
     if family == "gpt_oss":
         read |= {"limit": config.swiglu_limit, "alpha": config.swiglu_alpha}
     if family == "qwen3_vl_moe":
@@ -212,6 +279,8 @@ MORE_FIELDS = {
     "qwen3_moe": ["rope_parameters", "mlp_only_layers", "num_local_experts", "partial_rotary_factor"],
     "gpt_oss": ["rope_parameters", "swiglu_alpha", "num_experts"],
     "granitemoe": ["rope_parameters", "head_dim"],
+    "qwen2_moe": ["rope_parameters", "layer_types", "head_dim", "attention_bias", "rope_scaling"],
+    "granitemoeshared": ["rope_parameters", "head_dim", "rope_scaling"],
     "qwen3_vl_moe": [
         "text_config",
         "vision_config",
@@ -298,6 +367,8 @@ OTHER_EDITS = {
         [("use_sliding_window", True), ("sliding_window", 256)],
         [("sliding_window", 256)],
         [("mlp_only_layers", [1, 3])],
+        [("mlp_only_layers", [1]), ("intermediate_size", ABSENT)],
+        [("mlp_only_layers", [1]), ("intermediate_size", 100)],
         [("mlp_only_layers", [1]), ("decoder_sparse_step", 2)],
         [("decoder_sparse_step", 0)],
         [("num_experts", ABSENT), ("num_local_experts", 16)],
@@ -323,12 +394,41 @@ OTHER_EDITS = {
         [("swiglu_alpha", 1.5), ("swiglu_limit", 5.0)],
         [("attention_bias", False)],
     ],
+    "qwen2_moe": [
+        [("use_sliding_window", True)],
+        [("use_sliding_window", True), ("sliding_window", ABSENT)],
+        [("use_sliding_window", True), ("sliding_window", None)],
+        [("use_sliding_window", True), ("max_window_layers", ABSENT)],
+        [("use_sliding_window", True), ("max_window_layers", 1)],
+        [("use_sliding_window", True), ("layer_types", ["full_attention", "sliding_attention"] * 2)],
+        [("use_sliding_window", True), ("layer_types", ["full_attention"] * 4)],
+        [("use_sliding_window", True), ("layer_types", ["chunked_attention"] * 4)],
+        [("layer_types", ["full_attention"] * 4)],
+        [("layer_types", ["full_attention"] * 3)],
+        [("layer_types", ["sliding_attention"] * 4)],
+        [("mlp_only_layers", [1, 3])],
+        [("mlp_only_layers", [1]), ("decoder_sparse_step", 2)],
+        [("mlp_only_layers", [1]), ("intermediate_size", ABSENT)],
+        [("qkv_bias", False)],
+        [("attention_bias", True)],
+        [("norm_topk_prob", False)],
+        [("shared_expert_intermediate_size", 64)],
+        [("tie_word_embeddings", True)],
+        [("head_dim", 32)],
+    ],
+    "granitemoeshared": [
+        [("head_dim", 16)],
+        [("attention_bias", True)],
+        [("shared_intermediate_size", 0)],
+        [("tie_word_embeddings", False)],
+    ],
     "granitemoe": [
         [("head_dim", 16)],
         [("attention_bias", True)],
         [("logits_scaling", 3)],
     ],
     "qwen3_vl_moe": [
+        [("text_config/mlp_only_layers", [1]), ("text_config/intermediate_size", ABSENT)],
         [("text_config/num_experts", ABSENT), ("text_config/num_local_experts", 8)],
         [("text_config/num_local_experts", 16)],
         [("text_config/rope_scaling", {"rope_type": "default", "mrope_section": None})],
@@ -469,6 +569,12 @@ def one_case_a_line(value, indent=""):
     return json.dumps(value)
 
 
+def base_of(family):
+    if family in BASES:
+        return BASES[family]
+    return json.loads((Path("models") / f"tiny-{family}" / "config.json").read_text(encoding="utf-8"))
+
+
 def main():
     transformers.logging.set_verbosity(50)
     goldens = {
@@ -478,8 +584,7 @@ def main():
         "end_tokens": {},
     }
     for family in FAMILIES:
-        folder = Path("models") / f"tiny-{family}"
-        base = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        base = base_of(family)
         goldens["decoders"][family] = decoder_cases(family, base)
         goldens["end_tokens"][family] = list(end_token_cases(family, base))
     folder = Path("models") / "tiny-qwen3_vl_moe"
