@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import transformers
+from config_cases import ABSENT, BASES, MORE_FIELDS, OTHER_EDITS, UNREAD, rope_edits
 from PIL import Image
 from transformers import GenerationConfig, modeling_rope_utils
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -25,9 +26,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     Qwen2VLImageProcessorPil,
 )
 
-FAMILIES = ("qwen3_moe", "gpt_oss", "granitemoe", "qwen3_vl_moe")
-ABSENT = object()
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
+FAMILIES = ("qwen3_moe", "gpt_oss", "granitemoe", "qwen3_vl_moe", "qwen2_moe", "granitemoeshared")
+GRANITE = ("granitemoe", "granitemoeshared")
 ACTIVATIONS = ("silu", "swish")
 
 
@@ -86,12 +86,19 @@ def windows_of(family, config):
         if config.sliding_window is None:  # the mask of windows is made whether a layer has one or not
             raise ValueError("the model fails")
         return [config.sliding_window if kind == "sliding_attention" else 0 for kind in config.layer_types]
+    if family == "qwen2_moe":
+        sliding = [kind == "sliding_attention" for kind in config.layer_types]
+        if not set(config.layer_types) <= {"sliding_attention", "full_attention"}:
+            raise ValueError("not honoured")
+        if config.sliding_window is None or (any(sliding) and config.sliding_window < 1):
+            raise ValueError("the model fails")
+        return [config.sliding_window if is_sliding else 0 for is_sliding in sliding]
     window = config.sliding_window if family == "qwen3_moe" else None
     return [window or 0] * config.num_hidden_layers
 
 
 def moe_layers(family, config):
-    if family in ("gpt_oss", "granitemoe"):
+    if family == "gpt_oss" or family in GRANITE:
         return [True] * config.num_hidden_layers
     return [
         i not in config.mlp_only_layers and config.num_experts > 0 and (i + 1) % config.decoder_sparse_step == 0
@@ -104,14 +111,14 @@ def read_decoder(family, whole):
     config = whole.text_config if family == "qwen3_vl_moe" else whole
     if config.hidden_act not in ACTIVATIONS:
         raise ValueError("not honoured")
-    granite = family == "granitemoe"
+    granite = family in GRANITE
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", config.hidden_size // heads)
     if heads % config.num_key_value_heads != 0:
         raise ValueError("the model fails")
     frequencies, table_scale = rope_of(config)
     scale = config.attention_multiplier if granite else None
-    moe_size = config.intermediate_size if family in ("gpt_oss", "granitemoe") else config.moe_intermediate_size
+    moe_size = config.intermediate_size if granite or family == "gpt_oss" else config.moe_intermediate_size
     read = {
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
@@ -122,21 +129,28 @@ def read_decoder(family, whole):
         "norm_epsilon": config.rms_norm_eps,
         "inv_freq": [float(f"{value:.8g}") for value in frequencies],
         "table_scale": float(table_scale),
-        "attention_bias": config.attention_bias,
+        "attention_bias": config.qkv_bias if family == "qwen2_moe" else config.attention_bias,
+        "attention_output_bias": False if family == "qwen2_moe" else config.attention_bias,
         "attention_scale": head_dim**-0.5 if scale is None else scale,  # sdpa's own scale where it is None
         "embedding_scale": config.embedding_multiplier + 0.0 if granite else 1.0,
         "residual_scale": config.residual_multiplier + 0.0 if granite else 1.0,
         "logits_scale": 1.0 / config.logits_scaling if granite else 1.0,
         "tied_lm_head": whole.tie_word_embeddings,
-        "num_experts": getattr(config, "num_local_experts") + 0,
+        "num_experts": (config.num_experts if family == "qwen2_moe" else config.num_local_experts) + 0,
         "experts_per_token": config.num_experts_per_tok + 0,
         "moe_intermediate_size": moe_size,
-        "normalize": {"qwen3_moe": getattr(config, "norm_topk_prob", None), "qwen3_vl_moe": True}.get(family, False),
+        "normalize": family == "qwen3_vl_moe" or getattr(config, "norm_topk_prob", False),
         "is_moe": moe_layers(family, config),
         "windows": windows_of(family, config),
     }
-    if family in ("qwen3_moe", "qwen3_vl_moe"):
-        read["mlp_intermediate_size"] = config.intermediate_size
+    if family.startswith("qwen"):
+        read["mlp_intermediate_size"] = None if all(read["is_moe"]) else config.intermediate_size
+    if family == "qwen2_moe":
+        read["shared_intermediate_size"] = config.shared_expert_intermediate_size
+    elif family == "granitemoeshared":
+        read["shared_intermediate_size"] = config.shared_intermediate_size
+    else:
+        read["shared_intermediate_size"] = 0
     if family == "gpt_oss":
         read |= {"limit": config.swiglu_limit, "alpha": config.swiglu_alpha}
     if family == "qwen3_vl_moe":
@@ -205,152 +219,6 @@ def outcome(read, *arguments):
         if "Validation" not in type(error).__name__:
             raise
         return None
-
-
-# Fields beside those of the tiny checkpoints' own files, which are tried left out and null.
-MORE_FIELDS = {
-    "qwen3_moe": ["rope_parameters", "mlp_only_layers", "num_local_experts", "partial_rotary_factor"],
-    "gpt_oss": ["rope_parameters", "swiglu_alpha", "num_experts"],
-    "granitemoe": ["rope_parameters", "head_dim"],
-    "qwen3_vl_moe": [
-        "text_config",
-        "vision_config",
-        "text_config/rope_parameters",
-        "text_config/num_local_experts",
-        "vision_config/rope_parameters",
-        "vision_config/rope_theta",
-    ],
-}
-# Fields that no family reads: whatever they hold decides nothing.
-UNREAD = (
-    "model_type",
-    "architectures",
-    "attention_dropout",
-    "dtype",
-    "initializer_range",
-    "output_router_logits",
-    "quantization_config",
-    "router_aux_loss_coef",
-    "torch_dtype",
-    "transformers_version",
-    "use_cache",
-    "video_token_id",
-)
-
-
-def rope_edits(prefix):
-    yarn = [
-        YARN,
-        YARN | {"factor": None},
-        {"rope_type": "yarn", "original_max_position_embeddings": 1024},
-        {"rope_type": "yarn", "factor": 4.0},
-        YARN | {"original_max_position_embeddings": None},
-        YARN | {"truncate": False},
-        YARN | {"truncate": None},
-        YARN | {"beta_fast": None, "beta_slow": None},
-        YARN | {"beta_fast": 0, "beta_slow": 0},
-        YARN | {"beta_fast": 16, "beta_slow": 2.5},
-        YARN | {"attention_factor": None},
-        YARN | {"attention_factor": 1.25},
-        YARN | {"mscale": 1.0, "mscale_all_dim": 0.5},
-        YARN | {"mscale": 1.0},
-        YARN | {"mscale": None, "mscale_all_dim": None},
-        YARN | {"rope_theta": 5000.0},
-        {"type": "yarn", "factor": 2, "original_max_position_embeddings": 2048},
-        YARN | {"factor": 0.5},
-    ]
-    other = [
-        {},
-        {"rope_type": "default"},
-        {"type": "default"},
-        {"rope_type": None},
-        {"type": None},
-        {"factor": 3.0},
-        {"rope_type": "linear", "factor": 4},
-        {"rope_type": "linear", "factor": None},
-        {"rope_type": "linear"},
-        {"rope_type": "longrope", "factor": 2.0, "short_factor": [1.0], "long_factor": [2.0]},
-        {"rope_type": "dynamic", "factor": 2.0},
-        {"rope_theta": 5000},
-        {"rope_theta": None},
-        {"rope_type": "default", "partial_rotary_factor": None},
-    ]
-    for value in yarn + other:
-        theta = (prefix + "rope_theta", ABSENT)
-        yield [theta, (prefix + "rope_scaling", value)]
-        yield [theta, (prefix + "rope_scaling", ABSENT), (prefix + "rope_parameters", value)]
-        if "rope_theta" not in value:
-            yield [(prefix + "rope_scaling", value)]
-            yield [(prefix + "rope_scaling", ABSENT), (prefix + "rope_parameters", value)]
-    yield [(prefix + "rope_theta", ABSENT), (prefix + "rope_scaling", ABSENT)]
-    yield [(prefix + "rope_scaling", None), (prefix + "rope_parameters", {"rope_type": "linear", "factor": 2.0})]
-    yield [(prefix + "rope_scaling", {}), (prefix + "rope_parameters", {"rope_type": "linear", "factor": 2.0})]
-    yield [(prefix + "rope_theta", None), (prefix + "rope_parameters", {"rope_theta": 7000.0}), (prefix + "rope_scaling", ABSENT)]
-    beside = {"rope_type": "yarn", "factor": 4.0}
-    yield [(prefix + "rope_scaling", beside), (prefix + "original_max_position_embeddings", 2048)]
-    yield [(prefix + "rope_scaling", beside), (prefix + "original_max_position_embeddings", None)]
-
-
-OTHER_EDITS = {
-    "qwen3_moe": [
-        [("use_sliding_window", True)],
-        [("use_sliding_window", True), ("sliding_window", ABSENT)],
-        [("use_sliding_window", True), ("sliding_window", 256)],
-        [("sliding_window", 256)],
-        [("mlp_only_layers", [1, 3])],
-        [("mlp_only_layers", [1]), ("decoder_sparse_step", 2)],
-        [("decoder_sparse_step", 0)],
-        [("num_experts", ABSENT), ("num_local_experts", 16)],
-        [("num_local_experts", 32)],
-        [("attention_bias", True)],
-        [("tie_word_embeddings", True)],
-        [("hidden_act", "gelu")],
-        [("hidden_act", "swish")],
-        [("rms_norm_eps", 1e-5)],
-        [("head_dim", 64)],
-    ],
-    "gpt_oss": [
-        [("layer_types", [])],
-        [("layer_types", ["full_attention"] * 3)],
-        [("layer_types", ["full_attention"] * 4)],
-        [("layer_types", ["full_attention"] * 4), ("sliding_window", None)],
-        [("layer_types", ["attention", "sliding_attention"] * 2)],
-        [("layer_types", ["chunked_attention"] * 4)],
-        [("sliding_window", 64)],
-        [("num_local_experts", ABSENT), ("num_experts", 16)],
-        [("num_experts", 32)],
-        [("num_hidden_layers", 6), ("layer_types", ABSENT)],
-        [("swiglu_alpha", 1.5), ("swiglu_limit", 5.0)],
-        [("attention_bias", False)],
-    ],
-    "granitemoe": [
-        [("head_dim", 16)],
-        [("attention_bias", True)],
-        [("logits_scaling", 3)],
-    ],
-    "qwen3_vl_moe": [
-        [("text_config/num_experts", ABSENT), ("text_config/num_local_experts", 8)],
-        [("text_config/num_local_experts", 16)],
-        [("text_config/rope_scaling", {"rope_type": "default", "mrope_section": None})],
-        [("text_config/rope_scaling", {"rope_type": "default"})],
-        [("text_config/rope_scaling", {"mrope_section": [8, 4, 4]})],
-        [("text_config/use_sliding_window", True), ("text_config/sliding_window", 64)],
-        [("tie_word_embeddings", True)],
-        [("tie_word_embeddings", True), ("text_config/tie_word_embeddings", True)],
-        [("vision_config/num_heads", ABSENT), ("vision_config/num_attention_heads", 8)],
-        [("vision_config/depth", ABSENT), ("vision_config/num_hidden_layers", 2)],
-        [("vision_config/num_attention_heads", 4), ("vision_config/num_hidden_layers", 3)],
-        [("vision_config/rope_parameters", {})],
-        [("vision_config/rope_parameters", {"rope_theta": 5000.0})],
-        [("vision_config/rope_parameters", {"rope_theta": None})],
-        [("vision_config/rope_parameters", {"rope_type": "axial", "rope_theta": 5000.0})],
-        [("vision_config/rope_parameters", {"rope_type": "linear", "factor": 2.0})],
-        [("vision_config/rope_scaling", {"rope_theta": 700.0})],
-        [("vision_config/rope_theta", 5000)],
-        [("vision_config/hidden_act", "silu")],
-        [("vision_config/deepstack_visual_indexes", [])],
-    ],
-}
 
 
 def fields_of(family, base):
@@ -469,6 +337,12 @@ def one_case_a_line(value, indent=""):
     return json.dumps(value)
 
 
+def base_of(family):
+    if family in BASES:
+        return BASES[family]
+    return json.loads((Path("models") / f"tiny-{family}" / "config.json").read_text(encoding="utf-8"))
+
+
 def main():
     transformers.logging.set_verbosity(50)
     goldens = {
@@ -478,8 +352,7 @@ def main():
         "end_tokens": {},
     }
     for family in FAMILIES:
-        folder = Path("models") / f"tiny-{family}"
-        base = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        base = base_of(family)
         goldens["decoders"][family] = decoder_cases(family, base)
         goldens["end_tokens"][family] = list(end_token_cases(family, base))
     folder = Path("models") / "tiny-qwen3_vl_moe"
