@@ -60,10 +60,10 @@ TEST(JinjaGolden, AllCases) {
     if (golden.contains("fails")) {
       EXPECT_FALSE(output) << "rendered " << *output;
       if (!output && golden.contains("message")) {
-        EXPECT_EQ(output.error().message, golden["message"]);
+        EXPECT_EQ(output.error().message, golden["message"].get<std::string>());
       }
     } else if (output) {
-      EXPECT_EQ(*output, golden["output"]);
+      EXPECT_EQ(*output, golden["output"].get<std::string>());
     } else {
       EXPECT_TRUE(IsKnownRefusal(output.error())) << output.error().message;
       ++num_refused;

@@ -182,7 +182,7 @@ TEST(TokenizerTest, FolderWithoutTokenizerIsNamed) {
   const auto tokenizer = Tokenizer::Load("/no/such/folder");
   ASSERT_FALSE(tokenizer);
   EXPECT_EQ(tokenizer.error().code, ErrorCode::kNotFound);
-  EXPECT_NE(tokenizer.error().message.find("/no/such/folder/tokenizer.json"), std::string::npos);
+  EXPECT_NE(tokenizer.error().message.find("/no/such/folder"), std::string::npos);
 }
 
 }  // namespace

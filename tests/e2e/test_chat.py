@@ -150,9 +150,9 @@ def test_sampling_as_the_checkpoint_says(expertile, model_copy, config, options,
 
 
 def test_sampling_out_of_range(expertile, model_copy):
-    refused(expertile("run", QWEN, "-p", "a", "--repetition-penalty", 0), "repetition_penalty", 0)
-    refused(expertile("run", QWEN, "-p", "a", "--presence-penalty", 3), "presence_penalty", 3)
-    refused(expertile("run", QWEN, "-p", "a", "--frequency-penalty", -3), "frequency_penalty", -3)
+    refused(expertile("run", QWEN, "-p", "a", "--repetition-penalty", 0), "--repetition-penalty", 0)
+    refused(expertile("run", QWEN, "-p", "a", "--presence-penalty", 3), "--presence-penalty", 3)
+    refused(expertile("run", QWEN, "-p", "a", "--frequency-penalty", -3), "--frequency-penalty", -3)
     (model_copy / "generation_config.json").write_text('{"do_sample": true, "top_p": 7}')
     refused(expertile("run", model_copy, *ASK), "generation_config.json", "top_p", 7)
 

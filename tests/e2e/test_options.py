@@ -68,7 +68,7 @@ NUMBERS = [
     (["run", MODEL, "-p", "a"], "--top-k", ["0", "2147483647"]),
     (["run", MODEL, "-p", "a"], "--temperature", ["0 or more"]),
     (["run", MODEL, "-p", "a"], "--top-p", ["above 0", "at most 1"]),
-    (["run", MODEL, "-p", "a"], "--min-p", ["0 or more", "below 1"]),
+    (["run", MODEL, "-p", "a"], "--min-p", ["0 or more", "at most 1"]),
     (["run", MODEL, "-p", "a"], "--seed", ["0", "2^64-1"]),
     (["inspect", MODEL], "--moe-prefill-num-nsp", ["1", "2147483647"]),
     (["bench", "roof"], "--num-cores", ["0", "1024"]),
