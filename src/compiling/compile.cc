@@ -1,6 +1,7 @@
 // Programs on disk: compiling into the cache, and opening.
 #include "compiling/compile.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -48,8 +49,15 @@ struct Asset {
 };
 
 Result<std::vector<Asset>> ReadAssets(const std::filesystem::path& folder) {
+  std::vector<std::string> names(std::begin(kModelAssets), std::end(kModelAssets));
+  std::error_code ignored;  // no such folder: none
+  for (const auto& entry : std::filesystem::directory_iterator(folder / kTemplateFolder, ignored)) {
+    if (entry.path().extension() != ".jinja") continue;
+    names.push_back(std::string(kTemplateFolder) + "/" + entry.path().filename().string());
+  }
+  std::sort(names.begin() + std::size(kModelAssets), names.end());
   std::vector<Asset> assets;
-  for (const char* name : kModelAssets) {
+  for (const std::string& name : names) {
     if (!std::filesystem::exists(folder / name)) continue;
     EXPERTILE_ASSIGN(std::string content, ReadTextFile(folder / name));
     assets.push_back({name, std::move(content)});

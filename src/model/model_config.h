@@ -33,10 +33,15 @@ struct ModelConfig {
 Result<ModelConfig> ReadModelConfig(const std::filesystem::path& folder);
 
 // The files beside the weights that a program needs to work without its checkpoint, and that count
-// among what it was made of; a folder need not have all of them.
-inline constexpr const char* kModelAssets[] = {"config.json",          "generation_config.json",
-                                               "tokenizer.json",       "tokenizer_config.json",
-                                               "chat_template.jinja",  "preprocessor_config.json",
+// among what it was made of, with all of kTemplateFolder; a folder need not have all of them.
+inline constexpr const char* kModelAssets[] = {"config.json",
+                                               "generation_config.json",
+                                               "tokenizer.json",
+                                               "tokenizer_config.json",
+                                               "chat_template.jinja",
+                                               "chat_template.json",
+                                               "preprocessor_config.json",
                                                "processor_config.json"};
+inline constexpr const char* kTemplateFolder = "additional_chat_templates";  // NAME.jinja
 
 }  // namespace expertile

@@ -21,10 +21,16 @@ Status CheckHash(const std::filesystem::path& path, std::span<const std::byte> b
   return InvalidData("{}: sha256 {}, the manifest says {}", path.string(), computed, expected);
 }
 
-// Assets are files of the package itself: a name is no path.
-bool IsPlainName(const std::string& name) {
+bool IsPlainName(std::string_view name) {
   return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+}
+
+// Assets are files of the package itself: NAME or FOLDER/NAME, and no other path.
+bool IsAssetName(std::string_view name) {
+  const size_t slash = name.find('/');
+  if (slash == std::string_view::npos) return IsPlainName(name);
+  return IsPlainName(name.substr(0, slash)) && IsPlainName(name.substr(slash + 1));
 }
 
 }  // namespace
@@ -51,7 +57,7 @@ Result<Package> Package::Open(const std::filesystem::path& folder) {
     package.sections_.push_back(std::move(file));
   }
   for (const PackageFile& asset : package.manifest_.assets) {
-    if (!IsPlainName(asset.name)) {
+    if (!IsAssetName(asset.name)) {
       return InvalidData("{}: assets: {}, expected the name of a file", manifest_path.string(),
                          OneLine(asset.name));
     }

@@ -121,14 +121,27 @@ TEST_F(PackageTest, AnUnfinishedWriterLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(folder_ / "store"));
 }
 
+TEST_F(PackageTest, AnAssetMayLieInAFolder) {
+  PackageWriter writer = PackageWriter::Create(folder_ / "scratch", folder_ / "store").value();
+  ASSERT_TRUE(WriteSmallPackage(writer));
+  const std::string content = "inside";
+  ASSERT_TRUE(writer.AddAsset("folder/file", std::as_bytes(std::span(content))));
+  ASSERT_TRUE(writer.Finish(OriginOf("one"), folder_ / "one"));
+  const Package package = Package::Open(folder_ / "one").value();
+  EXPECT_EQ(ContentOf(package.assets_folder() / "folder" / "file"), content);
+}
+
 TEST_F(PackageTest, AnAssetIsNoPath) {
   PackageWriter writer = PackageWriter::Create(folder_ / "scratch", folder_ / "store").value();
   ASSERT_TRUE(WriteSmallPackage(writer));
   ASSERT_TRUE(writer.Finish(OriginOf("one"), folder_ / "one"));
   Manifest manifest = Package::Open(folder_ / "one")->manifest();
-  manifest.assets[0].name = "../../outside";
-  Overwrite(folder_ / "one" / kManifestName, ManifestText(manifest));
-  EXPECT_NE(Package::Open(folder_ / "one").error().message.find("outside"), std::string::npos);
+  for (const char* name : {"../../outside", "../outside", "a/../outside", "a/b/outside", "/outside",
+                           "outside/", "outside/.."}) {
+    manifest.assets[0].name = name;
+    Overwrite(folder_ / "one" / kManifestName, ManifestText(manifest));
+    EXPECT_NE(Package::Open(folder_ / "one").error().message.find("outside"), std::string::npos);
+  }
 }
 
 }  // namespace

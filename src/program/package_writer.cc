@@ -86,10 +86,13 @@ PackageWriter::~PackageWriter() {
 }
 
 Status PackageWriter::AddAsset(const std::string& name, std::span<const std::byte> bytes) {
-  EXPERTILE_ASSIGN(AtomicFile file, AtomicFile::Create(scratch_ / "assets" / name));
+  const fs::path path = scratch_ / "assets" / name;
+  EXPERTILE_RETURN_IF_ERROR(MakeFolders(path.parent_path()));
+  EXPERTILE_ASSIGN(AtomicFile file, AtomicFile::Create(path));
   EXPERTILE_RETURN_IF_ERROR(file.Append(bytes));
   manifest_.assets.push_back({name, Sha256Hex(bytes), static_cast<int64_t>(bytes.size())});
-  return file.Commit();
+  EXPERTILE_RETURN_IF_ERROR(file.Commit());
+  return SyncToDisk(path.parent_path());
 }
 
 Status PackageWriter::BeginGroup(std::string_view group) {
