@@ -36,7 +36,7 @@ void AddCompileFlags(CLI::App& app, CompileOptions& options);
 Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text);
 
 // Declares --image, which may be given several times.
-void AddImageOption(CLI::App& app, std::vector<std::string>& files);
+CLI::Option* AddImageOption(CLI::App& app, std::vector<std::string>& files);
 
 // Declares the positional MODEL.
 void AddModelArgument(CLI::App& app, std::string& model);

@@ -18,9 +18,10 @@ void AddModelArgument(CLI::App& app, std::string& model) {
       ->required();
 }
 
-void AddImageOption(CLI::App& app, std::vector<std::string>& files) {
-  app.add_option("--image", files,
-                 "PNG or JPEG file to look at; again for each further one, in their order")
+CLI::Option* AddImageOption(CLI::App& app, std::vector<std::string>& files) {
+  return app
+      .add_option("--image", files,
+                  "PNG or JPEG file to look at; again for each further one, in their order")
       ->allow_extra_args(false);
 }
 

@@ -96,9 +96,9 @@ struct Prompt {
 };
 
 // Continues each prompt (at most batch_size of them, none empty) on sequences 0, 1, … of `session`,
-// each of which must hold the prompt's held_token_ids: none, unless said otherwise. What is in the
-// cache afterwards: all tokens of the sequence but the last that was made, and that too if another
-// was asked for after it.
+// each of which must hold the prompt's held_token_ids: none, unless said otherwise. Afterwards the
+// cache holds the sequence without the last token that was made, or with it where the model ended
+// the sequence behind it: Session::length() tells.
 Result<Generated> Generate(Session& session, std::span<const Prompt> prompts,
                            const GenerationOptions& options, const OnToken& on_token = nullptr);
 

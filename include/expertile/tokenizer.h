@@ -1,5 +1,5 @@
-// Tokenizer and ChatTemplate: text to token ids and back, and conversations to prompts.
-// Not generation (generation.h).
+// TextTokenizer and TextStream: text to token ids and back.
+// Not the prompt of a conversation (chat_template.h), and not generation (generation.h).
 #pragma once
 
 #include <cstdint>
@@ -48,25 +48,6 @@ class TextStream {
  private:
   struct State;
   std::unique_ptr<State> state_;
-};
-
-struct ChatMessage {
-  std::string role;  // "system", "user", "assistant", …
-  std::string content;
-  int num_images = 0;  // in front of the text, for templates of models that take images
-};
-
-// A checkpoint's chat_template.jinja (or tokenizer_config.json's chat_template).
-class ChatTemplate {
- public:
-  static Result<ChatTemplate> Load(const std::filesystem::path& folder);
-  // The prompt that asks the model for the next assistant message.
-  Result<std::string> Render(std::span<const ChatMessage> messages) const;
-
- private:
-  struct State;
-  explicit ChatTemplate(std::shared_ptr<const State> state);
-  std::shared_ptr<const State> state_;
 };
 
 }  // namespace expertile

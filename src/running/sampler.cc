@@ -92,8 +92,8 @@ std::vector<float> Sampler::Penalised(std::span<const float> logits) const {
   for (const auto& [id, count] : num_chosen_) {
     if (id < 0 || static_cast<size_t>(id) >= penalised.size()) continue;
     float& logit = penalised[id];
-    logit = logit < 0.0f ? logit * options_.repetition_penalty
-                         : logit / options_.repetition_penalty;
+    logit =
+        logit < 0.0f ? logit * options_.repetition_penalty : logit / options_.repetition_penalty;
     if (count == 0) continue;
     logit -= static_cast<float>(count) * options_.frequency_penalty;
     logit -= options_.presence_penalty;

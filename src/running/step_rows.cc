@@ -38,7 +38,8 @@ std::vector<ImageTokens> ImageTokensOf(const PlacedExtension& placed, int64_t nu
     }
     if (source.row + 1 < source.image->num_tokens) continue;
     const int64_t end = placed.first_position + i + 1;
-    images.push_back({end - source.image->num_tokens, end, static_cast<int32_t>(next_position - end)});
+    images.push_back(
+        {end - source.image->num_tokens, end, static_cast<int32_t>(next_position - end)});
   }
   return images;
 }
