@@ -39,16 +39,11 @@ test: $(VENV_STAMP)  ## Set up, build, and run all tests
 	@ctest --preset release
 	@$(PYTHON) -m pytest --quiet tests/tools tests/e2e tests/packaging
 
-test-asan: $(VENV_STAMP)  ## The tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@cmake --preset asan >/dev/null
-	@cmake --build --preset asan
-	@ctest --preset asan
-	@$(PYTHON) -m pytest --quiet tests/e2e/test_bad_input.py --expertile build/asan/expertile
+test-asan: $(VENV_STAMP)  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/test_sanitized.sh asan tests/tools tests/e2e tests/packaging
 
-test-tsan: setup  ## The threaded and end-to-end tests under ThreadSanitizer
-	@cmake --preset tsan >/dev/null
-	@cmake --build --preset tsan
-	@ctest --preset tsan --label-regex 'threads|e2e'
+test-tsan: $(VENV_STAMP)  ## The C++ and the end-to-end tests under ThreadSanitizer
+	@tools/test_sanitized.sh tsan tests/e2e
 
 check: setup-check  ## Style, layers, docs, sizes, clang-tidy (TIDY_SINCE=all: on every file)
 	@git ls-files '*.cc' '*.h' | xargs clang-format --dry-run -Werror

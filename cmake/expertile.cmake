@@ -7,7 +7,14 @@ function(expertile_library name)
   target_link_libraries(expertile_${name} PUBLIC expertile_flags ${arg_DEPS})
 endfunction()
 
-# expertile_test(NAME SOURCES a_test.cc [DEPS lib ...] [LABELS l ...]): one GoogleTest binary, one ctest case.
+# Of a test. Under a sanitizer tests run side by side, each on two processors.
+set(EXPERTILE_TEST_PROPERTIES TIMEOUT 600)
+if(EXPERTILE_SANITIZE)
+  set(EXPERTILE_TEST_PROPERTIES TIMEOUT 3600 PROCESSORS 2 PROCESSOR_AFFINITY ON)
+endif()
+
+# expertile_test(NAME SOURCES a_test.cc [DEPS lib ...] [LABELS l ...]): one GoogleTest binary, one ctest case; under
+# a sanitizer, where they are slow, eight cases with an eighth of the tests each if it is labelled e2e.
 function(expertile_test name)
   if(NOT EXPERTILE_BUILD_TESTS)
     return()
@@ -17,8 +24,16 @@ function(expertile_test name)
   target_link_libraries(${name} PRIVATE expertile_flags ${arg_DEPS} GTest::gtest_main)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE EXPERTILE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600)
+  if(NOT EXPERTILE_SANITIZE OR NOT "e2e" IN_LIST arg_LABELS)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" ${EXPERTILE_TEST_PROPERTIES})
+    return()
+  endif()
+  foreach(eighth RANGE 7)
+    add_test(NAME ${name}.${eighth} COMMAND ${name})
+    set_tests_properties(${name}.${eighth} PROPERTIES LABELS "${arg_LABELS}" ${EXPERTILE_TEST_PROPERTIES}
+                         ENVIRONMENT "GTEST_TOTAL_SHARDS=8;GTEST_SHARD_INDEX=${eighth}")
+  endforeach()
 endfunction()
 
 # expertile_fuzzer(NAME source.cc [DEPS lib ...] [DEFINES d ...]): with EXPERTILE_FUZZ (clang) a libFuzzer binary; otherwise a
@@ -31,7 +46,7 @@ function(expertile_fuzzer name source)
   elseif(EXPERTILE_BUILD_TESTS)
     add_executable(fuzz_${name} ${source} ${PROJECT_SOURCE_DIR}/fuzz/replay_main.cc)
     add_test(NAME fuzz_${name} COMMAND fuzz_${name} ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
-    set_tests_properties(fuzz_${name} PROPERTIES LABELS fuzz TIMEOUT 600)
+    set_tests_properties(fuzz_${name} PROPERTIES LABELS fuzz ${EXPERTILE_TEST_PROPERTIES})
   else()
     return()
   endif()

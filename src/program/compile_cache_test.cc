@@ -14,6 +14,7 @@
 #include "program/file_digests.h"
 #include "program/package.h"
 #include "program/package_cases.h"
+#include "tests/sanitized.h"
 
 namespace expertile {
 namespace {
@@ -90,7 +91,8 @@ TEST_F(CompileCacheTest, KilledAtAnyMomentLeavesNothingOrAWholeProgram) {
   const std::chrono::duration<double, std::micro> whole = std::chrono::steady_clock::now() - start;
   const auto latest = static_cast<uint32_t>(1.2 * whole.count()) + 1;
   std::mt19937 random(7);
-  for (int i = 0; i < 220; ++i) {
+  const int num_kills = kIsSanitized ? 40 : 220;
+  for (int i = 0; i < num_kills; ++i) {
     const std::string what = "kill " + std::to_string(i);
     const pid_t child = CompileInChild(what, folder_ / "log", 0);
     ::usleep(random() % latest);

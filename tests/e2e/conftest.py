@@ -6,11 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cases import MODEL, ROOT, Golden, read_safetensors
-
-
-def pytest_addoption(parser):
-    parser.addoption("--expertile", default="build/release/expertile", help="the binary to test")
+from cases import MODEL, Golden, read_safetensors
 
 
 @pytest.fixture(scope="session")
@@ -19,14 +15,13 @@ def golden():
 
 
 @pytest.fixture(scope="session")
-def expertile(pytestconfig):
+def expertile(binary, sanitizer):
     """Runs the binary; returns the finished process."""
-    binary = (ROOT / pytestconfig.getoption("--expertile")).resolve()
-    assert binary.exists(), f"{binary} is not built"
+    timeout = 3000 if sanitizer else 300
 
     def run(*arguments, stdin=""):
         command = [str(binary), *map(str, arguments)]
-        return subprocess.run(command, input=stdin.encode(), capture_output=True, timeout=300, check=False)
+        return subprocess.run(command, input=stdin.encode(), capture_output=True, timeout=timeout, check=False)
 
     return run
 

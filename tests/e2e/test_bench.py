@@ -25,11 +25,13 @@ def bench(expertile):
     ("float32", "float32"), ("bfloat16", "bfloat16"), ("bfloat16", "float32"),
     ("mxfp4", "float32"), ("mxfp4", "bfloat16"), ("mxfp6", "float32"), ("mxfp6", "bfloat16"),
 ])  # fmt: skip
-def test_formats(bench, dtype, arithmetic):
+def test_formats(bench, sanitizer, dtype, arithmetic):
     result = bench(*MOE, "--dtype", dtype, "--arithmetic", arithmetic)
     assert (result["dtype"], result["arithmetic"]) == (dtype, arithmetic)
     assert result["weight_bytes"] == 8 * EXPERT * BITS[dtype] / 8  # 32 tokens choose every expert
-    assert result["seconds_median"] > 0 and 0 < result["fraction_of_roof"] < 1.5
+    assert result["seconds_median"] > 0 and 0 < result["fraction_of_roof"]
+    if not sanitizer:  # it slows the layer and the roof's loops by different factors
+        assert result["fraction_of_roof"] < 1.5
 
 
 @pytest.mark.parametrize("dtype, arithmetic", [

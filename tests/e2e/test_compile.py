@@ -114,10 +114,11 @@ def flags_of(chosen, rng):
     return flags
 
 
-def test_programs_are_as_many_as_sets_of_options(compile_program):
+def test_programs_are_as_many_as_sets_of_options(compile_program, sanitizer):
     rng = random.Random(5)
     programs = {}
-    for _ in range(120):
+    num_compiles = 30 if sanitizer else 120
+    for _ in range(num_compiles):
         chosen = draw(rng)
         if programs and rng.random() < 0.5:  # a neighbour: one option differs
             chosen = dict(rng.choice([dict(key) for key in programs]))
@@ -127,7 +128,7 @@ def test_programs_are_as_many_as_sets_of_options(compile_program):
         program, was_found = compile_program(*flags_of(chosen, rng))
         assert was_found == (key in programs)
         assert programs.setdefault(key, program) == program
-    assert len(set(programs.values())) == len(programs) > 50
+    assert len(set(programs.values())) == len(programs) > 5 * num_compiles // 12
 
 
 def test_neither_paths_nor_times_make_a_difference(compile_program, tmp_path):
@@ -199,19 +200,19 @@ def test_a_prefill_program_only_prefills(expertile, compile_program):
 
 
 @pytest.fixture(scope="module")
-def synthesized(tmp_path_factory):
+def synthesized(sanitizer, tmp_path_factory):
     """A checkpoint that takes a second or so to compile."""
     folder = tmp_path_factory.mktemp("synthesized")
     config = json.loads((MODEL / "config.json").read_text())
-    config |= {"hidden_size": 512, "moe_intermediate_size": 512, "num_hidden_layers": 6, "mlp_only_layers": []}
+    size = 128 if sanitizer else 512
+    config |= {"hidden_size": size, "moe_intermediate_size": size, "num_hidden_layers": 6, "mlp_only_layers": []}
     (folder / "config.json").write_text(json.dumps(config))
     command = [sys.executable, ROOT / "tools" / "synthesize", folder / "config.json", folder / "model"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder / "model"
 
 
-def test_killed_at_any_moment(pytestconfig, expertile, synthesized, tmp_path):
-    binary = (ROOT / pytestconfig.getoption("--expertile")).resolve()
+def test_killed_at_any_moment(binary, expertile, synthesized, tmp_path):
     rng = random.Random(1)
     cache = tmp_path / "cache"
     for attempt in range(12):
@@ -227,8 +228,7 @@ def test_killed_at_any_moment(pytestconfig, expertile, synthesized, tmp_path):
     assert all(name[0] != "." or name.endswith(".lock") for name in os.listdir(cache / "programs"))
 
 
-def test_eight_processes_compile_once(pytestconfig, synthesized, tmp_path):
-    binary = (ROOT / pytestconfig.getoption("--expertile")).resolve()
+def test_eight_processes_compile_once(binary, synthesized, tmp_path):
     command = [binary, "compile", synthesized, "--cache-dir", tmp_path / "cache"]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(8)]
     said = [process.communicate()[0].decode().splitlines() for process in processes]
@@ -240,16 +240,16 @@ def test_eight_processes_compile_once(pytestconfig, synthesized, tmp_path):
 MEMORY_ALLOWANCE = 256 << 20
 
 
-def test_memory_is_bounded_by_a_layer(pytestconfig, tmp_path):
+def test_memory_is_bounded_by_a_layer(binary, sanitizer, tmp_path):
     if shutil.disk_usage(tmp_path).free < 10 << 30:
         pytest.skip("needs 10 GiB of disk")
     config = json.loads((MODEL / "config.json").read_text())
-    config |= {"hidden_size": 2048, "moe_intermediate_size": 768, "num_experts": 40, "num_hidden_layers": 6}
+    hidden_size = 256 if sanitizer else 2048
+    config |= {"hidden_size": hidden_size, "moe_intermediate_size": 768, "num_experts": 40, "num_hidden_layers": 6}
     (tmp_path / "config.json").write_text(json.dumps(config))
     synthesize = [sys.executable, ROOT / "tools" / "synthesize", tmp_path / "config.json", tmp_path / "model"]
     subprocess.run(synthesize, check=True, stdout=subprocess.DEVNULL)
-    assert sum(file.stat().st_size for file in (tmp_path / "model").iterdir()) > 2e9
-    binary = (ROOT / pytestconfig.getoption("--expertile")).resolve()
+    assert sum(file.stat().st_size for file in (tmp_path / "model").iterdir()) > 1e6 * hidden_size
     process = subprocess.Popen([binary, "compile", tmp_path / "model", "--cache-dir", tmp_path / "cache"])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -259,4 +259,5 @@ def test_memory_is_bounded_by_a_layer(pytestconfig, tmp_path):
     largest = max(path.stat().st_size for path in (programs / program / "sections").iterdir())
     shutil.rmtree(tmp_path / "cache")
     assert process.returncode == 0
-    assert usage.ru_maxrss * 1024 < 1.3 * largest + MEMORY_ALLOWANCE
+    if not sanitizer:  # it has memory of its own
+        assert usage.ru_maxrss * 1024 < 1.3 * largest + MEMORY_ALLOWANCE

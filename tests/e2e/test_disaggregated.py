@@ -8,12 +8,12 @@ from cases import ROOT
 
 
 @pytest.mark.parametrize("family", ["qwen3_moe", "gpt_oss", "granitemoe", "qwen3_vl_moe"])
-def test_two_processes_make_the_text_of_one(expertile, tmp_path, family):
-    if not (ROOT / "build" / "release" / "disaggregated_prefill").exists():
+def test_two_processes_make_the_text_of_one(expertile, build, tmp_path, family):
+    if not (build / "disaggregated_prefill").exists():
         pytest.skip("the examples are not built")
     model = f"models/tiny-{family}"
     script = ROOT / "examples" / "disaggregated" / "run.sh"
-    environment = os.environ | {"EXPERTILE_HOME": str(tmp_path)}
+    environment = os.environ | {"EXPERTILE_HOME": str(tmp_path), "BUILD": str(build)}
     command = [script, model, "examples/prompt.txt", "24"]
     apart = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
     prompt = ["--prompt-file", ROOT / "examples" / "prompt.txt"]

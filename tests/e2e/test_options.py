@@ -130,7 +130,7 @@ def test_options_of_a_program_are_its_own(expertile, tmp_path):
         assert_refusal(expertile("run", program, "-p", "a", *flags), [flags[0]], (2,))
 
 
-def test_log(pytestconfig, monkeypatch, expertile):
+def test_log(monkeypatch, expertile):
     quiet = expertile("run", MODEL, "-p", "a", "-n", 2, "--no-statistics", *SMALL)
     assert quiet.stderr == b""
     said = {}

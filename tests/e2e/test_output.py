@@ -22,11 +22,11 @@ COMMANDS = {
 
 
 @pytest.fixture
-def start(pytestconfig):
-    binary = (ROOT / pytestconfig.getoption("--expertile")).resolve()
+def start(binary, sanitizer):
+    timeout = 3000 if sanitizer else 300
 
     def run(arguments, **streams):
-        return subprocess.run([binary, *map(str, arguments)], check=False, timeout=300, **streams)
+        return subprocess.run([binary, *map(str, arguments)], check=False, timeout=timeout, **streams)
 
     return run
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build" / "release"
 OUTSIDE = ROOT / "tests" / "packaging" / "outside"
 
 
@@ -33,40 +32,46 @@ def outside(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def prefix(tmp_path_factory):
+def prefix(build, tmp_path_factory):
     folder = tmp_path_factory.mktemp("installed")
-    run("cmake", "--build", BUILD, "--target", "expertile_library", "expertile")
-    run("cmake", "--install", BUILD, "--prefix", folder)
+    run("cmake", "--build", build, "--target", "expertile_library", "expertile")
+    run("cmake", "--install", build, "--prefix", folder)
     return folder
 
 
-def check_program(build):
-    text = run(build / "outside")
-    expected = run(BUILD / "expertile", "run", "models/tiny-qwen3_moe", "--prompt", "First Citizen:",
+@pytest.fixture
+def no_sanitizer(sanitizer):
+    if sanitizer:
+        pytest.skip("a build under a sanitizer is not for others")
+
+
+def check_program(program, binary):
+    text = run(program)
+    expected = run(binary, "run", "models/tiny-qwen3_moe", "--prompt", "First Citizen:",
                    "--max-new-tokens", 20, "--ignore-eos", "--no-statistics")
     assert text == expected and len(text) > 10
 
 
-def test_find_package(outside, prefix, tmp_path):
-    build = tmp_path / "build"
-    run("cmake", "-G", "Ninja", "-S", outside, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
-    run("cmake", "--build", build)
-    check_program(build)
+def test_find_package(outside, prefix, binary, tmp_path):
+    folder = tmp_path / "build"
+    run("cmake", "-G", "Ninja", "-S", outside, "-B", folder, f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", folder)
+    check_program(folder / "outside", binary)
 
 
-def test_add_subdirectory(outside):
-    # With the options of the release build and beside it, so that ccache has the objects.
-    cache = dict(re.findall(r"^(CMAKE_CXX_FLAGS_RELEASE|CMAKE_BUILD_TYPE):\w+=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.M))
-    build = ROOT / "build" / "outside"
-    shutil.rmtree(build, ignore_errors=True)
-    run("cmake", "-G", "Ninja", "-S", outside, "-B", build, f"-DEXPERTILE_SOURCE={ROOT}", "-DEXPERTILE_WARNINGS=ON",
+def test_add_subdirectory(outside, build, binary, no_sanitizer):
+    # With the options of the build and beside it, so that ccache has the objects.
+    cache = dict(re.findall(r"^(CMAKE_CXX_FLAGS_RELEASE|CMAKE_BUILD_TYPE):\w+=(.*)$", (build / "CMakeCache.txt").read_text(), re.M))
+    folder = build.parent / "outside"
+    shutil.rmtree(folder, ignore_errors=True)
+    run("cmake", "-G", "Ninja", "-S", outside, "-B", folder, f"-DEXPERTILE_SOURCE={ROOT}", "-DEXPERTILE_WARNINGS=ON",
         "-DEXPERTILE_WARNINGS_AS_ERRORS=ON", *(f"-D{name}={value}" for name, value in cache.items()))
-    run("cmake", "--build", build)
-    check_program(build)
-    shutil.rmtree(build)
+    run("cmake", "--build", folder)
+    check_program(folder / "outside", binary)
+    shutil.rmtree(folder)
 
 
-def test_what_is_installed(prefix):
+def test_what_is_installed(prefix, no_sanitizer):
     installed = {path.relative_to(prefix).as_posix() for path in prefix.rglob("*") if not path.is_dir()}
     headers = {f"include/expertile/{path.name}" for path in (ROOT / "include" / "expertile").glob("*.h")}
     assert {name for name in installed if name.startswith("include/")} == headers
@@ -85,8 +90,8 @@ def test_each_header_compiles_alone(prefix, tmp_path):
         run("g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", prefix / "include", tmp_path / "alone.cc")
 
 
-def test_debian_package(tmp_path):
-    run("cpack", "--config", BUILD / "CPackConfig.cmake", "-B", tmp_path, cwd=tmp_path)
+def test_debian_package(build, tmp_path, no_sanitizer):
+    run("cpack", "--config", build / "CPackConfig.cmake", "-B", tmp_path, cwd=tmp_path)
     (package,) = tmp_path.glob("*.deb")
     fields = dict(re.findall(r"^([\w-]+): (.*)$", run("dpkg-deb", "--info", package).replace("\n ", "\n"), re.M))
     assert fields["Package"] == "expertile" and fields["Version"].startswith("0.1.0")
