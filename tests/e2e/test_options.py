@@ -140,6 +140,6 @@ def test_log(monkeypatch, expertile):
         assert (done.returncode, done.stdout) == (0, quiet.stdout)
         said[level] = done.stderr.decode()
         assert str(MODEL) in said[level] and "packed for cpu" in said[level]
-    assert "decode: 1 tokens" in said["debug"] and "decode" not in said["info"]
+    assert "step: 1 tokens" in said["debug"] and "step: " not in said["info"]
     monkeypatch.setenv("EXPERTILE_LOG", "loud")
     assert_refusal(expertile("inspect", MODEL), ["EXPERTILE_LOG", "loud", "info or debug"], (2,))
