@@ -1,5 +1,7 @@
 #include "base/worker_pool.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "base/check.h"
@@ -80,6 +82,13 @@ void WorkerPool::ForEach(int64_t num_pieces, FunctionRef<void(int64_t piece, int
       task(piece, worker);
     }
   });
+}
+
+int NumUsableProcessors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
 }
 
 }  // namespace expertile

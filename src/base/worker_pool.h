@@ -61,4 +61,8 @@ class WorkerPool {
   std::vector<std::thread> threads_;
 };
 
+// How many processors this process may use: at least 1; fewer than the machine's in a container or
+// under taskset.
+int NumUsableProcessors();
+
 }  // namespace expertile

@@ -11,7 +11,6 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/worker_pool.h"
-#include "running/processors.h"
 #include "targets/cpu/moe_bench.h"
 #include "targets/cpu/roof.h"
 

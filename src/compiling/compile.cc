@@ -8,7 +8,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sha256.h"
-#include "compiling/describe.h"
 #include "compiling/option_json.h"
 #include "compiling/target_table.h"
 #include "expertile/model.h"

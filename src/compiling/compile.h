@@ -1,10 +1,11 @@
-// From options to programs: what model.cc and compile.cc share.
+// From options to programs, and what is said of them: what model.cc and compile.cc share.
 // Not public: include/expertile/model.h is.
 #pragma once
 
 #include <string>
 
 #include "base/error.h"
+#include "expertile/model.h"
 #include "expertile/options.h"
 #include "model/checkpoint.h"
 #include "targets/target.h"
@@ -24,6 +25,12 @@ Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::
 inline bool HasVision(const CompileOptions& options, const ModelConfig& model) {
   return model.vision && !options.skip_vision;
 }
+
+// A checkpoint's public description, counted from its spec and tensors.
+ModelDescription Describe(const Checkpoint& checkpoint);
+
+// The same of a program: no bytes or dtype of a checkpoint.
+ModelDescription Describe(const ModelConfig& config);
 
 int CoresOf(const CompileOptions& options);
 

@@ -1,8 +1,9 @@
-#include "compiling/describe.h"
-
+// Describe: a checkpoint or a program in numbers.
 #include <algorithm>
 #include <map>
 #include <string>
+
+#include "compiling/compile.h"
 
 namespace expertile {
 namespace {

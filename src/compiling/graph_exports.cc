@@ -12,8 +12,7 @@
 #include "program/compile_cache.h"
 #include "program/export_folder.h"
 #include "running/session_state.h"
-#include "targets/onnx/export_decoder.h"
-#include "targets/onnx/export_vision.h"
+#include "targets/onnx/onnx_export.h"
 
 namespace expertile {
 namespace {

@@ -7,11 +7,10 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/worker_pool.h"
 #include "compiling/compile.h"
-#include "compiling/describe.h"
 #include "compiling/target_table.h"
 #include "dispatch/placement.h"
-#include "running/processors.h"
 #include "running/session_state.h"
 
 namespace expertile {

@@ -14,10 +14,24 @@ class BlockPool {
   int64_t num_blocks() const { return num_blocks_; }
   int64_t num_free() const { return num_blocks_ - num_used_; }
   // A free block, held once; num_free() > 0.
-  int32_t Take();
+  int32_t Take() {
+    ++num_used_;
+    if (released_.empty()) {
+      num_holders_.push_back(1);
+      return static_cast<int32_t>(num_holders_.size()) - 1;
+    }
+    const int32_t block = released_.back();
+    released_.pop_back();
+    num_holders_[block] = 1;
+    return block;
+  }
   // One more holder, or one fewer: without any it is free again.
   void Hold(int32_t block) { ++num_holders_[block]; }
-  void Release(int32_t block);
+  void Release(int32_t block) {
+    if (--num_holders_[block] > 0) return;
+    --num_used_;
+    released_.push_back(block);
+  }
   int32_t num_holders(int32_t block) const { return num_holders_[block]; }
 
  private:

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "tokenizer/json_fields.h"
-#include "tokenizer/pattern.h"
+#include "tokenizer/regex.h"
 #include "tokenizer/utf8.h"
 
 namespace expertile {
@@ -78,7 +78,7 @@ Result<Normalizer::Step> Normalizer::StepFromJson(const nlohmann::json& leaf) {
     return Prepend{std::move(prefix)};
   }
   if (type == "Replace") {
-    EXPERTILE_ASSIGN(Regex pattern, PatternFromJson(FieldOrNull(leaf, "pattern"), kWhere));
+    EXPERTILE_ASSIGN(Regex pattern, Regex::FromJson(FieldOrNull(leaf, "pattern"), kWhere));
     EXPERTILE_ASSIGN(std::string content, StringField(leaf, "content", kWhere));
     return Replace{std::move(pattern), std::move(content)};
   }

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/json_fields.h"
-#include "tokenizer/pattern.h"
+#include "tokenizer/regex.h"
 
 namespace expertile {
 namespace {
@@ -54,7 +54,7 @@ Status PreTokenizer::AppendSteps(const nlohmann::json& leaf) {
 }
 
 Result<PreTokenizer::PatternSplit> PreTokenizer::PatternSplitFromJson(const nlohmann::json& leaf) {
-  EXPERTILE_ASSIGN(Regex pattern, PatternFromJson(FieldOrNull(leaf, "pattern"), kWhere));
+  EXPERTILE_ASSIGN(Regex pattern, Regex::FromJson(FieldOrNull(leaf, "pattern"), kWhere));
   EXPERTILE_ASSIGN(const std::string behavior_name, StringField(leaf, "behavior", kWhere));
   EXPERTILE_ASSIGN(const Behavior behavior, BehaviorFromName(behavior_name));
   EXPERTILE_ASSIGN(const bool invert, BoolField(leaf, "invert", false, kWhere));

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "tokenizer/json_fields.h"
 #include "tokenizer/oniguruma_syntax.h"
 #include "tokenizer/utf8.h"
 
@@ -46,6 +48,14 @@ Result<Regex> Regex::FromLiteral(std::string_view text) {
     pattern += c;
   }
   return Compile(pattern);
+}
+
+Result<Regex> Regex::FromJson(const nlohmann::json& pattern, std::string_view where) {
+  const nlohmann::json& regex = FieldOrNull(pattern, "Regex");
+  if (regex.is_string()) return FromOniguruma(regex.get_ref<const std::string&>());
+  const nlohmann::json& text = FieldOrNull(pattern, "String");
+  if (text.is_string()) return FromLiteral(text.get_ref<const std::string&>());
+  return InvalidData("{}: pattern has neither a string 'Regex' nor a string 'String'", where);
 }
 
 Result<Regex> Regex::Compile(const std::string& pcre2_pattern) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,9 @@ class Regex {
   // are kUnsupported. Case folding is of single characters only ((?i:ss) does not match U+00DF).
   static Result<Regex> FromOniguruma(std::string_view pattern);
   static Result<Regex> FromLiteral(std::string_view text);
+  // The "pattern" member that Split and Replace share: {"Regex": "…"} or {"String": "…"}. Errors
+  // begin with `where`.
+  static Result<Regex> FromJson(const nlohmann::json& pattern, std::string_view where);
 
  private:
   friend class RegexSearch;

@@ -7,8 +7,7 @@
 #include "model/config_fields.h"
 #include "model/family.h"
 #include "model/rope_config.h"
-#include "model/vision_binding.h"
-#include "model/vision_config.h"
+#include "model/vision_checkpoint.h"
 #include "model/weight_binding.h"
 
 namespace expertile {

@@ -14,7 +14,6 @@ namespace expertile::onnx_target {
 namespace {
 
 constexpr int64_t kIrVersion = 8;
-constexpr int64_t kLargestInlineBytes = int64_t{1} << 30;
 constexpr const char* kConstantPrefix = "constant_";
 
 int TypeOf(ElementType type) {
@@ -55,27 +54,29 @@ std::string BytesOf(std::span<const T> values) {
 void SetAttribute(const Attribute& attribute, ::onnx::NodeProto* node) {
   auto* proto = node->add_attribute();
   proto->set_name(attribute.name);
-  if (attribute.is_float) {
+  if (const auto* number = std::get_if<float>(&attribute.value)) {
     proto->set_type(::onnx::AttributeProto::FLOAT);
-    proto->set_f(attribute.number);
-  } else if (!attribute.text.empty()) {
+    proto->set_f(*number);
+  } else if (const auto* text = std::get_if<std::string>(&attribute.value)) {
     proto->set_type(::onnx::AttributeProto::STRING);
-    proto->set_s(attribute.text);
-  } else if (attribute.is_list) {
+    proto->set_s(*text);
+  } else if (const auto* values = std::get_if<std::vector<int64_t>>(&attribute.value)) {
     proto->set_type(::onnx::AttributeProto::INTS);
-    for (const int64_t value : attribute.ints) proto->add_ints(value);
+    for (const int64_t value : *values) proto->add_ints(value);
   } else {
     proto->set_type(::onnx::AttributeProto::INT);
-    proto->set_i(attribute.ints[0]);
+    proto->set_i(std::get<int64_t>(attribute.value));
   }
 }
 
-GraphBuilder::GraphBuilder(std::string graph_name, std::filesystem::path file)
+GraphBuilder::GraphBuilder(std::string graph_name, std::filesystem::path file,
+                           int64_t largest_inline_bytes)
     : model_(std::make_unique<::onnx::ModelProto>()),
       graph_(model_->mutable_graph()),
       file_(std::move(file)),
       data_file_(file_.string() + ".data"),
-      data_(data_file_, std::ios::binary | std::ios::trunc) {
+      data_(data_file_, std::ios::binary | std::ios::trunc),
+      largest_inline_bytes_(largest_inline_bytes) {
   model_->set_ir_version(kIrVersion);
   model_->set_producer_name("expertile");
   model_->set_producer_version(kVersion);
@@ -243,7 +244,7 @@ void GraphBuilder::AddFunctions() {
 Status GraphBuilder::Save() {
   data_.close();
   if (!data_) return IoError("{}: cannot write", data_file_.string());
-  if (data_size_ <= kLargestInlineBytes) EXPERTILE_RETURN_IF_ERROR(TakeWeightsIn());
+  if (data_size_ <= largest_inline_bytes_) EXPERTILE_RETURN_IF_ERROR(TakeWeightsIn());
   AddFunctions();
   std::ofstream output(file_, std::ios::binary | std::ios::trunc);
   if (!model_->SerializeToOstream(&output) || !output.flush()) {

@@ -10,6 +10,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "expertile/result.h"
@@ -25,21 +26,8 @@ namespace expertile::onnx_target {
 
 // An attribute of a node; only the kinds that are used here.
 struct Attribute {
-  Attribute(std::string attribute_name, int64_t value)
-      : name(std::move(attribute_name)), ints{value} {}
-  Attribute(std::string attribute_name, float value)
-      : name(std::move(attribute_name)), number(value), is_float(true) {}
-  Attribute(std::string attribute_name, std::string value)
-      : name(std::move(attribute_name)), text(std::move(value)) {}
-  Attribute(std::string attribute_name, std::vector<int64_t> values)
-      : name(std::move(attribute_name)), ints(std::move(values)), is_list(true) {}
-
   std::string name;
-  std::string text;
-  std::vector<int64_t> ints;
-  float number = 0.0f;
-  bool is_float = false;
-  bool is_list = false;
+  std::variant<int64_t, float, std::string, std::vector<int64_t>> value;
 };
 
 using Inputs = std::vector<std::string>;
@@ -58,9 +46,13 @@ enum class ElementType { kFloat, kInt32, kInt64 };
 
 class GraphBuilder {
  public:
-  // Weights stream to FILE.data, which goes away again if they are not more than 1 GiB. Nothing
-  // else may use these two names; what is left of them after an error is the caller's to remove.
-  GraphBuilder(std::string graph_name, std::filesystem::path file);
+  static constexpr int64_t kLargestInlineBytes = int64_t{1} << 30;
+
+  // Weights stream to FILE.data, which goes away again if they are not more than
+  // `largest_inline_bytes`. Nothing else may use these two names; what is left of them after an
+  // error is the caller's to remove.
+  GraphBuilder(std::string graph_name, std::filesystem::path file,
+               int64_t largest_inline_bytes = kLargestInlineBytes);
   ~GraphBuilder();
 
   void AddInput(const std::string& name, ElementType type, const std::vector<Dimension>& shape);
@@ -111,6 +103,7 @@ class GraphBuilder {
   std::filesystem::path file_;
   std::filesystem::path data_file_;
   std::ofstream data_;
+  int64_t largest_inline_bytes_;
   int64_t data_size_ = 0;
   int64_t num_nodes_ = 0;
   std::vector<NodeRange> layers_;
