@@ -55,7 +55,7 @@ Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
   EXPERTILE_ASSIGN(const MoeBenchResult result, BenchMoe(options));
   if (json) {
     const Json object{{"shape", options.shape.name},
-                      {"tokens", options.tokens},
+                      {"tokens", result.tokens},
                       {"num_nsp", NspJson(result.num_nsp)},
                       {"packed_chunk_size", options.packed_chunk_size},
                       {"dtype", options.dtype},
@@ -68,6 +68,7 @@ Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
                       {"roof_gbs", result.roof.read_gbs},
                       {"fraction_of_roof", result.fraction_of_roof},
                       {"nsp_imbalance", result.nsp_imbalance},
+                      {"worker_imbalance", result.worker_imbalance},
                       {"padding_waste", result.padding_waste}};
     Print("{}\n", object.dump());
     return {};
@@ -75,7 +76,7 @@ Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
   const MoeShape& shape = options.shape;
   Row("shape", fmt::format("{}: E={} K={} H={} I={}", shape.name, shape.num_experts,
                            shape.experts_per_token, shape.hidden_size, shape.intermediate_size));
-  Row("tokens", fmt::format("{}", options.tokens));
+  Row("tokens", fmt::format("{}", result.tokens));
   Row("blocking", fmt::format("num_nsp {}, packed_chunk_size {}", NspText(result.num_nsp),
                               options.packed_chunk_size));
   Row("arithmetic", fmt::format("weights in {}, products in {} on {}, {} workers", options.dtype,
@@ -85,7 +86,8 @@ Status BenchMoeCommand(const MoeBenchOptions& options, bool json) {
   Row("weights touched", fmt::format("{:.1f} MB", result.bytes * 1e-6));
   Row("of the roof", fmt::format("{:.1f} % ({} binds)", result.fraction_of_roof * 100.0,
                                  result.is_bandwidth_bound ? "bandwidth" : "arithmetic"));
-  Row("NSP imbalance", fmt::format("{:.3f} (max / mean busy time)", result.nsp_imbalance));
+  Row("imbalance", fmt::format("workers {:.3f}, NSPs' experts {:.3f} (max / mean busy time)",
+                               result.worker_imbalance, result.nsp_imbalance));
   Row("padding waste", fmt::format("{:.1f} %", result.padding_waste * 100.0));
   PrintRoofRows(result.roof);
   return {};
@@ -107,6 +109,7 @@ Status BenchModelCommand(const ProgramSource& source, const ModelBenchOptions& o
                       {"prefill_tokens_per_second", result.prefill_tokens_per_second},
                       {"prefill_tflops", result.prefill_tflops},
                       {"decode_seconds_per_token_median", result.decode_seconds_per_token_median},
+                      {"worker_imbalance", result.worker_imbalance},
                       {"roof_tflops", result.roof_tflops},
                       {"roof_gbs", result.roof.read_gbs}};
     Print("{}\n", object.dump());
@@ -120,6 +123,8 @@ Status BenchModelCommand(const ProgramSource& source, const ModelBenchOptions& o
   Row("useful",
       fmt::format("{:.4f} TFLOP/s, {:.1f} % of the arithmetic roof", result.prefill_tflops,
                   result.prefill_tflops / result.roof_tflops * 100.0));
+  Row("imbalance", fmt::format("{:.3f} (max / mean busy time of the workers in MoE layers)",
+                               result.worker_imbalance));
   Row("decode",
       fmt::format("{:.3f} ms a token (median)", result.decode_seconds_per_token_median * 1e3));
   PrintRoofRows(result.roof);
@@ -160,6 +165,11 @@ CommandBody AddBenchCommand(CLI::App& app) {
   moe->add_option("--arithmetic", flags->moe.arithmetic,
                   "Of the products: float32 | bfloat16 [as the weights; MX formats: float32]");
   AddReal(*moe, "--skew", flags->moe.skew, "Zipf exponent of expert popularity", {});
+  moe->add_option("--routing", flags->moe.routing_file,
+                  "A recorded routing in place of a random one: JSON [T][K], or what forward "
+                  "--dump-moe wrote");
+  AddInteger(*moe, "--routing-layer", flags->moe.routing_layer,
+             "The layer of --routing's file [the first]", 0);
   AddInteger(*moe, "--runs", flags->moe.num_runs, "Timed runs", 1);
   AddProgramSource(*whole, flags->source);
   AddInteger(*whole, "--tokens", flags->whole.tokens, "Prompt tokens", 1);

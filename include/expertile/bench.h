@@ -45,6 +45,11 @@ struct MoeBenchOptions {
   // Of matrix products: float32 | bfloat16; empty = as the weights, float32 for MX formats.
   // bfloat16 does not take float32 weights.
   std::string arithmetic;
+  // A recorded routing [T,K], instead of a random one: a JSON list of T lists of K ids, or a
+  // safetensors file with `topk_ids` or `layer.<i>.topk_ids` (those of `expertile forward
+  // --dump-moe`, of the layer `routing_layer`, or of the first). Its T stands for `tokens`.
+  std::string routing_file;
+  std::optional<int> routing_layer;
   double skew = 0.0;    // Zipf exponent of expert popularity; 0 = uniform
   int num_workers = 0;  // 0 = all processors
   int num_runs = 7;
@@ -53,6 +58,7 @@ struct MoeBenchOptions {
 struct MoeBenchResult {
   std::string isa;
   std::optional<int> num_nsp;   // as run: kAutoNumNsp resolved
+  int64_t tokens = 0;           // as run: the routing file's
   std::string arithmetic;       // as run
   double seconds_median = 0.0;  // routing given logits to combined output
   double tflops = 0.0;          // useful: 2 T K 3 H I
@@ -61,8 +67,10 @@ struct MoeBenchResult {
   double fraction_of_roof =
       0.0;  // the larger of arithmetic and read time at the roof, over the time taken
   bool is_bandwidth_bound = false;  // which of the two that is
-  double nsp_imbalance = 0.0;       // max / mean busy time of the NSPs; 1 when blocking is off
-  double padding_waste = 0.0;       // rows computed and thrown away, over rows computed
+  // Max / mean time that the NSPs' experts took, by whichever workers: how uneven the routing is.
+  double nsp_imbalance = 0.0;     // 1 when blocking is off
+  double worker_imbalance = 0.0;  // max / mean busy time of the workers, what it costs; likewise
+  double padding_waste = 0.0;     // rows computed and thrown away, over rows computed
   Roof roof;
 };
 
@@ -83,6 +91,9 @@ struct ModelBenchResult {
   double prefill_tflops =
       0.0;  // 2 FLOP per active matrix parameter and token, the LM head once, attention not counted
   double decode_seconds_per_token_median = 0.0;
+  // Of the MoE layers' workers in prefill: sum over layers of the busiest worker's time over the
+  // sum of the mean. 1 when blocking is off.
+  double worker_imbalance = 1.0;
   double roof_tflops = 0.0;  // roof's, of the arithmetic
   Roof roof;
 };

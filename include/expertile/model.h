@@ -63,7 +63,11 @@ struct NspPlacement {
 // What the NSPs did during a session's prefill, summed over MoE layers; empty when blocking is off.
 struct NspLoad {
   std::vector<int64_t> rows;         // [N], token rows handled
-  std::vector<double> busy_seconds;  // [N]
+  std::vector<double> busy_seconds;  // [N], of its experts, by whichever workers
+  // Summed over layers: what the busiest worker did, and the mean of the workers. Their ratio is
+  // what waiting for the busiest costs. 0 where a target does not tell (reference).
+  double busiest_worker_seconds = 0.0;
+  double mean_worker_seconds = 0.0;
 };
 
 // In token_ids: no token. It is not routed, not kept and costs nothing; its logits are zero.

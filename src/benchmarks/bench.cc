@@ -11,6 +11,11 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/worker_pool.h"
+<<<<<<< HEAD
+=======
+#include "benchmarks/routing_file.h"
+#include "running/processors.h"
+>>>>>>> nsp
 #include "targets/cpu/moe_bench.h"
 #include "targets/cpu/roof.h"
 
@@ -164,6 +169,12 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   bench.weights = numbers.weights;
   bench.compute = numbers.arithmetic.type;
   bench.num_tokens = options.tokens;
+  if (!options.routing_file.empty()) {
+    EXPERTILE_ASSIGN(bench.routing, ReadRouting(options.routing_file, options.routing_layer,
+                                                bench.experts_per_token, bench.num_experts));
+    bench.num_tokens = static_cast<int64_t>(bench.routing.size()) / bench.experts_per_token;
+  }
+  result.tokens = bench.num_tokens;
   const bool is_auto = options.num_nsp == CompileOptions::kAutoNumNsp;
   result.num_nsp = is_auto ? std::min(pool.size(), bench.num_experts) : options.num_nsp;
   bench.blocking = {result.num_nsp.value_or(0), options.packed_chunk_size};
@@ -179,6 +190,7 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   result.is_bandwidth_bound = measured.weight_bytes / measured.roof.read_bytes >
                               measured.useful_flops / measured.roof_flops;
   result.nsp_imbalance = measured.nsp_imbalance;
+  result.worker_imbalance = measured.worker_imbalance;
   result.padding_waste = measured.padding_waste;
   result.roof = PublicRoof(measured.roof, table, pool.size());
   result.roof_tflops = result.roof.*numbers.arithmetic.tflops;
@@ -243,11 +255,17 @@ Result<ModelBenchResult> BenchModel(const Program& program, const ModelBenchOpti
   ModelTimes warm_up;
   EXPERTILE_RETURN_IF_ERROR(
       RunOnce(session, ids, std::min<int64_t>(1, options.decode_tokens), warm_up));
+  const NspLoad before = session.nsp_load();
   ModelTimes times;
   for (int run = 0; run < options.num_runs; ++run) {
     EXPERTILE_RETURN_IF_ERROR(RunOnce(session, ids, options.decode_tokens, times));
   }
+  const NspLoad after = session.nsp_load();
   ModelBenchResult result;
+  const double mean = after.mean_worker_seconds - before.mean_worker_seconds;
+  if (mean > 0.0) {
+    result.worker_imbalance = (after.busiest_worker_seconds - before.busiest_worker_seconds) / mean;
+  }
   result.isa = program.isa();
   result.num_nsp = program.options().moe_prefill_num_nsp;
   result.prefill_seconds_median = MedianOf(times.prefill);

@@ -218,7 +218,8 @@ Status Session::LoadKv(int64_t sequence, const std::filesystem::path& file) {
 
 NspLoad Session::nsp_load() const {
   const NspStatistics& statistics = state_->target->nsp_statistics();
-  return {statistics.rows, statistics.busy_seconds};
+  return {statistics.rows, statistics.busy_seconds, statistics.busiest_worker_seconds,
+          statistics.mean_worker_seconds};
 }
 
 }  // namespace expertile

@@ -62,3 +62,29 @@ def test_a_program_as_its_checkpoint(expertile, bench, tmp_path):
     assert flops[0] == pytest.approx(flops[1], rel=1e-9)
     assert of_program["model"] == program and of_program["prefill_tokens_per_second"] > 0
     assert_refusal(expertile("bench", "model", program, "--ctx-len", 5), ["--ctx-len"], (2,))
+
+
+def test_recorded_routing(expertile, bench, tmp_path):
+    config = json.loads((MODEL / "config.json").read_text())
+    shape = [config[key] for key in ("num_experts", "num_experts_per_tok", "hidden_size", "moe_intermediate_size")]
+    (tmp_path / "ids.json").write_text(json.dumps(list(range(20))))
+    dump = tmp_path / "dump.safetensors"
+    done = expertile("forward", MODEL, "--input-ids", tmp_path / "ids.json", "-o", dump, "--dump-moe")
+    assert (done.returncode, done.stderr) == (0, b"")
+    moe = ["bench", "moe", "--shape", ",".join(map(str, shape)), "--runs", 1, "--num-nsp", 4, "--json"]
+    for layer in ([], ["--routing-layer", config["num_hidden_layers"] - 1]):
+        result = bench(*moe, "--routing", dump, *layer)
+        assert result["tokens"] == 20 and result["worker_imbalance"] >= 1 <= result["nsp_imbalance"]
+    assert_refusal(expertile(*moe, "--routing", dump, "--routing-layer", 99), ["topk_ids", "99"], (2,))
+
+
+def test_routing_in_json(expertile, bench, tmp_path):
+    routing = tmp_path / "routing.json"
+    hot = [[0, 4]] * 30 + [[-1, -1]]  # NSP 0 of 4 has everything
+    routing.write_text(json.dumps(hot))
+    result = bench(*MOE, "--routing", routing, "--num-nsp", 4)
+    assert (result["tokens"], result["weight_bytes"]) == (31, 2 * EXPERT * 4)
+    assert result["nsp_imbalance"] == pytest.approx(4)
+    for bad in ([[0, 8]], [[0]], [[0, 1], [2]], [], {}, [[0, "1"]], [[0, 2**40]], [0, 1]):
+        routing.write_text(json.dumps(bad))
+        assert_refusal(expertile(*MOE, "--routing", routing), ["rout"], (2,))

@@ -76,6 +76,7 @@ NUMBERS = [
     (["bench", "moe"], "--tokens", ["1", "2147483647"]),
     (["bench", "moe"], "--packed-chunk-size", ["1", "2147483647"]),
     (["bench", "moe"], "--runs", ["1", "2147483647"]),
+    (["bench", "moe"], "--routing-layer", ["0", "2147483647"]),
     (["bench", "moe"], "--skew", ["0 or more"]),
     (["bench", "model", MODEL], "--tokens", ["1", "2147483647"]),
     (["bench", "model", MODEL], "--decode-tokens", ["0", "2147483647"]),

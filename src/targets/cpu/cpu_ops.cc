@@ -214,6 +214,8 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
     statistics_.rows[n] += stats.nsp[n].num_rows;
     statistics_.busy_seconds[n] += stats.nsp[n].busy_seconds;
   }
+  statistics_.busiest_worker_seconds += stats.workers().busiest_seconds;
+  statistics_.mean_worker_seconds += stats.workers().mean_seconds;
   return y;
 }
 

@@ -13,6 +13,10 @@ namespace {
 
 constexpr int64_t kPanelsPerPiece = 4;
 
+// Rows of an NSP-blocked layer that may be shared by columns at most: a few megabytes of
+// activations that all workers see. Where there are more, most are shared by rows.
+constexpr int64_t kMaxGroupRows = 2048;
+
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -22,6 +26,55 @@ Range EvenShare(int64_t num_panels, int64_t piece, int64_t num_pieces) {
 }
 
 }  // namespace
+
+MoeStats::Busy MoeStats::BusyOf(std::span<const double> seconds) {
+  if (seconds.empty()) return {};
+  return {*std::ranges::max_element(seconds), std::accumulate(seconds.begin(), seconds.end(), 0.0) /
+                                                  static_cast<double>(seconds.size())};
+}
+
+MoeStats::Busy MoeStats::nsps() const {
+  std::vector<double> seconds;
+  for (const NspStats& each : nsp) seconds.push_back(each.busy_seconds);
+  return BusyOf(seconds);
+}
+
+// What the workers of one NSP-blocked Run tell each other.
+struct MoeBlock::Claims {
+  explicit Claims(const WorkList& list)
+      : next(static_cast<size_t>(list.num_nsp())), missing(list.group_parts.size()) {
+    for (size_t group = 0; group < missing.size(); ++group)
+      missing[group] = list.group_parts[group];
+  }
+
+  // Null when every piece is taken.
+  const WorkPiece* Take(const WorkList& list, int worker, int num_workers) {
+    while (true) {
+      const int nsp = ChooseNsp(list, worker, num_workers, [&](int candidate) {
+        return next[static_cast<size_t>(candidate)].load(std::memory_order_relaxed);
+      });
+      if (nsp < 0) return nullptr;
+      const int32_t i = next[static_cast<size_t>(nsp)].fetch_add(1, std::memory_order_relaxed);
+      if (i < list.NumPieces(nsp)) return &list.Piece(nsp, i);
+    }
+  }
+
+  void FinishGatePart(int32_t group) {
+    std::atomic<int32_t>& of_group = missing[static_cast<size_t>(group)];
+    if (of_group.fetch_sub(1, std::memory_order_acq_rel) == 1) of_group.notify_all();
+  }
+  // Workers that hold the group's gate parts never wait, so this ends.
+  void AwaitGateParts(int32_t group) {
+    std::atomic<int32_t>& of_group = missing[static_cast<size_t>(group)];
+    for (int32_t left = of_group.load(std::memory_order_acquire); left != 0;
+         left = of_group.load(std::memory_order_acquire)) {
+      of_group.wait(left, std::memory_order_acquire);
+    }
+  }
+
+  std::vector<std::atomic<int32_t>> next;     // [N], pieces taken; may pass the NSP's last
+  std::vector<std::atomic<int32_t>> missing;  // [groups], gate parts that are not finished
+};
 
 // What one Run works on.
 struct MoeBlock::Pass {
@@ -40,9 +93,14 @@ Result<MoeBlock> MoeBlock::Create(const KernelTable& table, ComputeType type, co
   const auto packed = static_cast<size_t>(block.gemm_.PackedBytes(chunk, limits.hidden_size));
   const auto activated =
       static_cast<size_t>(block.gemm_.PackedBytes(chunk, limits.intermediate_size));
+  const int64_t shared =
+      block.placement_ ? std::min(limits.num_tokens * limits.experts_per_token, kMaxGroupRows) : 0;
+  const auto shared_activated =
+      static_cast<size_t>(block.gemm_.PackedBytes(shared, limits.intermediate_size));
   block.workers_.resize(static_cast<size_t>(num_workers));
-  bool fits = block.expert_out_.Reserve(
-      static_cast<size_t>(limits.num_tokens * limits.experts_per_token * limits.hidden_size));
+  bool fits = block.shared_activated_.Reserve(shared_activated);
+  fits = fits && block.expert_out_.Reserve(static_cast<size_t>(
+                     limits.num_tokens * limits.experts_per_token * limits.hidden_size));
   for (WorkerScratch& worker : block.workers_) {
     fits = fits && worker.packed.Reserve(packed) && worker.activated.Reserve(activated) &&
            worker.panels.Reserve(table, chunk);
@@ -84,18 +142,19 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   for (size_t row = 0; row < tokens_.size(); ++row) {
     tokens_[row] = matched_.assignments[row] / tokens.experts_per_token;
   }
-  if (stats != nullptr) stats->nsp.clear();
+  if (stats != nullptr) *stats = {};
   const Pass pass = {tokens, experts, pool, mlp};
   const bool is_gathered = IsGathered(tokens.num_tokens);
-  const bool is_blocked = placement_.has_value() && !is_gathered;
-  // Without blocking everything lies on one NSP: its chunks are the experts in order.
-  BuildChunkPlan(matched_,
-                 is_blocked ? *placement_ : Placement::OnOneNsp(experts.shape().num_experts),
+  if (placement_.has_value() && !is_gathered) {
+    RunBlocked(pass, stats);
+    Combine(pass, out);
+    return {};
+  }
+  // Everything lies on one NSP: its chunks are the experts in order.
+  BuildChunkPlan(matched_, Placement::OnOneNsp(experts.shape().num_experts),
                  is_gathered ? kMaxGatheredTokens : limits_.packed_chunk_size, plan_);
   if (is_gathered) {
     RunGathered(pass);
-  } else if (is_blocked) {
-    RunBlocked(pass, stats);
   } else {
     RunExpertAfterExpert(pass);
   }
@@ -104,46 +163,102 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
 }
 
 void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
-  const int num_nsp = placement_->num_nsp();
-  std::vector<NspStats> nsp(static_cast<size_t>(num_nsp));
-  for (const Chunk& chunk : plan_.chunks) {
-    nsp[static_cast<size_t>(chunk.nsp)].num_rows += chunk.end - chunk.begin;
-  }
-  std::vector<int> order(nsp.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-    return nsp[static_cast<size_t>(a)].num_rows > nsp[static_cast<size_t>(b)].num_rows;
-  });
-  pass.pool.ForEach(num_nsp, [&](int64_t i, int worker) {
-    const auto start = std::chrono::steady_clock::now();
-    const auto n = static_cast<size_t>(order[static_cast<size_t>(i)]);
-    for (int32_t c = plan_.nsp_offsets[n]; c < plan_.nsp_offsets[n + 1]; ++c) {
-      RunChunk(pass, plan_.chunks[static_cast<size_t>(c)], worker);
+  const int num_workers = pass.pool.size();
+  const int64_t num_panels =
+      std::min(pass.experts.GateUp(0).num_panels(), pass.experts.Down(0).num_panels());
+  BuildWorkList(matched_, *placement_,
+                {num_workers, limits_.packed_chunk_size, gemm_.table().max_tile_rows, num_panels,
+                 kMaxGroupRows},
+                work_);
+  Claims claims(work_);
+  std::vector<double> piece_seconds(work_.pieces.size());
+  std::vector<double> worker_seconds(static_cast<size_t>(num_workers));
+  pass.pool.Run([&](int worker) {
+    int32_t gathered = -1;
+    double busy = 0.0;
+    while (const WorkPiece* piece = claims.Take(work_, worker, num_workers)) {
+      if (piece->stage == WorkPiece::Stage::kDown) claims.AwaitGateParts(piece->group);
+      const auto start = std::chrono::steady_clock::now();
+      RunPiece(pass, *piece, worker, gathered, claims);
+      const double seconds = SecondsSince(start);
+      piece_seconds[static_cast<size_t>(piece - work_.pieces.data())] = seconds;
+      busy += seconds;
     }
-    nsp[n].busy_seconds = SecondsSince(start);
+    worker_seconds[static_cast<size_t>(worker)] = busy;
   });
-  if (stats != nullptr) stats->nsp = std::move(nsp);
+  if (stats != nullptr) *stats = StatsOf(piece_seconds, std::move(worker_seconds));
 }
 
-void MoeBlock::RunChunk(const Pass& pass, const Chunk& chunk, int worker) {
+MoeStats MoeBlock::StatsOf(const std::vector<double>& piece_seconds,
+                           std::vector<double> worker_seconds) {
+  MoeStats stats = {std::vector<NspStats>(static_cast<size_t>(work_.num_nsp())),
+                    std::move(worker_seconds)};
+  for (size_t i = 0; i < piece_seconds.size(); ++i) {
+    const WorkPiece& piece = work_.pieces[i];
+    NspStats& nsp = stats.nsp[static_cast<size_t>(piece.nsp)];
+    nsp.busy_seconds += piece_seconds[i];
+    const bool counts = piece.stage != WorkPiece::Stage::kDown && piece.part == 0;
+    if (counts) nsp.num_rows += piece.end - piece.begin;
+  }
+  return stats;
+}
+
+void MoeBlock::RunPiece(const Pass& pass, const WorkPiece& piece, int worker, int32_t& gathered,
+                        Claims& claims) {
   WorkerScratch& scratch = workers_[static_cast<size_t>(worker)];
-  const PanelMatrix gate_up = pass.experts.GateUp(chunk.expert);
-  const PanelMatrix down = pass.experts.Down(chunk.expert);
-  const int64_t count = chunk.end - chunk.begin;
+  switch (piece.stage) {
+    case WorkPiece::Stage::kWhole:
+      gathered = -1;
+      return RunWhole(pass, piece, scratch);
+    case WorkPiece::Stage::kGateUp:
+      RunGatePart(pass, piece, scratch, gathered);
+      return claims.FinishGatePart(piece.group);
+    case WorkPiece::Stage::kDown:
+      return RunDownPart(pass, piece, scratch);
+  }
+}
+
+void MoeBlock::RunWhole(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch) {
+  const PanelMatrix gate_up = pass.experts.GateUp(piece.expert);
+  const PanelMatrix down = pass.experts.Down(piece.expert);
+  const int64_t count = piece.end - piece.begin;
   const PackedRows x = gemm_.View(scratch.packed.data(), count, gate_up.in);
   const PackedRows activated = gemm_.View(scratch.activated.data(), count, down.in);
-  Gather(pass, chunk, x, {0, x.tiles.num_tiles()});
+  Gather(pass, piece.begin, x, {0, x.tiles.num_tiles()});
   gemm_.Gate(x, gate_up, {0, gate_up.num_panels()}, pass.mlp, activated, scratch.panels);
-  gemm_.Store(activated, down, {0, down.num_panels()}, Scatter(chunk), scratch.panels);
+  gemm_.Store(activated, down, {0, down.num_panels()}, Scatter(piece.begin), scratch.panels);
 }
 
-void MoeBlock::Gather(const Pass& pass, const Chunk& chunk, const PackedRows& packed,
+void MoeBlock::RunGatePart(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch,
+                           int32_t& gathered) {
+  const PanelMatrix gate_up = pass.experts.GateUp(piece.expert);
+  const PackedRows x = gemm_.View(scratch.packed.data(), piece.end - piece.begin, gate_up.in);
+  if (gathered != piece.group) Gather(pass, piece.begin, x, {0, x.tiles.num_tiles()});
+  gathered = piece.group;
+  gemm_.Gate(x, gate_up, EvenShare(gate_up.num_panels(), piece.part, piece.num_parts), pass.mlp,
+             SharedActivated(pass, piece), scratch.panels);
+}
+
+void MoeBlock::RunDownPart(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch) {
+  const PanelMatrix down = pass.experts.Down(piece.expert);
+  gemm_.Store(SharedActivated(pass, piece), down,
+              EvenShare(down.num_panels(), piece.part, piece.num_parts), Scatter(piece.begin),
+              scratch.panels);
+}
+
+PackedRows MoeBlock::SharedActivated(const Pass& pass, const WorkPiece& piece) {
+  const int64_t intermediate = pass.experts.shape().intermediate_size;
+  std::byte* data = shared_activated_.data() + gemm_.PackedBytes(piece.group_begin, intermediate);
+  return gemm_.View(data, piece.end - piece.begin, intermediate);
+}
+
+void MoeBlock::Gather(const Pass& pass, int32_t begin, const PackedRows& packed,
                       Range tiles) const {
-  gemm_.Pack(pass.tokens.x, limits_.hidden_size, tokens_.data() + chunk.begin, packed, tiles);
+  gemm_.Pack(pass.tokens.x, limits_.hidden_size, tokens_.data() + begin, packed, tiles);
 }
 
-RowSink MoeBlock::Scatter(const Chunk& chunk) {
-  return {expert_out_.data(), limits_.hidden_size, matched_.assignments.data() + chunk.begin};
+RowSink MoeBlock::Scatter(int32_t begin) {
+  return {expert_out_.data(), limits_.hidden_size, matched_.assignments.data() + begin};
 }
 
 void MoeBlock::RunExpertAfterExpert(const Pass& pass) {
@@ -156,15 +271,15 @@ void MoeBlock::RunExpertAfterExpert(const Pass& pass) {
     const PackedRows x = gemm_.View(shared.packed.data(), count, gate_up.in);
     const PackedRows activated = gemm_.View(shared.activated.data(), count, down.in);
     pass.pool.ForEach(x.tiles.num_tiles(), [&](int64_t tile, int) {
-      Gather(pass, chunk, x, {tile, tile + 1});
+      Gather(pass, chunk.begin, x, {tile, tile + 1});
     });
     pass.pool.ForEach(num_shares, [&](int64_t share, int worker) {
       gemm_.Gate(x, gate_up, EvenShare(gate_up.num_panels(), share, num_shares), pass.mlp,
                  activated, workers_[static_cast<size_t>(worker)].panels);
     });
     pass.pool.ForEach(num_shares, [&](int64_t share, int worker) {
-      gemm_.Store(activated, down, EvenShare(down.num_panels(), share, num_shares), Scatter(chunk),
-                  workers_[static_cast<size_t>(worker)].panels);
+      gemm_.Store(activated, down, EvenShare(down.num_panels(), share, num_shares),
+                  Scatter(chunk.begin), workers_[static_cast<size_t>(worker)].panels);
     });
   }
 }
@@ -183,7 +298,7 @@ void MoeBlock::RunGathered(const Pass& pass) {
   };
   for (const Chunk& piece : chosen) {
     const PackedRows x = packed(piece);
-    Gather(pass, piece, x, {0, x.tiles.num_tiles()});
+    Gather(pass, piece.begin, x, {0, x.tiles.num_tiles()});
   }
   const auto num_chosen = static_cast<int64_t>(chosen.size());
   const int64_t gate_shares =
@@ -201,7 +316,7 @@ void MoeBlock::RunGathered(const Pass& pass) {
     const Chunk& piece = chosen[static_cast<size_t>(i / down_shares)];
     const PanelMatrix down = pass.experts.Down(piece.expert);
     gemm_.Store(activated(piece), down, EvenShare(down.num_panels(), i % down_shares, down_shares),
-                Scatter(piece), workers_[static_cast<size_t>(worker)].panels);
+                Scatter(piece.begin), workers_[static_cast<size_t>(worker)].panels);
   });
 }
 

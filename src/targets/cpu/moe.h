@@ -2,6 +2,7 @@
 // Not the router (it is given ids and weights) and not the expert arithmetic (targets/cpu/gemm.h).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -13,6 +14,7 @@
 #include "dispatch/chunk_plan.h"
 #include "dispatch/matched_index.h"
 #include "dispatch/placement.h"
+#include "dispatch/work_list.h"
 #include "expertile/result.h"
 #include "targets/cpu/gemm.h"
 #include "targets/cpu/packed_weights.h"
@@ -30,12 +32,22 @@ struct RoutedTokens {
 
 struct NspStats {
   int64_t num_rows = 0;
-  double busy_seconds = 0.0;
+  double busy_seconds = 0.0;  // on its pieces, by whichever workers
 };
 
-// What one Run did; `nsp` is empty unless it was NSP-blocked.
+// What one Run did; empty unless it was NSP-blocked.
 struct MoeStats {
-  std::vector<NspStats> nsp;
+  std::vector<NspStats> nsp;                // [N]
+  std::vector<double> worker_busy_seconds;  // [W], on pieces of any NSP
+
+  struct Busy {
+    double busiest_seconds = 0.0;
+    double mean_seconds = 0.0;
+    double imbalance() const { return mean_seconds > 0.0 ? busiest_seconds / mean_seconds : 1.0; }
+  };
+  static Busy BusyOf(std::span<const double> seconds);
+  Busy workers() const { return BusyOf(worker_busy_seconds); }
+  Busy nsps() const;
 };
 
 // Owns the scratch of MoE blocks of one size; one Run at a time. The output is bit-identical for
@@ -67,6 +79,7 @@ class MoeBlock {
     PanelScratch panels;
   };
   struct Pass;
+  struct Claims;
 
   MoeBlock(const KernelTable& table, ComputeType type, const Limits& limits,
            std::optional<Placement> placement)
@@ -74,11 +87,21 @@ class MoeBlock {
 
   Status Check(const RoutedTokens& tokens, const PackedExperts& experts,
                const WorkerPool& pool) const;
+  // The workers meet once, when all pieces are done.
   void RunBlocked(const Pass& pass, MoeStats* stats);
-  // A chunk from gather to scatter on one worker.
-  void RunChunk(const Pass& pass, const Chunk& chunk, int worker);
-  void Gather(const Pass& pass, const Chunk& chunk, const PackedRows& packed, Range tiles) const;
-  RowSink Scatter(const Chunk& chunk);  // each row to its assignment in expert_out_
+  // `gathered` is the group whose rows lie in the worker's `packed`, -1 for none.
+  void RunPiece(const Pass& pass, const WorkPiece& piece, int worker, int32_t& gathered,
+                Claims& claims);
+  // From gather to scatter on one worker.
+  void RunWhole(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch);
+  void RunGatePart(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch,
+                   int32_t& gathered);
+  void RunDownPart(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch);
+  PackedRows SharedActivated(const Pass& pass, const WorkPiece& piece);
+  MoeStats StatsOf(const std::vector<double>& piece_seconds, std::vector<double> worker_seconds);
+  // `packed` has the rows from matched_.assignments[begin] on.
+  void Gather(const Pass& pass, int32_t begin, const PackedRows& packed, Range tiles) const;
+  RowSink Scatter(int32_t begin);  // each row to its assignment in expert_out_
   void RunExpertAfterExpert(const Pass& pass);
   void RunGathered(const Pass& pass);
   void Combine(const Pass& pass, float* out) const;
@@ -88,9 +111,11 @@ class MoeBlock {
   std::optional<Placement> placement_;
   MatchedIndex matched_;
   std::vector<int32_t> tokens_;  // [routed rows], the token of each of matched_.assignments
-  ChunkPlan plan_;
+  ChunkPlan plan_;               // of a run that is not NSP-blocked
+  WorkList work_;                // of one that is
   std::vector<WorkerScratch> workers_;
-  AlignedBuffer<float> expert_out_;  // y [T * K, H], unweighted
+  AlignedBuffer<std::byte> shared_activated_;  // [rows, I] of the experts shared by columns
+  AlignedBuffer<float> expert_out_;            // y [T * K, H], unweighted
 };
 
 }  // namespace expertile::cpu

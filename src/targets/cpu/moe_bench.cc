@@ -58,7 +58,7 @@ struct Batch {
 
 // K different experts per token by Gumbel keys over Zipf(s) popularity, which experts are popular
 // being random.
-Batch MakeBatch(const MoeBenchOptions& options) {
+std::vector<int32_t> RandomRouting(const MoeBenchOptions& options) {
   const auto num_experts = static_cast<size_t>(options.num_experts);
   std::mt19937_64 random(options.seed);
   std::vector<double> log_popularity(num_experts);
@@ -66,7 +66,7 @@ Batch MakeBatch(const MoeBenchOptions& options) {
     log_popularity[e] = -options.skew * std::log(static_cast<double>(e + 1));
   }
   std::shuffle(log_popularity.begin(), log_popularity.end(), random);
-  Batch batch;
+  std::vector<int32_t> ids;
   std::uniform_real_distribution<double> uniform(1e-12, 1.0);
   std::vector<double> key(num_experts);
   std::vector<int32_t> order(num_experts);
@@ -79,8 +79,14 @@ Batch MakeBatch(const MoeBenchOptions& options) {
                       [&](int32_t a, int32_t b) {
                         return key[static_cast<size_t>(a)] > key[static_cast<size_t>(b)];
                       });
-    batch.ids.insert(batch.ids.end(), order.begin(), order.begin() + options.experts_per_token);
+    ids.insert(ids.end(), order.begin(), order.begin() + options.experts_per_token);
   }
+  return ids;
+}
+
+Batch MakeBatch(const MoeBenchOptions& options) {
+  Batch batch;
+  batch.ids = options.routing.empty() ? RandomRouting(options) : options.routing;
   batch.weights.assign(batch.ids.size(), 1.0f / static_cast<float>(options.experts_per_token));
   batch.x.resize(static_cast<size_t>(options.num_tokens * options.hidden_size));
   RandomRows(options.seed, static_cast<int64_t>(batch.x.size()), 1.0f)(0, batch.x.data());
@@ -109,25 +115,20 @@ Result<PackedExperts> MakeExperts(const KernelTable& table, const MoeBenchOption
   return experts;
 }
 
-double Imbalance(const MoeStats& stats) {
-  double sum = 0.0;
-  double largest = 0.0;
-  for (const NspStats& nsp : stats.nsp) {
-    sum += nsp.busy_seconds;
-    largest = std::max(largest, nsp.busy_seconds);
-  }
-  return sum > 0.0 ? largest * static_cast<double>(stats.nsp.size()) / sum : 1.0;
-}
-
 // Arithmetic and bytes that the batch needs at least, and what share of the roof `result` reached.
 void Account(const MoeBenchOptions& options, const PackedExperts& experts, const Batch& batch,
              const Roof& roof, MoeBenchResult& result) {
   std::vector<bool> chosen(static_cast<size_t>(options.num_experts));
-  for (const int32_t id : batch.ids) chosen[static_cast<size_t>(id)] = true;
+  int64_t num_rows = 0;
+  for (const int32_t id : batch.ids) {
+    if (id == kNoExpert) continue;
+    chosen[static_cast<size_t>(id)] = true;
+    ++num_rows;
+  }
   const auto num_chosen = std::count(chosen.begin(), chosen.end(), true);
   result.weight_bytes =
       static_cast<double>(num_chosen) * static_cast<double>(experts.bytes_per_expert());
-  result.useful_flops = 6.0 * static_cast<double>(batch.ids.size()) *
+  result.useful_flops = 6.0 * static_cast<double>(num_rows) *
                         static_cast<double>(options.hidden_size) *
                         static_cast<double>(options.intermediate_size);
   result.roof_flops =
@@ -147,6 +148,11 @@ Result<MoeBenchResult> BenchMoe(const KernelTable& table, const MoeBenchOptions&
     return InvalidArgument("bench moe: E={} K={} T={}, expected 1 <= K <= E and T >= 1",
                            options.num_experts, options.experts_per_token, options.num_tokens);
   }
+  const int64_t num_ids = options.num_tokens * options.experts_per_token;
+  if (!options.routing.empty() && static_cast<int64_t>(options.routing.size()) != num_ids) {
+    return InvalidArgument("bench moe: {} ids of a routing, expected {} tokens of {}",
+                           options.routing.size(), options.num_tokens, options.experts_per_token);
+  }
   EXPERTILE_ASSIGN(PackedExperts experts, MakeExperts(table, options, pool));
   const Batch batch = MakeBatch(options);
   EXPERTILE_ASSIGN(std::optional<Placement> placement,
@@ -160,7 +166,12 @@ Result<MoeBenchResult> BenchMoe(const KernelTable& table, const MoeBenchOptions&
   const RoutedTokens tokens = {batch.x.data(), batch.ids, batch.weights, options.num_tokens,
                                options.experts_per_token};
   std::vector<float> out(batch.x.size());
-  std::vector<std::pair<double, double>> runs;  // seconds, imbalance
+  struct Run {
+    double seconds;
+    double nsp_imbalance;
+    double worker_imbalance;
+  };
+  std::vector<Run> runs;
   std::vector<Roof> roofs;
   MoeStats stats;
   for (int repeat = -1; repeat < options.num_repeats; ++repeat) {  // the first warms up
@@ -168,11 +179,16 @@ Result<MoeBenchResult> BenchMoe(const KernelTable& table, const MoeBenchOptions&
     const auto start = std::chrono::steady_clock::now();
     EXPERTILE_RETURN_IF_ERROR(block.Run(tokens, experts, options.mlp, pool, out.data(), &stats));
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    if (repeat >= 0) runs.emplace_back(elapsed.count(), Imbalance(stats));
+    if (repeat >= 0) {
+      runs.push_back({elapsed.count(), stats.nsps().imbalance(), stats.workers().imbalance()});
+    }
   }
-  std::sort(runs.begin(), runs.end());
+  std::ranges::sort(runs, {}, &Run::seconds);
+  const Run& median = runs[runs.size() / 2];
   MoeBenchResult result;
-  std::tie(result.seconds_median, result.nsp_imbalance) = runs[runs.size() / 2];
+  result.seconds_median = median.seconds;
+  result.nsp_imbalance = median.nsp_imbalance;
+  result.worker_imbalance = median.worker_imbalance;
   Account(options, experts, batch, MedianRoof(std::move(roofs)), result);
   return result;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "base/worker_pool.h"
 #include "expertile/result.h"
@@ -25,6 +26,7 @@ struct MoeBenchOptions {
   ComputeType compute = ComputeType::kFloat32;
   int64_t num_tokens = 512;  // T
   MoeBlocking blocking = {};
+  std::vector<int32_t> routing = {};  // ids [T,K] as they were recorded; empty: random ones
   double skew = 0.0;    // s of the Zipf law that expert popularity follows; 0 = uniform
   int num_repeats = 7;  // timed runs, each after one sample of the roof
   uint64_t seed = 1;
@@ -37,7 +39,8 @@ struct MoeBenchResult {
   Roof roof;                      // medians of the samples taken between the runs
   double roof_flops = 0.0;        // roof's, of the compute type
   double fraction_of_roof = 0.0;  // max(arithmetic time, reading time) / seconds_median
-  double nsp_imbalance = 1.0;     // max / mean busy time of the NSPs (median run)
+  double nsp_imbalance = 1.0;     // max / mean time that the NSPs' experts took (median run)
+  double worker_imbalance = 1.0;  // max / mean busy time of the workers (median run)
   double padding_waste = 0.0;     // rows computed beyond those routed, as a fraction: none on cpu
 };
 

@@ -187,6 +187,46 @@ TEST_P(MoeRun, OneAnswer) {
   }
 }
 
+// Every token on expert e of `experts` in its turn, K in a row.
+Tokens TokensOn(const Layer& layer, int64_t num_tokens, const std::vector<int32_t>& experts) {
+  Tokens tokens = RandomTokens(layer, num_tokens);
+  for (size_t a = 0; a < tokens.ids.size(); ++a) tokens.ids[a] = experts[a % experts.size()];
+  return tokens;
+}
+
+// A few hundred rows are shared by columns, more by rows: whichever worker does what, equal bits.
+TEST_P(MoeRun, OneAnswerWhenRoutingIsSkewed) {
+  const ExpertsShape shape = {8, 70, 45, WeightFormat::kBFloat16, true};
+  const Layer one(shape, 1);
+  const Layer two(shape, 2);
+  const std::vector<Tokens> routings = {
+      TokensOn(one, 60, {5}),                               // one expert has all tokens
+      TokensOn(one, 700, {0, 0, 0, 4, 0, 0, 0, 0}),         // two experts, the one hot
+      TokensOn(two, 50, {0, 4}),                            // one NSP of 1, 2 or 4 owns all
+      TokensOn(two, 1100, {2, 0, 2, 1, 2, 7, 2, 0, 2, 5}),  // rows and columns are shared
+  };
+  for (const Tokens& tokens : routings) {
+    const PackedExperts experts = one.Pack(table(), WeightFormat::kBFloat16);
+    const std::vector<float> expected =
+        RunMoe(table(), ComputeType::kFloat32, experts, tokens, {0, 256}, 1);
+    for (int num_workers = 1; num_workers <= 4; ++num_workers) {
+      for (const int num_nsp : {1, 3, num_workers, 2 * num_workers, 8}) {
+        for (const int64_t chunk : {int64_t{5}, int64_t{256}}) {
+          MoeStats stats;
+          EXPECT_EQ(RunMoe(table(), ComputeType::kFloat32, experts, tokens, {num_nsp, chunk},
+                           num_workers, &stats),
+                    expected)
+              << "N " << num_nsp << " P " << chunk << " workers " << num_workers;
+          int64_t num_rows = 0;
+          for (const NspStats& nsp : stats.nsp) num_rows += nsp.num_rows;
+          EXPECT_EQ(num_rows, static_cast<int64_t>(tokens.ids.size()));
+          EXPECT_EQ(stats.worker_busy_seconds.size(), static_cast<size_t>(num_workers));
+        }
+      }
+    }
+  }
+}
+
 TEST_P(MoeRun, Float32BitsAreThoseOfTheFirstInstructionSetAndOfFloat32Weights) {
   const Layer layer(kBiasedShape, 3);
   const Tokens tokens = RandomTokens(layer, 50);
