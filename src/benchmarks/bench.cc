@@ -11,11 +11,7 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/worker_pool.h"
-<<<<<<< HEAD
-=======
 #include "benchmarks/routing_file.h"
-#include "running/processors.h"
->>>>>>> nsp
 #include "targets/cpu/moe_bench.h"
 #include "targets/cpu/roof.h"
 

@@ -21,7 +21,8 @@ TEST(ResizeBicubic, EqualsTorchvisionSampleForSample) {
                       golden["to"][0], golden["to"][1]);
     EXPECT_EQ(resized.height, golden["to"][0]);
     EXPECT_EQ(resized.width, golden["to"][1]);
-    EXPECT_EQ(Sha256Hex(std::as_bytes(std::span(resized.samples))), golden["sha256"].get<std::string>());
+    EXPECT_EQ(Sha256Hex(std::as_bytes(std::span(resized.samples))),
+              golden["sha256"].get<std::string>());
   }
 }
 

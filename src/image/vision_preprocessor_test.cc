@@ -78,7 +78,8 @@ TEST(MakePixelPatches, EqualsTransformersBitForBit) {
     EXPECT_EQ(patches->grid, (ImageGrid{grid[0], grid[1], grid[2]}));
     EXPECT_EQ(patches->grid.num_patches(), golden["shape"][0]);
     EXPECT_EQ(config->patch_values(), golden["shape"][1]);
-    EXPECT_EQ(Sha256Hex(std::as_bytes(std::span(patches->values))), golden["sha256"].get<std::string>());
+    EXPECT_EQ(Sha256Hex(std::as_bytes(std::span(patches->values))),
+              golden["sha256"].get<std::string>());
   }
 }
 
