@@ -1,10 +1,9 @@
 #include "base/worker_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/processors.h"
 
 namespace expertile {
 namespace {
@@ -35,8 +34,12 @@ T AwaitChange(const std::atomic<T>& value, T old) {
 
 WorkerPool::WorkerPool(int num_workers) : num_workers_(std::max(1, num_workers)) {
   threads_.reserve(num_workers_ - 1);
+  const bool binds = num_workers_ == NumUsableProcessors();
   for (int worker = 1; worker < num_workers_; ++worker) {
-    threads_.emplace_back([this, worker] { Loop(worker); });
+    threads_.emplace_back([this, worker, binds] {
+      if (binds) BindToProcessor(worker, num_workers_);
+      Loop(worker);
+    });
   }
 }
 
@@ -82,13 +85,6 @@ void WorkerPool::ForEach(int64_t num_pieces, FunctionRef<void(int64_t piece, int
       task(piece, worker);
     }
   });
-}
-
-int NumUsableProcessors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
 }
 
 }  // namespace expertile

@@ -34,7 +34,10 @@ class FunctionRef<R(Args...)> {
 
 class WorkerPool {
  public:
-  // num_workers >= 1, the calling thread included: WorkerPool(1) starts no thread.
+  // num_workers >= 1, the calling thread included: WorkerPool(1) starts no thread. A pool of as
+  // many workers as there are usable processors binds its threads to one each, and leaves one to
+  // the caller, whom it does not bind; a smaller pool may have company, which only the system can
+  // place.
   explicit WorkerPool(int num_workers);
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -60,9 +63,5 @@ class WorkerPool {
   const FunctionRef<void(int)>* task_ = nullptr;
   std::vector<std::thread> threads_;
 };
-
-// How many processors this process may use: at least 1; fewer than the machine's in a container or
-// under taskset.
-int NumUsableProcessors();
 
 }  // namespace expertile

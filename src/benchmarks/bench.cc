@@ -10,6 +10,7 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "base/processors.h"
 #include "base/worker_pool.h"
 #include "benchmarks/routing_file.h"
 #include "targets/cpu/moe_bench.h"

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/processors.h"
 #include "base/worker_pool.h"
 #include "compiling/compile.h"
 #include "compiling/target_table.h"
