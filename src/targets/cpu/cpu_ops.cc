@@ -1,7 +1,6 @@
 #include "targets/cpu/cpu_ops.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "base/error.h"
@@ -9,15 +8,6 @@
 
 namespace expertile::cpu {
 namespace {
-
-// sum x^2 in float64, four interleaved sums.
-double SquareSum(std::span<const float> x) {
-  double sums[4] = {0.0, 0.0, 0.0, 0.0};
-  for (size_t i = 0; i < x.size(); ++i) {
-    sums[i % 4] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  }
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
 
 // One cache a layer: a layer's state is its mixer's.
 Result<std::vector<KvCache>> CreateCaches(const DecoderSpec& spec,
@@ -146,14 +136,11 @@ std::array<Tensor, 3> CpuOps::MultiplyThree(const Tensor& x, const Linear& query
 
 Tensor CpuOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) {
   Tensor y = NewTensor(x.rows(), x.width());
+  const RowKernels& rows = context_.table->rows;
   const size_t size = weight.size();
   ForRows(x.rows(), [&](int64_t t) {
     for (size_t start = 0; start < x.Row(t).size(); start += size) {
-      const auto group = x.Row(t).subspan(start, size);
-      const auto normed = y.Row(t).subspan(start, size);
-      const double mean_square = SquareSum(group) / static_cast<double>(size);
-      const auto inverse = static_cast<float>(1.0 / std::sqrt(mean_square + epsilon));
-      for (size_t i = 0; i < size; ++i) normed[i] = group[i] * inverse * weight[i];
+      rows.rms_norm(x.Row(t).data() + start, weight.data(), size, epsilon, y.Row(t).data() + start);
     }
   });
   return y;

@@ -85,6 +85,18 @@ struct SoftmaxState {
   float sum;
 };
 
+// Work on one row of `size` values, element by element or with float64 sums.
+struct RowKernels {
+  // y = x / sqrt(mean of x^2 + epsilon) * weight.
+  void (*rms_norm)(const float* x, const float* weight, int64_t size, float epsilon, float* y);
+  // y = (x - mean) / sqrt(variance + epsilon) * weight + bias.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t size,
+                     float epsilon, float* y);
+  // Turns the pairs (head[j], head[half + j]), j < half, by angles of which cos and sin are given.
+  void (*rotate)(float* head, const float* cos, const float* sin, int64_t half);
+  void (*gelu_tanh)(float* x, int64_t size);  // in place
+};
+
 struct KernelTable {
   Isa isa;
   std::string_view name;  // NameOf(isa), from the kernels' own translation unit
@@ -111,6 +123,7 @@ struct KernelTable {
   int64_t (*peak_int8)(int64_t repeats);
   // Reads num_bytes (a multiple of 512) once and returns their sum as floats.
   float (*read_bytes)(const std::byte* bytes, size_t num_bytes);
+  RowKernels rows;
 
   const GemmKernels& gemm(ComputeType type) const {
     return type == ComputeType::kFloat32 ? float32 : bfloat16;

@@ -20,6 +20,7 @@ namespace {
 #include "targets/cpu/mxfp4-inl.h"
 #include "targets/cpu/mxfp6-inl.h"
 #include "targets/cpu/softmax-inl.h"
+#include "targets/cpu/row_kernels-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
 #include "targets/cpu/dot_bfloat16-inl.h"
 // clang-format on
@@ -46,7 +47,7 @@ constexpr GemmKernels kBFloat16Kernels = {2,
 constexpr KernelTable kTable = {Isa::kAvx512Bf16, "avx512bf16",     kPanelColumns, kTileRows,
                                 kFloat32Kernels,  kBFloat16Kernels, ExpandPanel,   Combine,
                                 StoreRows,        SoftmaxBlock,     PeakFloat32,   PeakDotBFloat16,
-                                PeakInt8,         ReadBytes};
+                                PeakInt8,         ReadBytes,        kRowKernels};
 
 }  // namespace
 }  // namespace expertile::cpu::avx512bf16

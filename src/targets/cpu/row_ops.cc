@@ -69,18 +69,12 @@ Tensor CpuRowOps::Multiply(const Tensor& x, const Linear& linear) {
 
 Tensor CpuRowOps::Rotate(Tensor x, const Rotation& rotation) {
   const int64_t half = rotation.cos.width();
+  const auto rotate = context_.table->rows.rotate;
   ForRows(x.rows(), [&](int64_t t) {
     const auto cos = rotation.cos.Row(t);
     const auto sin = rotation.sin.Row(t);
     for (int64_t head = 0; head < x.width(); head += 2 * half) {
-      const auto first = x.Row(t).subspan(head, half);
-      const auto second = x.Row(t).subspan(head + half, half);
-      for (int64_t j = 0; j < half; ++j) {
-        const float x1 = first[j];
-        const float x2 = second[j];
-        first[j] = x1 * cos[j] - x2 * sin[j];
-        second[j] = x2 * cos[j] + x1 * sin[j];
-      }
+      rotate(x.Row(t).data() + head, cos.data(), sin.data(), half);
     }
   });
   return x;

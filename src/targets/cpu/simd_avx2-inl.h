@@ -21,6 +21,21 @@ inline Vec Min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 inline Vec RoundToInteger(Vec v) { return _mm256_round_ps(v, 8); }
 
+// Float64 sums of the lanes of a Vec: lane i and lane i + 4 in one.
+using Wide = __m256d;
+inline Wide ZeroWide() { return _mm256_setzero_pd(); }
+inline Wide LowHalf(Vec v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
+inline Wide HighHalf(Vec v) { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
+inline Wide AddWide(Wide sum, Vec v) {
+  return _mm256_add_pd(_mm256_add_pd(sum, LowHalf(v)), HighHalf(v));
+}
+inline Wide AddSquares(Wide sum, Vec v) {
+  const Wide low = LowHalf(v);
+  const Wide high = HighHalf(v);
+  return _mm256_fmadd_pd(high, high, _mm256_fmadd_pd(low, low, sum));
+}
+inline void StoreWide(double* p, Wide v) { _mm256_storeu_pd(p, v); }
+
 // v * 2^n for integral n in [-126, 127], v a normal number near 1.
 inline Vec ScaleByPowerOfTwo(Vec v, Vec n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);

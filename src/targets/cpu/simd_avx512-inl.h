@@ -21,6 +21,21 @@ inline Vec Min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 inline Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec RoundToInteger(Vec v) { return _mm512_roundscale_ps(v, 8); }
 
+// Float64 sums of the lanes of a Vec: lane i and lane i + 8 in one.
+using Wide = __m512d;
+inline Wide ZeroWide() { return _mm512_setzero_pd(); }
+inline Wide LowHalf(Vec v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
+inline Wide HighHalf(Vec v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
+inline Wide AddWide(Wide sum, Vec v) {
+  return _mm512_add_pd(_mm512_add_pd(sum, LowHalf(v)), HighHalf(v));
+}
+inline Wide AddSquares(Wide sum, Vec v) {
+  const Wide low = LowHalf(v);
+  const Wide high = HighHalf(v);
+  return _mm512_fmadd_pd(high, high, _mm512_fmadd_pd(low, low, sum));
+}
+inline void StoreWide(double* p, Wide v) { _mm512_storeu_pd(p, v); }
+
 // v * 2^n for integral n in [-126, 127], v a normal number near 1.
 inline Vec ScaleByPowerOfTwo(Vec v, Vec n) {
   const __m512i exponent = _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23);

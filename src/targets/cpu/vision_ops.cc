@@ -9,11 +9,6 @@
 namespace expertile::cpu {
 namespace {
 
-float GeluTanh(float x) {
-  const float scale = std::sqrt(2.0f / std::numbers::pi_v<float>);
-  return 0.5f * x * (1.0f + std::tanh(scale * (x + 0.044715f * x * x * x)));
-}
-
 float GeluErf(float x) { return 0.5f * x * (1.0f + std::erf(x / std::numbers::sqrt2_v<float>)); }
 
 }  // namespace
@@ -49,28 +44,17 @@ Tensor CpuVisionOps::WeightedRows(const Embedding& table, std::span<const int32_
 Tensor CpuVisionOps::LayerNorm(const Tensor& x, const Vector& weight, const Vector& bias,
                                float epsilon) {
   Tensor y = NewTensor(x.rows(), x.width());
-  const auto size = static_cast<double>(x.width());
   ForRows(x.rows(), [&](int64_t t) {
-    const auto row = x.Row(t);
-    const auto normed = y.Row(t);
-    double sum = 0.0;
-    for (const float value : row) sum += value;
-    const double mean = sum / size;
-    double squares = 0.0;
-    for (const float value : row) squares += (value - mean) * (value - mean);
-    const double inverse = 1.0 / std::sqrt(squares / size + epsilon);
-    for (size_t i = 0; i < row.size(); ++i) {
-      normed[i] = static_cast<float>((row[i] - mean) * inverse * weight[i] + bias[i]);
-    }
+    context_.table->rows.layer_norm(x.Row(t).data(), weight.data(), bias.data(), x.width(), epsilon,
+                                    y.Row(t).data());
   });
   return y;
 }
 
 Tensor CpuVisionOps::Gelu(Tensor x, GeluKind kind) {
   ForRows(x.rows(), [&](int64_t t) {
-    for (float& value : x.Row(t)) {
-      value = kind == GeluKind::kTanh ? GeluTanh(value) : GeluErf(value);
-    }
+    if (kind == GeluKind::kTanh) return context_.table->rows.gelu_tanh(x.Row(t).data(), x.width());
+    for (float& value : x.Row(t)) value = GeluErf(value);
   });
   return x;
 }
