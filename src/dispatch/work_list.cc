@@ -10,11 +10,8 @@
 namespace expertile {
 namespace {
 
-// Costs are in 512ths of a row's arithmetic. Reading an expert's weights, and unpacking them, takes
-// as long as a few rows: two bytes a weight at the 10 FLOP a byte of common machines are 10, half
-// hidden behind the arithmetic. A part of the columns gathers its rows again.
+// Costs are in 512ths of a row's arithmetic. A part of the columns gathers its rows again.
 constexpr int64_t kRowCost = 512;
-constexpr int64_t kWeightsCost = 8 * kRowCost;
 constexpr int64_t kGatherCost = 1;  // of a row
 
 int64_t CeilDivide(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
@@ -50,7 +47,7 @@ class Builder {
     int64_t total_rows = 0;
     for (const int expert : order) {
       const auto num_rows = static_cast<int64_t>(matched.Of(expert).size());
-      if (num_rows > 0) total_ += kWeightsCost + kRowCost * num_rows;
+      if (num_rows > 0) total_ += CostOf(num_rows);
       total_rows += num_rows;
       rest_[expert] = {total_, total_rows};
     }
@@ -71,6 +68,9 @@ class Builder {
   }
 
  private:
+  // Of rows of one expert, its weights being read for them.
+  int64_t CostOf(int64_t num_rows) const { return kRowCost * (shape_.weights_rows + num_rows); }
+
   void AddExpert(int expert, const Cut& cut, WorkList& list) const {
     const int32_t end = matched_.offsets[expert + 1];
     const int64_t num_rows = end - matched_.offsets[expert];
@@ -88,7 +88,7 @@ class Builder {
     for (int32_t begin = matched_.offsets[expert]; begin < end; begin = piece.end) {
       piece.begin = begin;
       piece.end = end - begin > step ? begin + step : end;
-      piece.cost = kWeightsCost + kRowCost * (piece.end - piece.begin);
+      piece.cost = CostOf(piece.end - piece.begin);
       if (is_by_columns) {
         AddParts(piece, CeilDivide(total_, cut.column_pieces * shape_.num_workers), list);
       } else {

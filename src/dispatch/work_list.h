@@ -54,6 +54,7 @@ struct WorkShape {
   int64_t tile_rows;       // rows that a product takes at once: cuts fall on multiples of it
   int64_t max_parts;       // columns' parts at most, >= 1
   int64_t max_group_rows;  // rows in all that may be cut by columns: their activations are kept
+  int64_t weights_rows;    // reading an expert's weights takes as long as the arithmetic of these
 };
 
 // Cuts no finer than even shares need: of several ways to cut, coarse to fine, the one whose

@@ -65,7 +65,7 @@ Layer AllOnOneNsp(int num_experts, int experts_per_token, int64_t num_tokens) {
   return layer;
 }
 
-WorkShape ShapeFor(int num_workers) { return {num_workers, 256, 14, 48, 2048}; }
+WorkShape ShapeFor(int num_workers) { return {num_workers, 256, 14, 48, 2048, 8}; }
 
 // Each row of each expert whole once, or by all parts of its gate-up and down columns, each once.
 void CheckWork(const Layer& layer, const Placement& placement, const WorkShape& shape,
@@ -167,7 +167,7 @@ TEST(WorkList, KeepsToItsLimits) {
     for (const int64_t max_rows : {int64_t{1}, int64_t{7}, int64_t{15}, INT64_MAX}) {
       for (const int64_t max_group_rows : {0, 1000}) {
         for (const int64_t max_parts : {1, 3}) {
-          const WorkShape shape = {4, max_rows, 6, max_parts, max_group_rows};
+          const WorkShape shape = {4, max_rows, 6, max_parts, max_group_rows, 8};
           const Placement placement = Placement::Create(layer.num_experts, 5).value();
           WorkList list;
           BuildWorkList(layer.Match(), placement, shape, list);

@@ -34,7 +34,7 @@ Result<BlockAttention> BlockAttention::Create(const KernelTable& table, const Kv
   const int64_t head_dim = cache.shape().head_dim;
   BlockAttention attention(table);
   attention.workers_.resize(num_workers);
-  const int64_t rows = table.max_tile_rows;
+  const int64_t rows = table.float32.max_tile_rows;
   const int64_t columns = table.panel_columns;
   const int64_t panels = CeilDiv(head_dim, columns);
   const int size = table.float32.activation_size;
@@ -63,7 +63,7 @@ void BlockAttention::ListTiles(const AttentionPass& pass, int num_kv_heads) {
   const int64_t group = pass.num_heads / num_kv_heads;
   for (int64_t first = 0, last = 0; first < num_rows; first = last) {
     while (last < num_rows && pass.sequences[last] == pass.sequences[first]) ++last;
-    const RowTiles split((last - first) * group, table_->max_tile_rows);
+    const RowTiles split((last - first) * group, table_->float32.max_tile_rows);
     for (int kv_head = 0; kv_head < num_kv_heads; ++kv_head) {
       for (int64_t i = 0; i < split.num_tiles(); ++i) {
         tiles_.push_back({pass.block_tables[pass.sequences[first]], kv_head, first, split.Begin(i),

@@ -7,8 +7,6 @@
 namespace expertile::cpu {
 namespace {
 
-// Rows that go through both products together: what is between them stays in a cache.
-constexpr int64_t kRowsPerBlock = 252;  // a multiple of every max_tile_rows
 constexpr int64_t kPanelsPerPiece = 4;
 
 }  // namespace
@@ -16,7 +14,7 @@ constexpr int64_t kPanelsPerPiece = 4;
 Result<GatedMlp> GatedMlp::Create(const KernelTable& table, ComputeType type, const Limits& limits,
                                   int num_workers) {
   GatedMlp mlp(table, type, limits);
-  const int64_t rows = std::min(limits.num_tokens, kRowsPerBlock);
+  const int64_t rows = std::min(limits.num_tokens, mlp.gemm_.RowsPerBlock());
   const auto bytes = [&](int64_t depth) {
     return static_cast<size_t>(mlp.gemm_.PackedBytes(rows, depth));
   };
@@ -37,8 +35,10 @@ Status GatedMlp::Run(const float* x, int64_t num_tokens, const PackedMlp& mlp,
                            num_tokens, mlp.gate_up.in, mlp.down.in, pool.size(), limits_.num_tokens,
                            limits_.hidden_size, limits_.intermediate_size, scratch_.size());
   }
-  for (int64_t first = 0; first < num_tokens; first += kRowsPerBlock) {
-    RunRows(x, first, std::min(kRowsPerBlock, num_tokens - first), mlp, spec, pool, out);
+  // What is between the two products of a block of rows stays in a cache.
+  const int64_t block_rows = gemm_.RowsPerBlock();
+  for (int64_t first = 0; first < num_tokens; first += block_rows) {
+    RunRows(x, first, std::min(block_rows, num_tokens - first), mlp, spec, pool, out);
   }
   return {};
 }

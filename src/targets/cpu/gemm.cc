@@ -5,12 +5,12 @@
 namespace expertile::cpu {
 namespace {
 
-// A float32 slice of a panel, of which every row tile makes use, stays in the first-level cache
+// A slice of a panel, of which every row tile makes use, stays in the first-level cache
 // with the tile that passes by (24 + 10.5 of 32..48 KiB).
 constexpr int64_t kSliceBytes = 24 * 1024;
 
-int64_t SliceDepth(const KernelTable& table) {
-  return kSliceBytes / (table.panel_columns * static_cast<int64_t>(sizeof(float)));
+int64_t SliceDepth(const KernelTable& table, const GemmKernels& kernels) {
+  return kSliceBytes / (table.panel_columns * int64_t{kernels.weight_size});
 }
 
 // Fetching the bytes after `slice` is spread over the k-blocks of all row tiles.
@@ -38,7 +38,8 @@ class PrefetchPlan {
 
 bool PanelScratch::Reserve(const KernelTable& table, int64_t max_rows) {
   return accumulators_.Reserve(static_cast<size_t>(max_rows * table.panel_columns)) &&
-         expanded_.Reserve(static_cast<size_t>(SliceDepth(table) * table.panel_columns));
+         expanded_.Reserve(
+             static_cast<size_t>(SliceDepth(table, table.float32) * table.panel_columns));
 }
 
 void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const PackedRows& packed,
@@ -89,7 +90,7 @@ void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const s
 void Gemm::Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
                     PanelScratch& scratch) const {
   EXPERTILE_DCHECK(a.depth == matrix.in && matrix.panel_columns == table_.panel_columns);
-  const int64_t slice_depth = SliceDepth(table_);
+  const int64_t slice_depth = SliceDepth(table_, kernels_);
   const std::byte* slice = matrix.Panel(panel);
   for (int64_t k = 0; k < matrix.padded_in(); k += slice_depth) {
     const int64_t depth = std::min(slice_depth, matrix.padded_in() - k);
@@ -100,6 +101,7 @@ void Gemm::Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t pane
 
 void Gemm::Store(const PackedRows& a, const PanelMatrix& matrix, Range range, RowSink sink,
                  PanelScratch& scratch) const {
+  const TileScope scope(kernels_);
   for (int64_t panel = range.begin; panel < range.end; ++panel) {
     Multiply(a, matrix, panel, scratch);
     const int64_t column = panel * table_.panel_columns;
@@ -114,6 +116,7 @@ void Gemm::Store(const PackedRows& a, const PanelMatrix& matrix, Range range, Ro
 void Gemm::Gate(const PackedRows& a, const PanelMatrix& gate_up, Range range,
                 const GatedMlpSpec& spec, const PackedRows& activated,
                 PanelScratch& scratch) const {
+  const TileScope scope(kernels_);
   for (int64_t panel = range.begin; panel < range.end; ++panel) {
     Multiply(a, gate_up, panel, scratch);
     const int64_t column = panel * (table_.panel_columns / 2);

@@ -110,7 +110,12 @@ class Gemm {
   Gemm(const KernelTable& table, ComputeType type) : table_(table), kernels_(table.gemm(type)) {}
 
   const KernelTable& table() const { return table_; }
-  RowTiles Tiles(int64_t num_rows) const { return RowTiles(num_rows, table_.max_tile_rows); }
+  int max_tile_rows() const { return kernels_.max_tile_rows; }
+  int weights_rows() const { return kernels_.weights_rows; }
+  // Rows that share one reading of a panel: their packed activations fit the second-level cache.
+  // Whole tiles.
+  int64_t RowsPerBlock() const { return 256 / max_tile_rows() * max_tile_rows(); }
+  RowTiles Tiles(int64_t num_rows) const { return RowTiles(num_rows, max_tile_rows()); }
   PackedRows View(std::byte* data, int64_t num_rows, int64_t depth) const {
     return {data, Tiles(num_rows), depth, kernels_.activation_size};
   }

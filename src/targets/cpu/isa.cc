@@ -1,5 +1,8 @@
 #include "targets/cpu/isa.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -11,11 +14,21 @@
 namespace expertile::cpu {
 namespace {
 
-constexpr std::array<std::pair<Isa, std::string_view>, 3> kNames = {{
+constexpr std::array<std::pair<Isa, std::string_view>, 4> kNames = {{
     {Isa::kAvx2, "avx2"},
     {Isa::kAvx512, "avx512"},
     {Isa::kAvx512Bf16, "avx512bf16"},
+    {Isa::kAmx, "amx"},
 }};
+
+// Linux gives a process the large tile registers on request, once and for all its threads; older
+// kernels and sandboxes refuse.
+bool HasTilePermission() {
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;               // XFEATURE_XTILEDATA
+  static const bool is_granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return is_granted;
+}
 
 // __builtin_cpu_supports also asks XGETBV whether the operating system saves the registers.
 bool Supports(Isa isa) {
@@ -31,6 +44,9 @@ bool Supports(Isa isa) {
       return avx512;
     case Isa::kAvx512Bf16:
       return avx512 && __builtin_cpu_supports("avx512bf16");
+    case Isa::kAmx:
+      return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("amx-tile") &&
+             __builtin_cpu_supports("amx-bf16") && HasTilePermission();
   }
   return false;
 }

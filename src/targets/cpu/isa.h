@@ -10,9 +10,9 @@
 namespace expertile::cpu {
 
 // In order of width; each includes the ones before it.
-enum class Isa { kAvx2, kAvx512, kAvx512Bf16 };
+enum class Isa { kAvx2, kAvx512, kAvx512Bf16, kAmx };
 
-// As EXPERTILE_ISA spells it: avx2, avx512, avx512bf16.
+// As EXPERTILE_ISA spells it: avx2, avx512, avx512bf16, amx.
 std::string_view NameOf(Isa isa);
 
 // The instruction set of that name. Errors: an unknown name, or one that this processor lacks.

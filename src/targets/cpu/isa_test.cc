@@ -12,7 +12,7 @@ namespace {
 
 TEST(Isa, EveryNameIsForcedOrRefusedWithBothFacts) {
   const std::vector<Isa> supported = SupportedIsas();
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
+  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx}) {
     const Result<Isa> chosen = ChooseIsa(NameOf(isa));
     if (std::find(supported.begin(), supported.end(), isa) != supported.end()) {
       ASSERT_TRUE(chosen.has_value()) << chosen.error().message;
@@ -43,7 +43,7 @@ TEST(Isa, DefaultIsSupported) {
 
 // Each table names the translation unit that it was compiled in, and its kernels are its own.
 TEST(Isa, EachTableHasItsOwnKernels) {
-  const auto isas = {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16};
+  const auto isas = {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx};
   for (const Isa isa : isas) {
     EXPECT_EQ(KernelsFor(isa).isa, isa);
     EXPECT_EQ(KernelsFor(isa).name, NameOf(isa));

@@ -4,6 +4,8 @@ namespace expertile::cpu {
 
 const KernelTable& KernelsFor(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
+      return KernelsAmx();
     case Isa::kAvx512Bf16:
       return KernelsAvx512Bf16();
     case Isa::kAvx512:

@@ -36,7 +36,7 @@ inline constexpr int kMxfp6LowBytes = 16;
 inline constexpr int kMxfp6HighBytes = 8;
 inline constexpr int kMxfp6BlockBytes = 1 + kMxfp6LowBytes + kMxfp6HighBytes;
 
-inline constexpr int kMaxTileRows = 16;        // upper bound of max_tile_rows over all tables
+inline constexpr int kMaxTileRows = 32;        // upper bound of max_tile_rows over all tables
 inline constexpr int kMaxPanelColumns = 32;    // upper bound of panel_columns over all tables
 inline constexpr int64_t kDepthMultiple = 32;  // packed rows are padded to this with zeros
 
@@ -60,7 +60,12 @@ using GateFunction = void (*)(const float* c, int num_rows, const float* bias,
 // The kernels of one compute type.
 struct GemmKernels {
   int activation_size = 0;  // bytes of a packed activation
+  int weight_size = 0;      // bytes of a weight that an expanded panel holds: 4 or 2
   int block_depth = 0;      // k-values in a block of a packed tile
+  int max_tile_rows = 0;    // MR
+  // Reading an expert's weights from memory takes as long as the arithmetic of so many rows, as far
+  // as the two do not overlap.
+  int weights_rows = 0;
   PackTileFunction pack = nullptr;
   GateFunction gate = nullptr;
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
@@ -71,6 +76,26 @@ struct GemmKernels {
   void (*expand_mxfp4)(const std::byte* panel, int64_t depth, std::byte* out) = nullptr;
   void (*expand_mxfp6)(const std::byte* panel, int64_t depth,
                        std::byte* out) = nullptr;  // likewise
+  // Around tile kernels, if not null, on the thread that runs them: take the processor's tile
+  // registers, which other code may use between, and give them back.
+  void (*begin)() = nullptr;
+  void (*end)() = nullptr;
+};
+
+// While it lives, its thread may run tile kernels of `kernels`.
+class TileScope {
+ public:
+  explicit TileScope(const GemmKernels& kernels) : end_(kernels.end) {
+    if (kernels.begin != nullptr) kernels.begin();
+  }
+  TileScope(const TileScope&) = delete;
+  TileScope& operator=(const TileScope&) = delete;
+  ~TileScope() {
+    if (end_ != nullptr) end_();
+  }
+
+ private:
+  void (*end_)();
 };
 
 // Columns [begin, end) of a key block that a row sees; empty if begin >= end.
@@ -101,7 +126,6 @@ struct KernelTable {
   Isa isa;
   std::string_view name;  // NameOf(isa), from the kernels' own translation unit
   int panel_columns;      // NR
-  int max_tile_rows;      // MR
   GemmKernels float32;
   GemmKernels bfloat16;
   // Expands `depth` (even) k-values of a bfloat16 panel to a float32 panel, exactly.
@@ -136,5 +160,6 @@ const KernelTable& KernelsFor(Isa isa);
 const KernelTable& KernelsAvx2();
 const KernelTable& KernelsAvx512();
 const KernelTable& KernelsAvx512Bf16();
+const KernelTable& KernelsAmx();
 
 }  // namespace expertile::cpu

@@ -25,29 +25,44 @@ namespace {
 // clang-format on
 
 constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
-constexpr GemmKernels kFloat32Kernels = {4,
-                                         kBlockDepth,
-                                         PackTile<false>,
-                                         GateToTile<false>,
-                                         TilesByRows<Float32Kernel>(kRowCounts),
-                                         TilesByRows<BFloat16Kernel>(kRowCounts),
-                                         true,
-                                         ExpandMxfp4ToFloat32,
-                                         ExpandMxfp6ToFloat32};
-// Activations rounded to bfloat16 but kept as floats: a product of two is exact in the FMA.
-constexpr GemmKernels kBFloat16Kernels = {4,
-                                          kBlockDepth,
-                                          PackTile<true>,
-                                          GateToTile<true>,
-                                          TilesByRows<Float32Kernel>(kRowCounts),
-                                          TilesByRows<BFloat16Kernel>(kRowCounts),
-                                          true,
-                                          ExpandMxfp4ToFloat32,
-                                          ExpandMxfp6ToFloat32};
-constexpr KernelTable kTable = {Isa::kAvx512,    "avx512",         kPanelColumns, kTileRows,
-                                kFloat32Kernels, kBFloat16Kernels, ExpandPanel,   Combine,
-                                StoreRows,       SoftmaxBlock,     PeakFloat32,   PeakFloat32,
-                                PeakInt8,        ReadBytes,        kRowKernels};
+constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
+                                         .weight_size = 4,
+                                         .block_depth = kBlockDepth,
+                                         .max_tile_rows = kTileRows,
+                                         .weights_rows = 8,
+                                         .pack = PackTile<false>,
+                                         .gate = GateToTile<false>,
+                                         .float32 = TilesByRows<Float32Kernel>(kRowCounts),
+                                         .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
+                                         .expand_pays = true,
+                                         .expand_mxfp4 = ExpandMxfp4ToFloat32,
+                                         .expand_mxfp6 = ExpandMxfp6ToFloat32};
+constexpr GemmKernels kBFloat16Kernels = {.activation_size = 4,
+                                          .weight_size = 4,
+                                          .block_depth = kBlockDepth,
+                                          .max_tile_rows = kTileRows,
+                                          .weights_rows = 8,
+                                          .pack = PackTile<true>,
+                                          .gate = GateToTile<true>,
+                                          .float32 = TilesByRows<Float32Kernel>(kRowCounts),
+                                          .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
+                                          .expand_pays = true,
+                                          .expand_mxfp4 = ExpandMxfp4ToFloat32,
+                                          .expand_mxfp6 = ExpandMxfp6ToFloat32};
+constexpr KernelTable kTable = {.isa = Isa::kAvx512,
+                                .name = "avx512",
+                                .panel_columns = kPanelColumns,
+                                .float32 = kFloat32Kernels,
+                                .bfloat16 = kBFloat16Kernels,
+                                .expand_panel = ExpandPanel,
+                                .combine = Combine,
+                                .store_rows = StoreRows,
+                                .softmax_block = SoftmaxBlock,
+                                .peak_float32 = PeakFloat32,
+                                .peak_bfloat16 = PeakFloat32,
+                                .peak_int8 = PeakInt8,
+                                .read_bytes = ReadBytes,
+                                .rows = kRowKernels};
 
 }  // namespace
 }  // namespace expertile::cpu::avx512

@@ -7,8 +7,6 @@
 namespace expertile::cpu {
 namespace {
 
-// Rows that share one reading of a panel: their packed activations fit the second-level cache.
-constexpr int64_t kRowsPerPiece = 252;  // a multiple of every max_tile_rows
 constexpr int64_t kPanelsPerPiece = 4;
 
 int64_t SharesOf(const LinearProduct& product) {
@@ -24,7 +22,7 @@ Result<Linear> Linear::Create(const KernelTable& table, ComputeType type, int64_
       linear.packed_.Reserve(static_cast<size_t>(linear.gemm_.PackedBytes(max_tokens, max_in)));
   linear.scratch_.resize(static_cast<size_t>(num_workers));
   for (PanelScratch& scratch : linear.scratch_) {
-    fits = fits && scratch.Reserve(table, std::min(max_tokens, kRowsPerPiece));
+    fits = fits && scratch.Reserve(table, std::min(max_tokens, linear.gemm_.RowsPerBlock()));
   }
   if (fits) return linear;
   return Fail(ErrorCode::kOutOfMemory, "linear scratch: T={} in={} for {} workers", max_tokens,
@@ -50,19 +48,20 @@ Status Linear::Run(const float* x, int64_t num_tokens, std::span<const LinearPro
                    WorkerPool& pool) {
   EXPERTILE_RETURN_IF_ERROR(Check(num_tokens, products, pool));
   const int64_t in = products[0].weights->view().in;
-  const int64_t num_row_blocks = CeilDiv(num_tokens, kRowsPerPiece);
+  const int64_t block_rows = gemm_.RowsPerBlock();
+  const int64_t num_row_blocks = CeilDiv(num_tokens, block_rows);
   const auto block = [&](int64_t i) {
-    const int64_t begin = i * kRowsPerPiece;
+    const int64_t begin = i * block_rows;
     return gemm_.View(packed_.data() + gemm_.PackedBytes(begin, in),
-                      std::min(kRowsPerPiece, num_tokens - begin), in);
+                      std::min(block_rows, num_tokens - begin), in);
   };
-  const int64_t tiles_per_block = gemm_.Tiles(std::min(num_tokens, kRowsPerPiece)).num_tiles();
+  const int64_t tiles_per_block = gemm_.Tiles(std::min(num_tokens, block_rows)).num_tiles();
   pool.ForEach(num_row_blocks * tiles_per_block, [&](int64_t i, int) {
     const int64_t b = i / tiles_per_block;
     const int64_t tile = i % tiles_per_block;
     const PackedRows rows = block(b);
     if (tile >= rows.tiles.num_tiles()) return;
-    gemm_.Pack(x + b * kRowsPerPiece * in, in, nullptr, rows, {tile, tile + 1});
+    gemm_.Pack(x + b * block_rows * in, in, nullptr, rows, {tile, tile + 1});
   });
   // Shares of panels of all products in a row. Row blocks of the same panels follow each other, so
   // that the panels are still in a cache.
@@ -77,7 +76,7 @@ Status Linear::Run(const float* x, int64_t num_tokens, std::span<const LinearPro
     const Range panels = {share * kPanelsPerPiece,
                           std::min((share + 1) * kPanelsPerPiece, matrix.num_panels())};
     gemm_.Store(block(b), matrix, panels,
-                {products[p].out + b * kRowsPerPiece * matrix.out, matrix.out, nullptr},
+                {products[p].out + b * block_rows * matrix.out, matrix.out, nullptr},
                 scratch_[static_cast<size_t>(worker)]);
   });
   return {};

@@ -167,8 +167,8 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
   const int64_t num_panels =
       std::min(pass.experts.GateUp(0).num_panels(), pass.experts.Down(0).num_panels());
   BuildWorkList(matched_, *placement_,
-                {num_workers, limits_.packed_chunk_size, gemm_.table().max_tile_rows, num_panels,
-                 kMaxGroupRows},
+                {num_workers, limits_.packed_chunk_size, gemm_.max_tile_rows(), num_panels,
+                 kMaxGroupRows, gemm_.weights_rows()},
                 work_);
   Claims claims(work_);
   std::vector<double> piece_seconds(work_.pieces.size());

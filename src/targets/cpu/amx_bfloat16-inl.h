@@ -1,0 +1,137 @@
+// bfloat16 tiles for AMX: up to 32 rows of a packed tile times a panel of bfloat16 pairs, 32
+// k-values an instruction.
+// Not a header of its own: included inside the AMX namespace and target region.
+
+// A block of a packed tile, [rows][32], is an A operand as it lies; 16 pairs of a panel's rows,
+// [16][NR][2], are two B operands side by side.
+inline constexpr int kAmxTileRows = 16;                       // rows of a tile register
+inline constexpr int kAmxMaxRows = 2 * kAmxTileRows;          // MR: two tile registers
+inline constexpr int kAmxPairs = kPairBlockDepth / 2;         // pairs of k-values an instruction
+inline constexpr int64_t kAmxRowBytes = 64;                   // of an A operand
+inline constexpr int64_t kPanelRowBytes = kPanelColumns * 4;  // of a panel's pairs, and of c
+static_assert(2 * kPairBlockDepth == kAmxRowBytes && kPanelRowBytes == 2 * kAmxRowBytes);
+
+// What LDTILECFG reads.
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+// The calling thread's shape of tiles since BeginTiles(); nothing (0) if others may have set it.
+struct TileShape {
+  int rows = 0;
+  int pairs = 0;
+};
+thread_local TileShape tile_shape;
+
+// Registers: sums 0 to 3 (upper left, upper right, lower left, lower right), A 4 and 5, B 6 and 7.
+// Sets all to zero.
+inline void ShapeTiles(int rows, int pairs) {
+  if (tile_shape.rows == rows && tile_shape.pairs == pairs) return;
+  tile_shape = {rows, pairs};
+  TileConfiguration configuration;
+  const auto set = [&](int tile, int num_rows, int num_bytes) {
+    configuration.rows[tile] = static_cast<uint8_t>(num_rows);
+    configuration.row_bytes[tile] = static_cast<uint16_t>(num_rows == 0 ? 0 : num_bytes);
+  };
+  const int upper = rows < kAmxTileRows ? rows : kAmxTileRows;
+  for (const int half : {0, 1}) {
+    const int half_rows = half == 0 ? upper : rows - upper;
+    set(2 * half, half_rows, kAmxRowBytes);
+    set(2 * half + 1, half_rows, kAmxRowBytes);
+    set(4 + half, half_rows, 4 * pairs);
+    set(6 + half, pairs, kAmxRowBytes);
+  }
+  _tile_loadconfig(&configuration);
+}
+
+inline void BeginTiles() { tile_shape = {}; }
+inline void EndTiles() {
+  tile_shape = {};
+  _tile_release();
+}
+
+// Adds `num_blocks` blocks of `pairs` pairs each.
+template <int kRows>
+void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
+               bool first, Prefetch& prefetch) {
+  constexpr bool kHasLower = kRows > kAmxTileRows;
+  float* lower = c + kAmxTileRows * kPanelColumns;
+  ShapeTiles(kRows, pairs);
+  if (first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (kHasLower) {
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+  } else {
+    _tile_loadd(0, c, kPanelRowBytes);
+    _tile_loadd(1, c + kLanes, kPanelRowBytes);
+    if constexpr (kHasLower) {
+      _tile_loadd(2, lower, kPanelRowBytes);
+      _tile_loadd(3, lower + kLanes, kPanelRowBytes);
+    }
+  }
+  for (int64_t block = 0; block < num_blocks; ++block) {
+    FetchAhead(prefetch);
+    _tile_loadd(4, a, kAmxRowBytes);
+    _tile_loadd(6, b, kPanelRowBytes);
+    _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kHasLower) {
+      _tile_loadd(5, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    a += kRows * kAmxRowBytes;
+    b += kAmxPairs * kPanelRowBytes;
+  }
+  _tile_stored(0, c, kPanelRowBytes);
+  _tile_stored(1, c + kLanes, kPanelRowBytes);
+  if constexpr (kHasLower) {
+    _tile_stored(2, lower, kPanelRowBytes);
+    _tile_stored(3, lower + kLanes, kPanelRowBytes);
+  }
+}
+
+template <int kRows>
+void TileAmxBFloat16(const std::byte* a, const std::byte* b, int64_t depth, float* c, bool first,
+                     Prefetch prefetch) {
+  const int64_t num_blocks = depth / kPairBlockDepth;
+  const int rest = static_cast<int>(depth % kPairBlockDepth);
+  if (num_blocks > 0) AddBlocks<kRows>(a, b, num_blocks, kAmxPairs, c, first, prefetch);
+  if (rest == 0) return;
+  AddBlocks<kRows>(a + num_blocks * kRows * kAmxRowBytes,
+                   b + num_blocks * kAmxPairs * kPanelRowBytes, 1, rest / 2, c,
+                   first && num_blocks == 0, prefetch);
+}
+
+template <int kRows>
+struct AmxBFloat16Kernel {
+  static constexpr TileKernel kRun = TileAmxBFloat16<kRows>;
+};
+
+inline int64_t PeakAmxBFloat16(int64_t repeats) {
+  alignas(64) std::byte zeros[kAmxTileRows * kAmxRowBytes] = {};
+  BeginTiles();
+  ShapeTiles(kAmxMaxRows, kAmxPairs);
+  _tile_loadd(4, zeros, kAmxRowBytes);
+  _tile_loadd(5, zeros, kAmxRowBytes);
+  _tile_loadd(6, zeros, kAmxRowBytes);
+  _tile_loadd(7, zeros, kAmxRowBytes);
+  repeats /= 8;  // an instruction takes longer than a multiply-add of vectors
+  for (int64_t i = 0; i < repeats; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, zeros, kAmxRowBytes);
+  EndTiles();
+  return repeats * 4 * 2 * kAmxTileRows * kAmxTileRows * kPairBlockDepth;
+}
