@@ -6,9 +6,12 @@
 // [16][NR][2], are two B operands side by side.
 inline constexpr int kAmxTileRows = 16;                       // rows of a tile register
 inline constexpr int kAmxMaxRows = 2 * kAmxTileRows;          // MR: two tile registers
+inline constexpr int kFetchedBlocks = 2;                      // of a packed tile, ahead
 inline constexpr int kAmxPairs = kPairBlockDepth / 2;         // pairs of k-values an instruction
 inline constexpr int64_t kAmxRowBytes = 64;                   // of an A operand
 inline constexpr int64_t kPanelRowBytes = kPanelColumns * 4;  // of a panel's pairs, and of c
+// Sums stay in registers over a panel of up to this depth, which lies in the second-level cache.
+inline constexpr int64_t kAmxSliceDepth = 4096;
 static_assert(2 * kPairBlockDepth == kAmxRowBytes && kPanelRowBytes == 2 * kAmxRowBytes);
 
 // What LDTILECFG reads.
@@ -54,6 +57,21 @@ inline void EndTiles() {
   _tile_release();
 }
 
+// Lines of the next panel, into the second-level cache; and the tile's block after next, which lies
+// there, into the first: the registers' loads alone don't run far enough ahead.
+template <int kRows>
+void FetchAheadOfTiles(const std::byte* a, Prefetch& prefetch) {
+  for (int line = 0; line < prefetch.lines_per_block; ++line) {
+    _mm_prefetch(reinterpret_cast<const char*>(prefetch.address), _MM_HINT_T1);
+    prefetch.address += 64;
+  }
+  const std::byte* ahead = a + kFetchedBlocks * kRows * kAmxRowBytes;
+#pragma GCC unroll 32
+  for (int row = 0; row < kRows; ++row) {
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + row * kAmxRowBytes), _MM_HINT_T0);
+  }
+}
+
 // Adds `num_blocks` blocks of `pairs` pairs each.
 template <int kRows>
 void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
@@ -77,7 +95,7 @@ void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int p
     }
   }
   for (int64_t block = 0; block < num_blocks; ++block) {
-    FetchAhead(prefetch);
+    FetchAheadOfTiles<kRows>(a, prefetch);
     _tile_loadd(4, a, kAmxRowBytes);
     _tile_loadd(6, b, kPanelRowBytes);
     _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);

@@ -5,14 +5,6 @@
 namespace expertile::cpu {
 namespace {
 
-// A slice of a panel, of which every row tile makes use, stays in the first-level cache
-// with the tile that passes by (24 + 10.5 of 32..48 KiB).
-constexpr int64_t kSliceBytes = 24 * 1024;
-
-int64_t SliceDepth(const KernelTable& table, const GemmKernels& kernels) {
-  return kSliceBytes / (table.panel_columns * int64_t{kernels.weight_size});
-}
-
 // Fetching the bytes after `slice` is spread over the k-blocks of all row tiles.
 class PrefetchPlan {
  public:
@@ -90,7 +82,7 @@ void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const s
 void Gemm::Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
                     PanelScratch& scratch) const {
   EXPERTILE_DCHECK(a.depth == matrix.in && matrix.panel_columns == table_.panel_columns);
-  const int64_t slice_depth = SliceDepth(table_, kernels_);
+  const int64_t slice_depth = kernels_.slice_depth;
   const std::byte* slice = matrix.Panel(panel);
   for (int64_t k = 0; k < matrix.padded_in(); k += slice_depth) {
     const int64_t depth = std::min(slice_depth, matrix.padded_in() - k);

@@ -60,9 +60,11 @@ using GateFunction = void (*)(const float* c, int num_rows, const float* bias,
 // The kernels of one compute type.
 struct GemmKernels {
   int activation_size = 0;  // bytes of a packed activation
-  int weight_size = 0;      // bytes of a weight that an expanded panel holds: 4 or 2
   int block_depth = 0;      // k-values in a block of a packed tile
   int max_tile_rows = 0;    // MR
+  // K-values of a panel that all row tiles pass before the next: as many as stay in the cache that
+  // the kernels like to read a panel from, with the tile that passes by. A multiple of 32.
+  int64_t slice_depth = 0;
   // Reading an expert's weights from memory takes as long as the arithmetic of so many rows, as far
   // as the two do not overlap.
   int weights_rows = 0;

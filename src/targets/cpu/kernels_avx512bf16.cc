@@ -27,9 +27,9 @@ namespace {
 
 constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
 constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
-                                         .weight_size = 4,
                                          .block_depth = kBlockDepth,
                                          .max_tile_rows = kTileRows,
+                                         .slice_depth = kSliceDepth,
                                          .weights_rows = 8,
                                          .pack = PackTile<false>,
                                          .gate = GateToTile<false>,
@@ -39,9 +39,9 @@ constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
                                          .expand_mxfp4 = ExpandMxfp4ToFloat32,
                                          .expand_mxfp6 = ExpandMxfp6ToFloat32};
 constexpr GemmKernels kBFloat16Kernels = {.activation_size = 2,
-                                          .weight_size = 2,
                                           .block_depth = kPairBlockDepth,
                                           .max_tile_rows = kTileRows,
+                                          .slice_depth = kSliceDepth,
                                           .weights_rows = 8,
                                           .pack = PackPairTile,
                                           .gate = GateToPairTile,
