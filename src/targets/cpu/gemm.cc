@@ -29,9 +29,9 @@ class PrefetchPlan {
 }  // namespace
 
 bool PanelScratch::Reserve(const KernelTable& table, int64_t max_rows) {
+  const int64_t depth = std::max(table.float32.slice_depth, table.bfloat16.slice_depth);
   return accumulators_.Reserve(static_cast<size_t>(max_rows * table.panel_columns)) &&
-         expanded_.Reserve(
-             static_cast<size_t>(SliceDepth(table, table.float32) * table.panel_columns));
+         expanded_.Reserve(static_cast<size_t>(depth * table.panel_columns));
 }
 
 void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const PackedRows& packed,
