@@ -19,6 +19,7 @@ namespace {
 #include "targets/cpu/epilogues-inl.h"
 #include "targets/cpu/mxfp4-inl.h"
 #include "targets/cpu/mxfp6-inl.h"
+#include "targets/cpu/mxint8-inl.h"
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
 // clang-format on
@@ -28,25 +29,31 @@ constexpr GemmKernels kFloat32Kernels = {4,
                                          kBlockDepth,
                                          PackTile<false>,
                                          GateToTile<false>,
+                                         SoftmaxOfPanels<FloatTile<false>>,
                                          TilesByRows<Float32Kernel>(kRowCounts),
                                          TilesByRows<BFloat16Kernel>(kRowCounts),
                                          true,
                                          ExpandMxfp4ToFloat32,
-                                         ExpandMxfp6ToFloat32};
+                                         ExpandMxfp6ToFloat32,
+                                         ExpandMxint8Keys<ToFloat32>,
+                                         ExpandMxint8Values<ToFloat32>};
 // Activations rounded to bfloat16 but kept as floats: a product of two is exact in the FMA.
 constexpr GemmKernels kBFloat16Kernels = {4,
                                           kBlockDepth,
                                           PackTile<true>,
                                           GateToTile<true>,
+                                          SoftmaxOfPanels<FloatTile<true>>,
                                           TilesByRows<Float32Kernel>(kRowCounts),
                                           TilesByRows<BFloat16Kernel>(kRowCounts),
                                           true,
                                           ExpandMxfp4ToFloat32,
-                                          ExpandMxfp6ToFloat32};
+                                          ExpandMxfp6ToFloat32,
+                                          ExpandMxint8Keys<ToFloat32>,
+                                          ExpandMxint8Values<ToFloat32>};
 constexpr KernelTable kTable = {Isa::kAvx512,    "avx512",         kPanelColumns, kTileRows,
                                 kFloat32Kernels, kBFloat16Kernels, ExpandPanel,   Combine,
-                                StoreRows,       SoftmaxBlock,     PeakFloat32,   PeakFloat32,
-                                PeakInt8,        ReadBytes};
+                                StoreRows,       MergeSoftmax,     StoreSoftmax,  PeakFloat32,
+                                PeakFloat32,     PeakInt8,         ReadBytes};
 
 }  // namespace
 }  // namespace expertile::cpu::avx512

@@ -19,6 +19,7 @@ namespace {
 #include "targets/cpu/epilogues-inl.h"
 #include "targets/cpu/mxfp4-inl.h"
 #include "targets/cpu/mxfp6-inl.h"
+#include "targets/cpu/mxint8-inl.h"
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
 #include "targets/cpu/dot_bfloat16-inl.h"
@@ -29,24 +30,30 @@ constexpr GemmKernels kFloat32Kernels = {4,
                                          kBlockDepth,
                                          PackTile<false>,
                                          GateToTile<false>,
+                                         SoftmaxOfPanels<FloatTile<false>>,
                                          TilesByRows<Float32Kernel>(kRowCounts),
                                          TilesByRows<BFloat16Kernel>(kRowCounts),
                                          true,
                                          ExpandMxfp4ToFloat32,
-                                         ExpandMxfp6ToFloat32};
+                                         ExpandMxfp6ToFloat32,
+                                         ExpandMxint8Keys<ToFloat32>,
+                                         ExpandMxint8Values<ToFloat32>};
 constexpr GemmKernels kBFloat16Kernels = {2,
                                           kPairBlockDepth,
                                           PackPairTile,
                                           GateToPairTile,
+                                          SoftmaxOfPanels<PairTile>,
                                           {},
                                           TilesByRows<DotBFloat16Kernel>(kRowCounts),
                                           false,
                                           ExpandMxfp4ToPairs,
-                                          ExpandMxfp6ToPairs};
+                                          ExpandMxfp6ToPairs,
+                                          ExpandMxint8Keys<ToPairs>,
+                                          ExpandMxint8Values<ToPairs>};
 constexpr KernelTable kTable = {Isa::kAvx512Bf16, "avx512bf16",     kPanelColumns, kTileRows,
                                 kFloat32Kernels,  kBFloat16Kernels, ExpandPanel,   Combine,
-                                StoreRows,        SoftmaxBlock,     PeakFloat32,   PeakDotBFloat16,
-                                PeakInt8,         ReadBytes};
+                                StoreRows,        MergeSoftmax,     StoreSoftmax,  PeakFloat32,
+                                PeakDotBFloat16,  PeakInt8,         ReadBytes};
 
 }  // namespace
 }  // namespace expertile::cpu::avx512bf16
