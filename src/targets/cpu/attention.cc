@@ -1,25 +1,17 @@
 #include "targets/cpu/attention.h"
 
 #include <algorithm>
-#include <array>
+#include <cstring>
 #include <limits>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "targets/cpu/gemm.h"
 
 namespace expertile::cpu {
 namespace {
 
-// Keys [begin, end) that a query at `position` sees.
-struct Keys {
-  int64_t begin;
-  int64_t end;
-};
-
-Keys KeysSeen(int64_t position, int64_t window) {
-  const int64_t end = position + 1;
-  return {window == 0 ? 0 : std::max<int64_t>(0, end - window), end};
-}
+static_assert(kSegmentSize % kKvBlockSize == 0);
 
 // A sink alone. An infinite one leaves the softmax without a value.
 SoftmaxState StateOfSink(float sink) {
@@ -27,153 +19,314 @@ SoftmaxState StateOfSink(float sink) {
   return {sink, is_infinite ? std::numeric_limits<float>::quiet_NaN() : 1.0f};
 }
 
+// Of `keys`, those of the segment that begins at `begin`, counted from there.
+KeySpan WithinSegment(KeySpan keys, int64_t begin) {
+  return {std::clamp<int64_t>(keys.begin - begin, 0, kSegmentSize),
+          std::clamp<int64_t>(keys.end - begin, 0, kSegmentSize)};
+}
+
 }  // namespace
 
-Result<BlockAttention> BlockAttention::Create(const KernelTable& table, const KvCache& cache,
-                                              int num_workers) {
-  const int64_t head_dim = cache.shape().head_dim;
-  BlockAttention attention(table);
+Result<BlockAttention> BlockAttention::Create(const KernelTable& table, ComputeType type,
+                                              const KvCache& cache, int num_workers) {
+  const bool is_float32 = cache.shape().format == KvFormat::kFloat32;
+  BlockAttention attention(table, table.gemm(is_float32 ? ComputeType::kFloat32 : type));
   attention.workers_.resize(num_workers);
-  const int64_t rows = table.float32.max_tile_rows;
-  const int64_t columns = table.panel_columns;
-  const int64_t panels = CeilDiv(head_dim, columns);
-  const int size = table.float32.activation_size;
-  bool fits = true;
   for (WorkerScratch& worker : attention.workers_) {
-    fits = fits && worker.query.Reserve(rows * RoundUp(head_dim, kDepthMultiple) * size) &&
-           worker.probabilities.Reserve(rows * RoundUp(columns, kDepthMultiple) * size) &&
-           worker.scores.Reserve(rows * columns) && worker.sums.Reserve(panels * rows * columns) &&
-           worker.decoded.Reserve(cache.scratch_size()) && worker.seen.Reserve(columns * columns);
+    if (attention.Reserve(worker, cache)) continue;
+    return Fail(ErrorCode::kOutOfMemory, "attention scratch: D={} for {} workers",
+                cache.shape().head_dim, num_workers);
   }
-  if (fits) return attention;
-  return Fail(ErrorCode::kOutOfMemory, "attention scratch: D={} for {} workers", head_dim,
-              num_workers);
+  return attention;
+}
+
+bool BlockAttention::Reserve(WorkerScratch& scratch, const KvCache& cache) const {
+  const int64_t head_dim = cache.shape().head_dim;
+  const int64_t rows = kernels_->max_tile_rows;
+  const int64_t columns = table_->panel_columns;
+  const int64_t width = cache.num_value_panels() * columns;
+  const bool is_float32 = cache.shape().format == KvFormat::kFloat32;
+  const int64_t expanded = is_float32 ? 0 : kSegmentSize * static_cast<int64_t>(sizeof(float));
+  scratch.tiles.reserve(CeilDiv(kMaxPiecePairs, rows));
+  return scratch.queries.Reserve(kMaxPiecePairs * RoundUp(head_dim, kDepthMultiple) *
+                                 kernels_->activation_size) &&
+         scratch.sums.Reserve(kMaxPiecePairs * width) &&
+         scratch.scores.Reserve(kSegmentSize * rows) &&
+         scratch.probabilities.Reserve(kSegmentSize * (rows + 1) * kernels_->activation_size) &&
+         scratch.part.Reserve(rows * width) && scratch.keys.Reserve(expanded * head_dim) &&
+         scratch.values.Reserve(expanded * width) &&
+         scratch.seen.Reserve(kSegmentSize * columns * sizeof(float));
 }
 
 void BlockAttention::Run(const AttentionPass& pass, const KvCache& cache, WorkerPool& pool) {
-  ListTiles(pass, cache.shape().num_kv_heads);
-  pool.ForEach(static_cast<int64_t>(tiles_.size()), [&](int64_t piece, int worker) {
-    RunTile(pass, cache, tiles_[piece], workers_[worker]);
+  Plan(pass, cache, pool.size());
+  pool.ForEach(static_cast<int64_t>(plan_.pieces.size()), [&](int64_t piece, int worker) {
+    RunPiece(pass, cache, plan_.pieces[piece], workers_[worker]);
+  });
+  if (plan_.merges.empty()) return;
+  pool.ForEach(static_cast<int64_t>(plan_.merges.size()), [&](int64_t piece, int worker) {
+    Merge(pass, cache, plan_.merges[piece], workers_[worker]);
   });
 }
 
-void BlockAttention::ListTiles(const AttentionPass& pass, int num_kv_heads) {
-  tiles_.clear();
-  const auto num_rows = static_cast<int64_t>(pass.positions.size());
-  const int64_t group = pass.num_heads / num_kv_heads;
-  for (int64_t first = 0, last = 0; first < num_rows; first = last) {
-    while (last < num_rows && pass.sequences[last] == pass.sequences[first]) ++last;
-    const RowTiles split((last - first) * group, table_->float32.max_tile_rows);
-    for (int kv_head = 0; kv_head < num_kv_heads; ++kv_head) {
-      for (int64_t i = 0; i < split.num_tiles(); ++i) {
-        tiles_.push_back({pass.block_tables[pass.sequences[first]], kv_head, first, split.Begin(i),
-                          split.Size(i)});
-      }
-    }
-  }
+void BlockAttention::Plan(const AttentionPass& pass, const KvCache& cache, int num_workers) {
+  const int num_kv_heads = cache.shape().num_kv_heads;
+  const AttentionRows rows = {pass.sequences, pass.positions, pass.window};
+  const AttentionShape shape = {num_kv_heads, pass.num_heads / num_kv_heads,
+                                kernels_->max_tile_rows, num_workers};
+  plan_.Make(rows, shape, /*may_split=*/true);
+  const int64_t part_size =
+      kernels_->max_tile_rows * (cache.num_value_panels() * table_->panel_columns + 2);
+  if (!parts_.Reserve(plan_.num_parts * part_size)) plan_.Make(rows, shape, /*may_split=*/false);
 }
 
-void BlockAttention::RunTile(const AttentionPass& pass, const KvCache& cache, const Tile& tile,
-                             WorkerScratch& scratch) const {
-  const int64_t head_dim = cache.shape().head_dim;
-  const int columns = table_->panel_columns;
+BlockAttention::Part BlockAttention::PartAt(int64_t number, const KvCache& cache) {
+  const int64_t sums = kernels_->max_tile_rows * cache.num_value_panels() * table_->panel_columns;
+  float* part = parts_.data() + number * (sums + 2 * kernels_->max_tile_rows);
+  static_assert(sizeof(SoftmaxState) == 2 * sizeof(float));
+  return {reinterpret_cast<SoftmaxState*>(part + sums), part};
+}
+
+void BlockAttention::ListTiles(const AttentionPass& pass, const KvCache& cache,
+                               const AttentionPiece& piece, WorkerScratch& scratch) const {
   const int64_t group = pass.num_heads / cache.shape().num_kv_heads;
-  const GemmKernels& kernels = table_->float32;
-  const TileKernel multiply = kernels.float32[tile.num_pairs];
-
-  std::array<int32_t, kMaxTileRows> heads;  // row * num_heads + head of each pair
-  std::array<Keys, kMaxTileRows> seen;
-  std::array<SoftmaxState, kMaxTileRows> states;
-  Keys all = {std::numeric_limits<int64_t>::max(), 0};
-  for (int p = 0; p < tile.num_pairs; ++p) {
-    const int64_t row = tile.first_row + (tile.first_pair + p) / group;
-    const int64_t head = tile.kv_head * group + (tile.first_pair + p) % group;
-    heads[p] = static_cast<int32_t>(row * pass.num_heads + head);
-    seen[p] = KeysSeen(pass.positions[row], pass.window);
-    states[p] = pass.sinks != nullptr ? StateOfSink(pass.sinks[head])
-                                      : SoftmaxState{-std::numeric_limits<float>::infinity(), 0.0f};
-    all = {std::min(all.begin, seen[p].begin), std::max(all.end, seen[p].end)};
-  }
-  kernels.pack(pass.query, head_dim, heads.data(), tile.num_pairs, head_dim, scratch.query.data());
-  const int64_t num_panels = cache.num_value_panels();
-  const int64_t sums_size = tile.num_pairs * columns;
-  std::fill_n(scratch.sums.data(), num_panels * sums_size, 0.0f);
-
-  for (int64_t strip = all.begin / columns; strip * columns < all.end; ++strip) {
-    std::array<KeyRange, kMaxTileRows> valid;
+  const RowTiles split(piece.num_pairs, kernels_->max_tile_rows);
+  const int64_t depth = RoundUp(cache.shape().head_dim, kDepthMultiple);
+  const int64_t width = cache.num_value_panels() * table_->panel_columns;
+  scratch.tiles.clear();
+  for (int64_t i = 0; i < split.num_tiles(); ++i) {
+    Tile tile;
+    tile.num_pairs = split.Size(i);
+    tile.all = {std::numeric_limits<int64_t>::max(), 0};
     for (int p = 0; p < tile.num_pairs; ++p) {
-      valid[p] = {
-          static_cast<int>(std::clamp<int64_t>(seen[p].begin - strip * columns, 0, columns)),
-          static_cast<int>(std::clamp<int64_t>(seen[p].end - strip * columns, 0, columns))};
+      const int64_t pair = piece.first_pair + split.Begin(i) + p;
+      const int64_t row = piece.first_row + pair / group;
+      const int64_t head = piece.kv_head * group + pair % group;
+      tile.heads[p] = static_cast<int32_t>(row * pass.num_heads + head);
+      tile.seen[p] = KeysSeen(pass.positions[row], pass.window);
+      tile.states[p] = pass.sinks != nullptr
+                           ? StateOfSink(pass.sinks[head])
+                           : SoftmaxState{-std::numeric_limits<float>::infinity(), 0.0f};
+      tile.all = {std::min(tile.all.begin, tile.seen[p].begin),
+                  std::max(tile.all.end, tile.seen[p].end)};
     }
-    const float* keys = cache.KeyPanel(tile.blocks, tile.kv_head, strip, scratch.decoded.data());
-    multiply(scratch.query.data(), reinterpret_cast<const std::byte*>(keys), head_dim,
-             scratch.scores.data(), /*first=*/true, {});
-    std::array<float, kMaxTileRows> rescale;
-    table_->softmax_block(scratch.scores.data(), tile.num_pairs, valid.data(), pass.scale,
-                          states.data(), rescale.data());
-    for (int64_t panel = 0; panel < num_panels; ++panel) {
-      for (int p = 0; p < tile.num_pairs; ++p) {
-        if (rescale[p] == 1.0f) continue;
-        float* sums = scratch.sums.data() + panel * sums_size + p * columns;
-        for (int j = 0; j < columns; ++j) sums[j] *= rescale[p];
+    tile.query = scratch.queries.data() + split.Begin(i) * depth * kernels_->activation_size;
+    tile.sums = scratch.sums.data() + split.Begin(i) * width;
+    std::fill_n(tile.sums, tile.num_pairs * width, 0.0f);
+    scratch.tiles.push_back(tile);
+  }
+}
+
+void BlockAttention::RunPiece(const AttentionPass& pass, const KvCache& cache,
+                              const AttentionPiece& piece, WorkerScratch& scratch) {
+  const int64_t head_dim = cache.shape().head_dim;
+  const auto num_panels = static_cast<int>(cache.num_value_panels());
+  const TileScope scope(*kernels_);
+  ListTiles(pass, cache, piece, scratch);
+  for (const Tile& tile : scratch.tiles) {
+    kernels_->pack(pass.query, head_dim, tile.heads.data(), tile.num_pairs, head_dim, tile.query);
+  }
+  std::array<SoftmaxState, kMaxTileRows> states;
+  for (int64_t s = piece.first_segment; s < piece.end_segment; ++s) {
+    const Segment segment = ViewSegment(pass, cache, piece, s, scratch);
+    for (Tile& tile : scratch.tiles) {
+      if (piece.first_part >= 0) {
+        const Part part = PartAt(piece.first_part + s - piece.first_segment, cache);
+        ComputePart(pass, cache, tile, segment, part, scratch);
+        continue;
+      }
+      const KeySpan keys = WithinSegment(tile.all, segment.begin);
+      if (keys.begin >= keys.end) continue;
+      ComputePart(pass, cache, tile, segment, {states.data(), scratch.part.data()}, scratch);
+      table_->merge_softmax(scratch.part.data(), states.data(), tile.num_pairs, num_panels,
+                            tile.sums, tile.states.data());
+    }
+  }
+  if (piece.first_part >= 0) return;
+  for (const Tile& tile : scratch.tiles) {
+    table_->store_softmax(tile.sums, tile.states.data(), tile.num_pairs, head_dim,
+                          tile.heads.data(), pass.mixed);
+  }
+}
+
+void BlockAttention::Merge(const AttentionPass& pass, const KvCache& cache,
+                           const AttentionPiece& piece, WorkerScratch& scratch) {
+  ListTiles(pass, cache, piece, scratch);
+  Tile& tile = scratch.tiles.front();
+  for (int64_t s = piece.first_segment; s < piece.end_segment; ++s) {
+    const Part part = PartAt(piece.first_part + s - piece.first_segment, cache);
+    table_->merge_softmax(part.sums, part.states, tile.num_pairs,
+                          static_cast<int>(cache.num_value_panels()), tile.sums,
+                          tile.states.data());
+  }
+  table_->store_softmax(tile.sums, tile.states.data(), tile.num_pairs, cache.shape().head_dim,
+                        tile.heads.data(), pass.mixed);
+}
+
+// The panels that the piece's tiles read of a segment: as they lie in the cache, or expanded once
+// for all tiles.
+BlockAttention::Segment BlockAttention::ViewSegment(const AttentionPass& pass, const KvCache& cache,
+                                                    const AttentionPiece& piece, int64_t segment,
+                                                    WorkerScratch& scratch) const {
+  const std::vector<Tile>& tiles = scratch.tiles;
+  const BlockTable blocks = pass.block_tables[pass.sequences[piece.first_row]];
+  const KvFormat format = cache.shape().format;
+  const bool is_expanded =
+      format == KvFormat::kMxInt8 ||
+      (format == KvFormat::kBFloat16 && kernels_->expand_pays && tiles.size() > 1);
+  Segment view;
+  view.begin = segment * kSegmentSize;
+  view.is_float32 = is_expanded ? kernels_->float32[1] != nullptr : format == KvFormat::kFloat32;
+  view.depth_bytes = table_->panel_columns * (view.is_float32 ? 4 : 2);
+  const KeySpan seen = WithinSegment({tiles.front().all.begin, tiles.back().all.end}, view.begin);
+  ViewKeys(cache, blocks, piece.kv_head, seen, is_expanded, view, scratch);
+  ViewValues(cache, blocks, piece.kv_head, seen, is_expanded, view, scratch);
+  return view;
+}
+
+void BlockAttention::ViewKeys(const KvCache& cache, BlockTable blocks, int head, KeySpan seen,
+                              bool is_expanded, Segment& segment, WorkerScratch& scratch) const {
+  const int64_t head_dim = cache.shape().head_dim;
+  const int64_t columns = table_->panel_columns;
+  for (int64_t i = seen.begin / columns; i * columns < seen.end; ++i) {
+    const int64_t strip = segment.begin / columns + i;
+    const std::byte* panel = cache.KeyPanel(blocks, head, strip);
+    segment.keys[i] = panel;
+    if (!is_expanded) continue;
+    std::byte* out = scratch.keys.data() + i * head_dim * segment.depth_bytes;
+    segment.keys[i] = out;
+    if (cache.shape().format == KvFormat::kMxInt8) {
+      kernels_->expand_mxint8_keys(panel, cache.KeyScales(blocks, head, strip), head_dim, out);
+    } else {
+      table_->expand_panel(panel, head_dim, reinterpret_cast<float*>(out));
+    }
+  }
+}
+
+void BlockAttention::ViewValues(const KvCache& cache, BlockTable blocks, int head, KeySpan seen,
+                                bool is_expanded, Segment& segment, WorkerScratch& scratch) const {
+  const int64_t depth_bytes = segment.depth_bytes;
+  segment.has_non_finite = false;
+  segment.run_size = is_expanded ? kSegmentSize : kKvBlockSize;
+  segment.value_stride = segment.run_size * depth_bytes;
+  segment.values[0] = scratch.values.data();
+  for (int64_t i = seen.begin / kKvBlockSize; i * kKvBlockSize < seen.end; ++i) {
+    const int64_t block = segment.begin / kKvBlockSize + i;
+    segment.has_non_finite |= cache.HasNonFiniteValues(blocks, head, block);
+    if (!is_expanded) {
+      segment.values[i] = cache.ValuePanel(blocks, head, block, 0);
+      continue;
+    }
+    const int64_t depth = std::min(kKvBlockSize, RoundUp(seen.end - i * kKvBlockSize, 2));
+    for (int64_t n = 0; n < cache.num_value_panels(); ++n) {
+      const std::byte* panel = cache.ValuePanel(blocks, head, block, n);
+      std::byte* out =
+          scratch.values.data() + n * segment.value_stride + i * kKvBlockSize * depth_bytes;
+      if (cache.shape().format == KvFormat::kMxInt8) {
+        kernels_->expand_mxint8_values(panel, cache.ValueScales(blocks, head, block, n), depth,
+                                       out);
+      } else {
+        table_->expand_panel(panel, depth, reinterpret_cast<float*>(out));
       }
     }
-    const float* values =
-        cache.ValuePanels(tile.blocks, tile.kv_head, strip, scratch.decoded.data());
-    if (cache.HasNonFiniteValues(tile.blocks, tile.kv_head, strip)) {
-      AddSeenValues(values, num_panels, std::span(valid).first(tile.num_pairs), scratch);
-    } else {
-      AddValues(values, num_panels, tile.num_pairs, scratch);
+  }
+}
+
+void BlockAttention::ComputePart(const AttentionPass& pass, const KvCache& cache, const Tile& tile,
+                                 const Segment& segment, Part part, WorkerScratch& scratch) const {
+  const int64_t columns = table_->panel_columns;
+  const int num_pairs = tile.num_pairs;
+  const KeySpan all = WithinSegment(tile.all, segment.begin);
+  EXPERTILE_DCHECK(all.begin < all.end);
+  const int64_t first_panel = all.begin / columns;
+  const KeySpan keys = {first_panel * columns, RoundUp(all.end, 2)};
+  const auto num_key_panels = static_cast<int>(CeilDiv(all.end - keys.begin, columns));
+  std::array<KeyRange, kMaxTileRows> valid;
+  for (int p = 0; p < num_pairs; ++p) {
+    const KeySpan seen = WithinSegment(tile.seen[p], segment.begin);
+    valid[p] = {static_cast<int>(seen.begin - keys.begin), static_cast<int>(seen.end - keys.begin)};
+    if (seen.begin >= seen.end) valid[p] = {0, 0};
+  }
+  const TileKernel multiply = TileKernels(segment)[num_pairs];
+  for (int i = 0; i < num_key_panels; ++i) {
+    multiply(tile.query, segment.keys[first_panel + i], cache.shape().head_dim,
+             scratch.scores.data() + i * num_pairs * columns, /*first=*/true, {});
+  }
+  kernels_->softmax(scratch.scores.data(), num_pairs, num_key_panels, valid.data(), pass.scale,
+                    part.states, scratch.probabilities.data());
+  if (segment.has_non_finite) {
+    AddSeenValues(segment, keys, std::span(valid).first(num_pairs), cache.num_value_panels(),
+                  part.sums, scratch);
+  } else {
+    AddValues(segment, keys, num_pairs, cache.num_value_panels(), part.sums, scratch);
+  }
+}
+
+void BlockAttention::AddValues(const Segment& segment, KeySpan keys, int num_pairs,
+                               int64_t num_panels, float* sums,
+                               const WorkerScratch& scratch) const {
+  const TileKernel multiply = TileKernels(segment)[num_pairs];
+  const int64_t step_bytes = num_pairs * kernels_->activation_size;
+  for (int64_t n = 0; n < num_panels; ++n, sums += num_pairs * table_->panel_columns) {
+    for (int64_t begin = keys.begin; begin < keys.end;) {
+      const int64_t run = begin / segment.run_size;
+      const int64_t end = std::min(keys.end, (run + 1) * segment.run_size);
+      const std::byte* values = segment.values[run] + n * segment.value_stride +
+                                begin % segment.run_size * segment.depth_bytes;
+      multiply(scratch.probabilities.data() + (begin - keys.begin) * step_bytes, values,
+               end - begin, sums, /*first=*/begin == keys.begin, {});
+      begin = end;
     }
   }
-  StoreMixed(pass, head_dim, std::span(heads).first(tile.num_pairs), states, scratch.sums.data());
 }
 
-void BlockAttention::AddValues(const float* values, int64_t num_panels, int num_pairs,
-                               WorkerScratch& scratch) const {
-  const int64_t columns = table_->panel_columns;
-  table_->float32.pack(scratch.scores.data(), columns, nullptr, num_pairs, columns,
-                       scratch.probabilities.data());
-  for (int64_t panel = 0; panel < num_panels; ++panel) {
-    table_->float32.float32[num_pairs](
-        scratch.probabilities.data(),
-        reinterpret_cast<const std::byte*>(values + panel * columns * columns), columns,
-        scratch.sums.data() + panel * num_pairs * columns, /*first=*/false, {});
-  }
-}
-
-void BlockAttention::AddSeenValues(const float* values, int64_t num_panels,
-                                   std::span<const KeyRange> valid, WorkerScratch& scratch) const {
-  const int64_t columns = table_->panel_columns;
+void BlockAttention::AddSeenValues(const Segment& segment, KeySpan keys,
+                                   std::span<const KeyRange> valid, int64_t num_panels, float* sums,
+                                   WorkerScratch& scratch) const {
+  const TileKernel multiply = TileKernels(segment)[1];
   const auto num_pairs = static_cast<int64_t>(valid.size());
+  const int64_t step_bytes = kernels_->activation_size;
+  const int64_t chunk_bytes = kernels_->block_depth * step_bytes;
+  const int64_t num_chunks = CeilDiv(keys.end - keys.begin, kernels_->block_depth);
+  // One pair's probabilities, behind the tile's.
+  std::byte* row =
+      scratch.probabilities.data() + kSegmentSize * kernels_->max_tile_rows * step_bytes;
   for (int64_t p = 0; p < num_pairs; ++p) {
-    const auto [begin, end] = valid[p];
-    if (begin >= end) continue;
-    table_->float32.pack(scratch.scores.data() + p * columns, columns, nullptr, 1, columns,
-                         scratch.probabilities.data());
-    for (int64_t panel = 0; panel < num_panels; ++panel) {
-      std::fill_n(scratch.seen.data(), columns * columns, 0.0f);
-      std::copy_n(values + (panel * columns + begin) * columns, (end - begin) * columns,
-                  scratch.seen.data() + begin * columns);
-      table_->float32.float32[1](scratch.probabilities.data(),
-                                 reinterpret_cast<const std::byte*>(scratch.seen.data()), columns,
-                                 scratch.sums.data() + (panel * num_pairs + p) * columns,
-                                 /*first=*/false, {});
+    if (valid[p].begin >= valid[p].end) continue;
+    const KeySpan seen = {keys.begin + valid[p].begin, keys.begin + valid[p].end};
+    for (int64_t i = 0; i < num_chunks; ++i) {
+      std::memcpy(row + i * chunk_bytes,
+                  scratch.probabilities.data() + (i * num_pairs + p) * chunk_bytes, chunk_bytes);
+    }
+    for (int64_t n = 0; n < num_panels; ++n) {
+      for (int64_t begin = keys.begin; begin < keys.end;) {
+        const int64_t run = begin / segment.run_size;
+        const int64_t end = std::min(keys.end, (run + 1) * segment.run_size);
+        CopySeen(segment,
+                 segment.values[run] + n * segment.value_stride +
+                     begin % segment.run_size * segment.depth_bytes,
+                 end - begin, {seen.begin - begin, seen.end - begin}, scratch.seen.data());
+        multiply(row + (begin - keys.begin) * step_bytes, scratch.seen.data(), end - begin,
+                 sums + (n * num_pairs + p) * table_->panel_columns,
+                 /*first=*/begin == keys.begin, {});
+        begin = end;
+      }
     }
   }
 }
 
-void BlockAttention::StoreMixed(const AttentionPass& pass, int64_t head_dim,
-                                std::span<const int32_t> heads,
-                                std::span<const SoftmaxState> states, const float* sums) const {
+void BlockAttention::CopySeen(const Segment& segment, const std::byte* panel, int64_t depth,
+                              KeySpan seen, std::byte* out) const {
   const int64_t columns = table_->panel_columns;
-  for (size_t p = 0; p < heads.size(); ++p) {
-    float* mixed = pass.mixed + heads[p] * head_dim;
-    for (int64_t d = 0; d < head_dim; ++d) {
-      const size_t panel_row = d / columns * heads.size() + p;
-      mixed[d] = sums[panel_row * columns + d % columns] / states[p].sum;
+  std::memcpy(out, panel, depth * segment.depth_bytes);
+  for (int64_t k = 0; k < depth; ++k) {
+    if (k >= seen.begin && k < seen.end) continue;
+    if (segment.is_float32) {
+      std::fill_n(reinterpret_cast<float*>(out) + k * columns, columns, 0.0f);
+      continue;
     }
+    auto* pairs = reinterpret_cast<uint16_t*>(out) + k / 2 * 2 * columns + k % 2;
+    for (int64_t column = 0; column < columns; ++column) pairs[2 * column] = 0;
   }
 }
 

@@ -59,7 +59,8 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
   EXPERTILE_ASSIGN(std::vector<KvCache> caches, CreateCaches(spec, context));
   const KvCache& largest = *std::ranges::max_element(
       caches, {}, [](const KvCache& cache) { return cache.shape().head_dim; });
-  EXPERTILE_ASSIGN(BlockAttention attention, BlockAttention::Create(table, largest, num_workers));
+  EXPERTILE_ASSIGN(BlockAttention attention,
+                   BlockAttention::Create(table, type, largest, num_workers));
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, MaxInputOf(spec)));
   EXPERTILE_ASSIGN(cpu::Linear exact_product,
                    cpu::Linear::Create(table, ComputeType::kFloat32, max_rows, H, num_workers));
@@ -150,14 +151,7 @@ Tensor CpuOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inp
                          const Tensor& query, const Tensor& key, const Tensor& value,
                          const Vector* sinks) {
   KvCache& cache = caches_[layer];
-  const int64_t D = spec.head_dim;
-  context_.pool->ForEach(spec.num_kv_heads, [&](int64_t head, int) {
-    for (int64_t t = 0; t < key.rows(); ++t) {
-      cache.Write(inputs.block_tables[inputs.sequences[t]], static_cast<int>(head),
-                  inputs.positions[t], key.Row(t).subspan(head * D, D),
-                  value.Row(t).subspan(head * D, D));
-    }
-  });
+  WriteKeysAndValues(inputs, key, value, cache);
   Tensor mixed = NewTensor(query.rows(), query.width());
   const AttentionPass pass{.window = spec.window,
                            .scale = spec.scale,
@@ -170,6 +164,31 @@ Tensor CpuOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inp
                            .mixed = mixed.data()};
   attention_.Run(pass, cache, *context_.pool);
   return mixed;
+}
+
+// The rows of a sequence that lie in one block, head by head: no two pieces write to the same.
+void CpuOps::WriteKeysAndValues(const Inputs& inputs, const Tensor& key, const Tensor& value,
+                                KvCache& cache) {
+  const KvShape& shape = cache.shape();
+  const int64_t D = shape.head_dim;
+  const auto block_of = [&](int64_t t) { return inputs.positions[t] / kKvBlockSize; };
+  block_starts_.clear();
+  for (int64_t t = 0; t < key.rows(); ++t) {
+    const bool is_same =
+        t > 0 && inputs.sequences[t] == inputs.sequences[t - 1] && block_of(t) == block_of(t - 1);
+    if (!is_same) block_starts_.push_back(t);
+  }
+  block_starts_.push_back(key.rows());
+  const auto num_pieces = static_cast<int64_t>(block_starts_.size() - 1) * shape.num_kv_heads;
+  context_.pool->ForEach(num_pieces, [&](int64_t piece, int) {
+    const int64_t head = piece % shape.num_kv_heads;
+    const int64_t run = piece / shape.num_kv_heads;
+    for (int64_t t = block_starts_[run]; t < block_starts_[run + 1]; ++t) {
+      cache.Write(inputs.block_tables[inputs.sequences[t]], static_cast<int>(head),
+                  inputs.positions[t], key.Row(t).subspan(head * D, D),
+                  value.Row(t).subspan(head * D, D));
+    }
+  });
 }
 
 CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec,

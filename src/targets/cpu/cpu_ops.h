@@ -80,10 +80,13 @@ class CpuOps : public CpuRowOps {
  private:
   CpuOps(CpuRowOps rows, std::vector<KvCache> caches, BlockAttention attention,
          cpu::Linear exact_product, MoeBlock moe, cpu::GatedMlp mlp);
+  void WriteKeysAndValues(const Inputs& inputs, const Tensor& key, const Tensor& value,
+                          KvCache& cache);
 
   std::vector<KvCache> caches_;  // of the layers
   BlockAttention attention_;
-  cpu::Linear exact_product_;  // in float32: the router
+  std::vector<int64_t> block_starts_;  // the step's rows that begin a block or a sequence, and T
+  cpu::Linear exact_product_;          // in float32: the router
   MoeBlock moe_;
   cpu::GatedMlp mlp_;
   bool is_repeated_ = false;  // the step is not counted

@@ -68,6 +68,16 @@ inline void GateToPairTile(const float* c, int num_rows, const float* bias,
   }
 }
 
+// A packed tile for SoftmaxOfPanels.
+struct PairTile {
+  static void Put(std::byte* tile, int num_rows, int row, int column, Vec v) {
+    const int block = column / kPairBlockDepth;
+    std::byte* target =
+        tile + 2 * ((block * num_rows + row) * kPairBlockDepth + column % kPairBlockDepth);
+    StoreBFloat16(target, RoundToBFloat16(v));
+  }
+};
+
 inline int64_t PeakDotBFloat16(int64_t repeats) {
   Vec sum[kPeakChains];
   for (int i = 0; i < kPeakChains; ++i) sum[i] = Broadcast(static_cast<float>(i));

@@ -57,6 +57,24 @@ using PackTileFunction = void (*)(const float* x, int64_t stride, const int32_t*
 using GateFunction = void (*)(const float* c, int num_rows, const float* bias,
                               const GatedMlpSpec& spec, int64_t column, std::byte* tile);
 
+// Columns [begin, end) of some key panels, side by side, that a row sees; empty if begin >= end.
+struct KeyRange {
+  int begin;
+  int end;
+};
+
+// A row's softmax over some keys: the largest scaled score, and the sum of exp(score - largest);
+// {-infinity, 0} over none.
+struct SoftmaxState {
+  float largest;
+  float sum;
+};
+
+// Turns the scores [num_panels][num_rows][NR] of some key panels into exp(score * scale - largest),
+// zero outside of `valid`, packed as a tile of depth num_panels * NR, and tells each row's state.
+using SoftmaxFunction = void (*)(float* scores, int num_rows, int num_panels, const KeyRange* valid,
+                                 float scale, SoftmaxState* states, std::byte* tile);
+
 // The kernels of one compute type.
 struct GemmKernels {
   int activation_size = 0;  // bytes of a packed activation
@@ -70,6 +88,7 @@ struct GemmKernels {
   int weights_rows = 0;
   PackTileFunction pack = nullptr;
   GateFunction gate = nullptr;
+  SoftmaxFunction softmax = nullptr;
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
   std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
   bool expand_pays = false;  // for several tiles, expand a bfloat16 panel to float32 once
@@ -78,6 +97,12 @@ struct GemmKernels {
   void (*expand_mxfp4)(const std::byte* panel, int64_t depth, std::byte* out) = nullptr;
   void (*expand_mxfp6)(const std::byte* panel, int64_t depth,
                        std::byte* out) = nullptr;  // likewise
+  // Likewise of `depth` (even) k-values of MXINT8 codes [depth][NR]: keys with scales
+  // [ceil(depth/32)][NR], values with a scale for each k-value, [depth].
+  void (*expand_mxint8_keys)(const std::byte* codes, const std::byte* scales, int64_t depth,
+                             std::byte* out) = nullptr;
+  void (*expand_mxint8_values)(const std::byte* codes, const std::byte* scales, int64_t depth,
+                               std::byte* out) = nullptr;
   // Around tile kernels, if not null, on the thread that runs them: take the processor's tile
   // registers, which other code may use between, and give them back.
   void (*begin)() = nullptr;
@@ -98,18 +123,6 @@ class TileScope {
 
  private:
   void (*end_)();
-};
-
-// Columns [begin, end) of a key block that a row sees; empty if begin >= end.
-struct KeyRange {
-  int begin;
-  int end;
-};
-
-// A row's online softmax so far: the largest scaled score, and the sum of exp(score - largest).
-struct SoftmaxState {
-  float largest;
-  float sum;
 };
 
 // Work on one row of `size` values, element by element or with float64 sums.
@@ -137,11 +150,13 @@ struct KernelTable {
   // Copies c[num_rows][NR] + bias to out[r * stride ...][0, num_columns); rows as in PackTile.
   void (*store_rows)(const float* c, int num_rows, const float* bias, int num_columns,
                      const int32_t* rows, int64_t stride, float* out);
-  // Turns scores[rows][NR] of one key block into exp(score * scale - largest), zero outside of
-  // `valid`, and extends each row's state by them; rescale[r] is what the row's earlier weighted
-  // sums must be multiplied by.
-  void (*softmax_block)(float* scores, int num_rows, const KeyRange* valid, float scale,
-                        SoftmaxState* state, float* rescale);
+  // Adds weighted sums over some keys, part[num_panels][num_rows][NR] with their states, to those
+  // over the keys before them. A row whose part has a sum of 0 stays as it is.
+  void (*merge_softmax)(const float* part, const SoftmaxState* part_states, int num_rows,
+                        int num_panels, float* sums, SoftmaxState* states);
+  // out[rows[r] * size ...][0, size) = row r of sums[ceil(size/NR)][num_rows][NR] / states[r].sum
+  void (*store_softmax)(const float* sums, const SoftmaxState* states, int num_rows, int64_t size,
+                        const int32_t* rows, float* out);
   // Register-resident multiply-adds (targets/cpu/roof.h): each returns the number of operations
   // done (2 per multiply-add) and is null where the instruction set has no such instruction.
   int64_t (*peak_float32)(int64_t repeats);

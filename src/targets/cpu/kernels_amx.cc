@@ -19,6 +19,7 @@ namespace {
 #include "targets/cpu/epilogues-inl.h"
 #include "targets/cpu/mxfp4-inl.h"
 #include "targets/cpu/mxfp6-inl.h"
+#include "targets/cpu/mxint8-inl.h"
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/row_kernels-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
@@ -35,11 +36,14 @@ constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
                                          .weights_rows = 8,
                                          .pack = PackTile<false>,
                                          .gate = GateToTile<false>,
+                                         .softmax = SoftmaxOfPanels<FloatTile<false>>,
                                          .float32 = TilesByRows<Float32Kernel>(kRowCounts),
                                          .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
                                          .expand_pays = true,
                                          .expand_mxfp4 = ExpandMxfp4ToFloat32,
-                                         .expand_mxfp6 = ExpandMxfp6ToFloat32};
+                                         .expand_mxfp6 = ExpandMxfp6ToFloat32,
+                                         .expand_mxint8_keys = ExpandMxint8Keys<ToFloat32>,
+                                         .expand_mxint8_values = ExpandMxint8Values<ToFloat32>};
 constexpr GemmKernels kBFloat16Kernels = {.activation_size = 2,
                                           .block_depth = kPairBlockDepth,
                                           .max_tile_rows = kAmxMaxRows,
@@ -47,9 +51,12 @@ constexpr GemmKernels kBFloat16Kernels = {.activation_size = 2,
                                           .weights_rows = 64,
                                           .pack = PackPairTile,
                                           .gate = GateToPairTile,
+                                          .softmax = SoftmaxOfPanels<PairTile>,
                                           .bfloat16 = TilesByRows<AmxBFloat16Kernel>(kAmxRowCounts),
                                           .expand_mxfp4 = ExpandMxfp4ToPairs,
                                           .expand_mxfp6 = ExpandMxfp6ToPairs,
+                                          .expand_mxint8_keys = ExpandMxint8Keys<ToPairs>,
+                                          .expand_mxint8_values = ExpandMxint8Values<ToPairs>,
                                           .begin = BeginTiles,
                                           .end = EndTiles};
 constexpr KernelTable kTable = {.isa = Isa::kAmx,
@@ -60,7 +67,8 @@ constexpr KernelTable kTable = {.isa = Isa::kAmx,
                                 .expand_panel = ExpandPanel,
                                 .combine = Combine,
                                 .store_rows = StoreRows,
-                                .softmax_block = SoftmaxBlock,
+                                .merge_softmax = MergeSoftmax,
+                                .store_softmax = StoreSoftmax,
                                 .peak_float32 = PeakFloat32,
                                 .peak_bfloat16 = PeakAmxBFloat16,
                                 .peak_int8 = PeakInt8,

@@ -19,6 +19,7 @@ namespace {
 #include "targets/cpu/epilogues-inl.h"
 #include "targets/cpu/mxfp4-inl.h"
 #include "targets/cpu/mxfp6-inl.h"
+#include "targets/cpu/mxint8-inl.h"
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/row_kernels-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
@@ -32,11 +33,15 @@ constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
                                          .weights_rows = 8,
                                          .pack = PackTile<false>,
                                          .gate = GateToTile<false>,
+                                         .softmax = SoftmaxOfPanels<FloatTile<false>>,
                                          .float32 = TilesByRows<Float32Kernel>(kRowCounts),
                                          .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
                                          .expand_pays = true,
                                          .expand_mxfp4 = ExpandMxfp4ToFloat32,
-                                         .expand_mxfp6 = ExpandMxfp6ToFloat32};
+                                         .expand_mxfp6 = ExpandMxfp6ToFloat32,
+                                         .expand_mxint8_keys = ExpandMxint8Keys<ToFloat32>,
+                                         .expand_mxint8_values = ExpandMxint8Values<ToFloat32>};
+// Activations rounded to bfloat16 but kept as floats: a product of two is exact in the FMA.
 constexpr GemmKernels kBFloat16Kernels = {.activation_size = 4,
                                           .block_depth = kBlockDepth,
                                           .max_tile_rows = kTileRows,
@@ -44,11 +49,14 @@ constexpr GemmKernels kBFloat16Kernels = {.activation_size = 4,
                                           .weights_rows = 8,
                                           .pack = PackTile<true>,
                                           .gate = GateToTile<true>,
+                                          .softmax = SoftmaxOfPanels<FloatTile<true>>,
                                           .float32 = TilesByRows<Float32Kernel>(kRowCounts),
                                           .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
                                           .expand_pays = true,
                                           .expand_mxfp4 = ExpandMxfp4ToFloat32,
-                                          .expand_mxfp6 = ExpandMxfp6ToFloat32};
+                                          .expand_mxfp6 = ExpandMxfp6ToFloat32,
+                                          .expand_mxint8_keys = ExpandMxint8Keys<ToFloat32>,
+                                          .expand_mxint8_values = ExpandMxint8Values<ToFloat32>};
 constexpr KernelTable kTable = {.isa = Isa::kAvx512,
                                 .name = "avx512",
                                 .panel_columns = kPanelColumns,
@@ -57,7 +65,8 @@ constexpr KernelTable kTable = {.isa = Isa::kAvx512,
                                 .expand_panel = ExpandPanel,
                                 .combine = Combine,
                                 .store_rows = StoreRows,
-                                .softmax_block = SoftmaxBlock,
+                                .merge_softmax = MergeSoftmax,
+                                .store_softmax = StoreSoftmax,
                                 .peak_float32 = PeakFloat32,
                                 .peak_bfloat16 = PeakFloat32,
                                 .peak_int8 = PeakInt8,

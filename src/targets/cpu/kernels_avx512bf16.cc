@@ -19,6 +19,7 @@ namespace {
 #include "targets/cpu/epilogues-inl.h"
 #include "targets/cpu/mxfp4-inl.h"
 #include "targets/cpu/mxfp6-inl.h"
+#include "targets/cpu/mxint8-inl.h"
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/row_kernels-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
@@ -33,11 +34,14 @@ constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
                                          .weights_rows = 8,
                                          .pack = PackTile<false>,
                                          .gate = GateToTile<false>,
+                                         .softmax = SoftmaxOfPanels<FloatTile<false>>,
                                          .float32 = TilesByRows<Float32Kernel>(kRowCounts),
                                          .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
                                          .expand_pays = true,
                                          .expand_mxfp4 = ExpandMxfp4ToFloat32,
-                                         .expand_mxfp6 = ExpandMxfp6ToFloat32};
+                                         .expand_mxfp6 = ExpandMxfp6ToFloat32,
+                                         .expand_mxint8_keys = ExpandMxint8Keys<ToFloat32>,
+                                         .expand_mxint8_values = ExpandMxint8Values<ToFloat32>};
 constexpr GemmKernels kBFloat16Kernels = {.activation_size = 2,
                                           .block_depth = kPairBlockDepth,
                                           .max_tile_rows = kTileRows,
@@ -45,9 +49,12 @@ constexpr GemmKernels kBFloat16Kernels = {.activation_size = 2,
                                           .weights_rows = 8,
                                           .pack = PackPairTile,
                                           .gate = GateToPairTile,
+                                          .softmax = SoftmaxOfPanels<PairTile>,
                                           .bfloat16 = TilesByRows<DotBFloat16Kernel>(kRowCounts),
                                           .expand_mxfp4 = ExpandMxfp4ToPairs,
-                                          .expand_mxfp6 = ExpandMxfp6ToPairs};
+                                          .expand_mxfp6 = ExpandMxfp6ToPairs,
+                                          .expand_mxint8_keys = ExpandMxint8Keys<ToPairs>,
+                                          .expand_mxint8_values = ExpandMxint8Values<ToPairs>};
 constexpr KernelTable kTable = {.isa = Isa::kAvx512Bf16,
                                 .name = "avx512bf16",
                                 .panel_columns = kPanelColumns,
@@ -56,7 +63,8 @@ constexpr KernelTable kTable = {.isa = Isa::kAvx512Bf16,
                                 .expand_panel = ExpandPanel,
                                 .combine = Combine,
                                 .store_rows = StoreRows,
-                                .softmax_block = SoftmaxBlock,
+                                .merge_softmax = MergeSoftmax,
+                                .store_softmax = StoreSoftmax,
                                 .peak_float32 = PeakFloat32,
                                 .peak_bfloat16 = PeakDotBFloat16,
                                 .peak_int8 = PeakInt8,

@@ -3,18 +3,67 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/tensor.h"
+#include "formats/mxint8.h"
 
 namespace expertile::cpu {
+namespace {
+
+// At most 32 values that share a scale, in each format what formats/kv_codec.h makes of them.
+uint8_t Encode(std::span<const float> values, float* elements) {
+  std::ranges::copy(values, elements);
+  return 0;
+}
+uint8_t Encode(std::span<const float> values, uint16_t* elements) {
+  std::ranges::transform(values, elements, FloatToBFloat16);
+  return 0;
+}
+uint8_t Encode(std::span<const float> values, int8_t* elements) {
+  return EncodeMxint8(values, {elements, values.size()});
+}
+
+void Decode(const float* elements, uint8_t, std::span<float> values) {
+  std::copy_n(elements, values.size(), values.begin());
+}
+void Decode(const uint16_t* elements, uint8_t, std::span<float> values) {
+  std::transform(elements, elements + values.size(), values.begin(), BFloat16ToFloat);
+}
+void Decode(const int8_t* elements, uint8_t scale, std::span<float> values) {
+  DecodeMxint8({elements, values.size()}, scale, values);
+}
+
+// Of a column's k-value in a panel.
+template <typename Element>
+int64_t IndexOf(int64_t k, int64_t column, int64_t panel_columns) {
+  constexpr int64_t kPaired = std::is_same_v<Element, uint16_t> ? 2 : 1;
+  return (k / kPaired * panel_columns + column) * kPaired + k % kPaired;
+}
+
+// Calls visit(first, count) for the runs of a row that share a scale.
+template <typename Visit>
+void ForMxBlocks(int64_t head_dim, Visit visit) {
+  for (int64_t first = 0; first < head_dim; first += kMxBlockSize) {
+    visit(first, std::min<int64_t>(kMxBlockSize, head_dim - first));
+  }
+}
+
+}  // namespace
+
+KvCache::KvCache(const KvShape& shape)
+    : shape_(shape), element_bytes_(SizeOf(KvCodec(shape.format, shape.head_dim).dtype())) {
+  key_tile_bytes_ = strips_per_block() * key_panel_bytes();
+  value_tile_bytes_ = num_value_panels() * value_panel_bytes();
+  scale_tile_bytes_ = shape.format == KvFormat::kMxInt8 ? num_scales() * kKvBlockSize : 0;
+}
 
 Result<KvCache> KvCache::Create(const KvShape& shape) {
   KvCache cache(shape);
-  const int64_t value_strip_size = cache.value_strip_size();  // the larger of the two kinds
-  if (!CheckedByteSize(DType::kF32, std::array{shape.num_blocks, int64_t{shape.num_kv_heads},
-                                               cache.strips_per_block(), value_strip_size})) {
+  const int64_t tile_bytes = std::max(cache.key_tile_bytes_, cache.value_tile_bytes_);
+  if (!CheckedByteSize(DType::kU8,
+                       std::array{shape.num_blocks, int64_t{shape.num_kv_heads}, tile_bytes})) {
     return InvalidArgument("KV cache: {} blocks of {} positions are too many", shape.num_blocks,
                            kKvBlockSize);
   }
@@ -24,49 +73,85 @@ Result<KvCache> KvCache::Create(const KvShape& shape) {
 }
 
 bool KvCache::Allocate() {
-  non_finite_values_.assign(num_strips(), 0);
-  if (is_encoded()) return AllocateRows(encoded_keys_) && AllocateRows(encoded_values_);
-  return keys_.Reserve(num_strips() * key_strip_size()) &&
-         values_.Reserve(num_strips() * value_strip_size());
+  const int64_t num_tiles = shape_.num_blocks * shape_.num_kv_heads;
+  non_finite_values_.assign(num_tiles, 0);
+  return keys_.Reserve(num_tiles * key_tile_bytes_) &&
+         values_.Reserve(num_tiles * value_tile_bytes_) &&
+         key_scales_.Reserve(num_tiles * scale_tile_bytes_) &&
+         value_scales_.Reserve(num_tiles * scale_tile_bytes_);
 }
 
-bool KvCache::AllocateRows(Rows& rows) const {
-  const int64_t num_rows = num_strips() * shape_.panel_columns;
-  return rows.elements.Reserve(num_rows * codec_.row_bytes()) &&
-         rows.scales.Reserve(num_rows * codec_.row_scales());
+const std::byte* KvCache::KeyPanel(BlockTable blocks, int head, int64_t strip) const {
+  const int64_t tile = TileOf(blocks[strip / strips_per_block()], head);
+  return keys_.data() + tile * key_tile_bytes_ + strip % strips_per_block() * key_panel_bytes();
+}
+
+const std::byte* KvCache::KeyScales(BlockTable blocks, int head, int64_t strip) const {
+  const int64_t tile = TileOf(blocks[strip / strips_per_block()], head);
+  return key_scales_.data() + tile * scale_tile_bytes_ +
+         strip % strips_per_block() * num_scales() * shape_.panel_columns;
+}
+
+const std::byte* KvCache::ValuePanel(BlockTable blocks, int head, int64_t block,
+                                     int64_t panel) const {
+  return values_.data() + TileOf(blocks[block], head) * value_tile_bytes_ +
+         panel * value_panel_bytes();
+}
+
+const std::byte* KvCache::ValueScales(BlockTable blocks, int head, int64_t block,
+                                      int64_t panel) const {
+  return value_scales_.data() + TileOf(blocks[block], head) * scale_tile_bytes_ +
+         panel * shape_.panel_columns / kMxBlockSize * kKvBlockSize;
+}
+
+void KvCache::ClearValues(int64_t tile) {
+  std::fill_n(values_.data() + tile * value_tile_bytes_, value_tile_bytes_, std::byte{0});
+  std::fill_n(value_scales_.data() + tile * scale_tile_bytes_, scale_tile_bytes_, std::byte{0});
+  non_finite_values_[tile] = 0;
 }
 
 void KvCache::Write(BlockTable blocks, int head, int64_t position, std::span<const float> key,
                     std::span<const float> value) {
-  const int columns = shape_.panel_columns;
-  const int64_t strip = StripIndex(blocks, head, position / columns);
-  const int64_t column = position % columns;
-  uint8_t& non_finite = non_finite_values_[strip];
-  if (column == 0) non_finite = 0;
-  if (!IsFiniteAsHeld(value)) non_finite = 1;
-  if (is_encoded()) {
-    Rows& keys = encoded_keys_;
-    Rows& values = encoded_values_;
-    const int64_t row = strip * columns + column;
-    if (column == 0) {
-      std::fill_n(values.elements.data() + row * codec_.row_bytes(), columns * codec_.row_bytes(),
-                  std::byte{0});
-      std::fill_n(values.scales.data() + row * codec_.row_scales(), columns * codec_.row_scales(),
-                  std::byte{0});
+  const int64_t tile = TileOf(blocks[position / kKvBlockSize], head);
+  if (position % kKvBlockSize == 0) ClearValues(tile);
+  if (!IsFiniteAsHeld(value)) non_finite_values_[tile] = 1;
+  switch (shape_.format) {
+    case KvFormat::kFloat32:
+      return WriteElements<float>(blocks, head, position, key, value);
+    case KvFormat::kBFloat16:
+      return WriteElements<uint16_t>(blocks, head, position, key, value);
+    case KvFormat::kMxInt8:
+      return WriteElements<int8_t>(blocks, head, position, key, value);
+  }
+}
+
+template <typename Element>
+void KvCache::WriteElements(BlockTable blocks, int head, int64_t position,
+                            std::span<const float> key, std::span<const float> value) {
+  const int64_t columns = shape_.panel_columns;
+  const int64_t strip = position / columns;
+  const int64_t block = position / kKvBlockSize;
+  const int64_t k = position % kKvBlockSize;
+  const auto writable = [](const std::byte* bytes) { return const_cast<std::byte*>(bytes); };
+  auto* key_panel = reinterpret_cast<Element*>(writable(KeyPanel(blocks, head, strip)));
+  auto* value_panels = reinterpret_cast<Element*>(writable(ValuePanel(blocks, head, block, 0)));
+  ForMxBlocks(shape_.head_dim, [&](int64_t first, int64_t count) {
+    Element elements[kMxBlockSize];
+    const auto key_scale = static_cast<std::byte>(Encode(key.subspan(first, count), elements));
+    for (int64_t i = 0; i < count; ++i) {
+      key_panel[IndexOf<Element>(first + i, position % columns, columns)] = elements[i];
     }
-    codec_.Encode(key, row, keys.element_bytes(), keys.scale_bytes());
-    codec_.Encode(value, row, values.element_bytes(), values.scale_bytes());
-    return;
-  }
-  float* keys = keys_.data() + strip * key_strip_size();
-  float* values = values_.data() + strip * value_strip_size();
-  if (column == 0) std::fill_n(values, value_strip_size(), 0.0f);
-  for (int64_t d = 0; d < shape_.head_dim; ++d) keys[d * columns + column] = key[d];
-  for (int64_t panel = 0; panel < num_value_panels(); ++panel) {
-    const auto part = value.subspan(panel * columns,
-                                    std::min<int64_t>(columns, shape_.head_dim - panel * columns));
-    std::ranges::copy(part, values + (panel * columns + column) * columns);
-  }
+    const auto value_scale = static_cast<std::byte>(Encode(value.subspan(first, count), elements));
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t panel = (first + i) / columns;
+      value_panels[panel * kKvBlockSize * columns +
+                   IndexOf<Element>(k, (first + i) % columns, columns)] = elements[i];
+    }
+    if (scale_tile_bytes_ == 0) return;
+    const int64_t group = first / kMxBlockSize;
+    writable(KeyScales(blocks, head, strip))[group * columns + position % columns] = key_scale;
+    writable(ValueScales(blocks, head, block, 0))[group * kKvBlockSize + k] = value_scale;
+  });
 }
 
 // Rounding to bfloat16 may overflow. MXINT8 gives every finite value a finite one.
@@ -79,22 +164,44 @@ bool KvCache::IsFiniteAsHeld(std::span<const float> value) const {
 
 void KvCache::Read(BlockTable blocks, int head, int64_t position, std::span<float> key,
                    std::span<float> value) const {
+  switch (shape_.format) {
+    case KvFormat::kFloat32:
+      return ReadElements<float>(blocks, head, position, key, value);
+    case KvFormat::kBFloat16:
+      return ReadElements<uint16_t>(blocks, head, position, key, value);
+    case KvFormat::kMxInt8:
+      return ReadElements<int8_t>(blocks, head, position, key, value);
+  }
+}
+
+template <typename Element>
+void KvCache::ReadElements(BlockTable blocks, int head, int64_t position, std::span<float> key,
+                           std::span<float> value) const {
   const int64_t columns = shape_.panel_columns;
-  const int64_t strip = StripIndex(blocks, head, position / columns);
-  const int64_t column = position % columns;
-  if (is_encoded()) {
-    const int64_t row = strip * columns + column;
-    codec_.Decode(encoded_keys_.element_bytes(), encoded_keys_.scale_bytes(), row, key);
-    codec_.Decode(encoded_values_.element_bytes(), encoded_values_.scale_bytes(), row, value);
-    return;
-  }
-  const float* keys = keys_.data() + strip * key_strip_size();
-  for (size_t d = 0; d < key.size(); ++d) key[d] = keys[d * columns + column];
-  const float* values = values_.data() + strip * value_strip_size();
-  for (size_t d = 0; d < value.size(); ++d) {
-    const auto panel = static_cast<int64_t>(d) / columns;
-    value[d] = values[(panel * columns + column) * columns + static_cast<int64_t>(d) % columns];
-  }
+  const int64_t strip = position / columns;
+  const int64_t block = position / kKvBlockSize;
+  const int64_t k = position % kKvBlockSize;
+  const auto* key_panel = reinterpret_cast<const Element*>(KeyPanel(blocks, head, strip));
+  const auto* value_panels = reinterpret_cast<const Element*>(ValuePanel(blocks, head, block, 0));
+  ForMxBlocks(shape_.head_dim, [&](int64_t first, int64_t count) {
+    const int64_t group = first / kMxBlockSize;
+    const auto scale_at = [&](const std::byte* scales, int64_t index) {
+      return scale_tile_bytes_ == 0 ? uint8_t{0} : static_cast<uint8_t>(scales[index]);
+    };
+    Element elements[kMxBlockSize];
+    for (int64_t i = 0; i < count; ++i) {
+      elements[i] = key_panel[IndexOf<Element>(first + i, position % columns, columns)];
+    }
+    Decode(elements, scale_at(KeyScales(blocks, head, strip), group * columns + position % columns),
+           key.subspan(first, count));
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t panel = (first + i) / columns;
+      elements[i] = value_panels[panel * kKvBlockSize * columns +
+                                 IndexOf<Element>(k, (first + i) % columns, columns)];
+    }
+    Decode(elements, scale_at(ValueScales(blocks, head, block, 0), group * kKvBlockSize + k),
+           value.subspan(first, count));
+  });
 }
 
 void KvCache::CopyBlock(int32_t from, int32_t to) {
@@ -104,43 +211,9 @@ void KvCache::CopyBlock(int32_t from, int32_t to) {
   };
   copy(keys_);
   copy(values_);
+  copy(key_scales_);
+  copy(value_scales_);
   copy(non_finite_values_);
-  for (Rows* rows : {&encoded_keys_, &encoded_values_}) {
-    copy(rows->elements);
-    copy(rows->scales);
-  }
-}
-
-const float* KvCache::KeyPanel(BlockTable blocks, int head, int64_t strip, float* scratch) const {
-  const int64_t index = StripIndex(blocks, head, strip);
-  if (!is_encoded()) return keys_.data() + index * key_strip_size();
-  const Rows& rows = encoded_keys_;
-  const int columns = shape_.panel_columns;
-  const std::span<float> row(scratch + value_strip_size(), shape_.head_dim);
-  for (int column = 0; column < columns; ++column) {
-    codec_.Decode(rows.element_bytes(), rows.scale_bytes(), index * columns + column, row);
-    for (int64_t d = 0; d < shape_.head_dim; ++d) scratch[d * columns + column] = row[d];
-  }
-  return scratch;
-}
-
-const float* KvCache::ValuePanels(BlockTable blocks, int head, int64_t strip,
-                                  float* scratch) const {
-  const int64_t index = StripIndex(blocks, head, strip);
-  if (!is_encoded()) return values_.data() + index * value_strip_size();
-  const Rows& rows = encoded_values_;
-  const int64_t columns = shape_.panel_columns;
-  std::fill_n(scratch, value_strip_size(), 0.0f);
-  const std::span<float> row(scratch + value_strip_size(), shape_.head_dim);
-  for (int64_t column = 0; column < columns; ++column) {
-    codec_.Decode(rows.element_bytes(), rows.scale_bytes(), index * columns + column, row);
-    for (int64_t panel = 0; panel < num_value_panels(); ++panel) {
-      const int64_t first = panel * columns;
-      const int64_t count = std::min(columns, shape_.head_dim - first);
-      std::copy_n(row.data() + first, count, scratch + (first + column) * columns);
-    }
-  }
-  return scratch;
 }
 
 }  // namespace expertile::cpu

@@ -1,7 +1,6 @@
-// Keys and values of one layer on the CPU target, in blocks of positions: in float32 as the panels
-// that its tile kernels read, in compact formats as encoded rows that are decoded to such panels
-// when they are read. Not a policy: which blocks a sequence has, and when it starts anew, is
-// running/'s business.
+// Keys and values of one layer on the CPU target, in blocks of positions: the panels that its tile
+// kernels read, in the cache's own number format. Not a policy: which blocks a sequence has, and
+// when it starts anew, is running/'s business.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +11,7 @@
 #include "base/aligned_buffer.h"
 #include "expertile/result.h"
 #include "formats/kv_codec.h"
+#include "formats/mx_block.h"
 #include "model/step.h"
 
 namespace expertile::cpu {
@@ -24,9 +24,12 @@ struct KvShape {
   KvFormat format = KvFormat::kFloat32;
 };
 
-// A block's positions lie in strips of NR, so that scores against a strip are one tile kernel over
-// its keys (a panel [D][NR]) and a weighted sum one per panel of its values ([NR][NR], ceil(D/NR)
-// of them). Strip s of a sequence has its positions s NR to s NR + NR - 1.
+// Per block and head the keys of its positions, in strips of NR, and their values. Scores against a
+// strip are one tile kernel over its keys, a panel of D k-values; weighted sums are one over each
+// of the ceil(D/NR) panels of values, whose k-values are the positions. A panel of n k-values is
+//   float32: [n][NR] floats;  bfloat16: [n/2][NR][2], pairs of k-values side by side;
+//   MXINT8: [n][NR] codes, whose scales lie apart.
+// Strip s of a sequence has its positions s NR to s NR + NR - 1.
 class KvCache {
  public:
   static Result<KvCache> Create(const KvShape& shape);  // error: out of memory
@@ -35,64 +38,62 @@ class KvCache {
   int64_t num_value_panels() const {
     return (shape_.head_dim + shape_.panel_columns - 1) / shape_.panel_columns;
   }
-  int64_t key_strip_size() const { return shape_.head_dim * shape_.panel_columns; }
-  int64_t value_strip_size() const {
-    return num_value_panels() * shape_.panel_columns * shape_.panel_columns;
-  }
-  // Floats that KeyPanel() and ValuePanels() need to decode into; 0 in float32.
-  int64_t scratch_size() const { return is_encoded() ? value_strip_size() + shape_.head_dim : 0; }
 
-  // Stores one position's key and value, each [D]. The first position of a strip clears the values
-  // after it, which a masked product still reads.
+  // Stores one position's key and value, each [D]. The first position of a block clears the values
+  // after it, which a masked product still reads. Not of one (block, head) by two threads at once.
   void Write(BlockTable blocks, int head, int64_t position, std::span<const float> key,
              std::span<const float> value);
   void Read(BlockTable blocks, int head, int64_t position, std::span<float> key,
             std::span<float> value) const;
   void CopyBlock(int32_t from, int32_t to);
 
-  // [D][NR], and [ceil(D/NR)][NR][NR]; in `scratch` unless the cache has it.
-  const float* KeyPanel(BlockTable blocks, int head, int64_t strip, float* scratch) const;
-  const float* ValuePanels(BlockTable blocks, int head, int64_t strip, float* scratch) const;
-  // Whether a value of the strip may be NaN or infinite: a product that masks it by a factor of 0
-  // is then no zero. Told by Write(), until it starts the strip anew.
-  bool HasNonFiniteValues(BlockTable blocks, int head, int64_t strip) const {
-    return non_finite_values_[StripIndex(blocks, head, strip)] != 0;
+  // Bytes of a k-value of a panel.
+  int64_t depth_bytes() const { return shape_.panel_columns * element_bytes_; }
+  // D k-values; in MXINT8 with scales [ceil(D/32)][NR].
+  const std::byte* KeyPanel(BlockTable blocks, int head, int64_t strip) const;
+  const std::byte* KeyScales(BlockTable blocks, int head, int64_t strip) const;
+  // Columns [panel NR, panel NR + NR) of the values at the positions of the sequence's block number
+  // `block`, kKvBlockSize k-values; in MXINT8 with a scale for each of them.
+  const std::byte* ValuePanel(BlockTable blocks, int head, int64_t block, int64_t panel) const;
+  const std::byte* ValueScales(BlockTable blocks, int head, int64_t block, int64_t panel) const;
+  // Whether a value of the sequence's block may be NaN or infinite: a product that masks it by a
+  // factor of 0 is then no zero. Told by Write(), until it starts the block anew.
+  bool HasNonFiniteValues(BlockTable blocks, int head, int64_t block) const {
+    return non_finite_values_[TileOf(blocks[block], head)] != 0;
   }
 
  private:
-  // Encoded keys or values: rows [blocks, kv_heads, kKvBlockSize].
-  struct Rows {
-    AlignedBuffer<std::byte> elements;
-    AlignedBuffer<std::byte> scales;
-
-    std::span<std::byte> element_bytes() { return {elements.data(), elements.size()}; }
-    std::span<std::byte> scale_bytes() { return {scales.data(), scales.size()}; }
-    std::span<const std::byte> element_bytes() const { return {elements.data(), elements.size()}; }
-    std::span<const std::byte> scale_bytes() const { return {scales.data(), scales.size()}; }
-  };
-
-  explicit KvCache(const KvShape& shape) : shape_(shape), codec_(shape.format, shape.head_dim) {}
-  bool IsFiniteAsHeld(std::span<const float> value) const;
-  bool is_encoded() const { return shape_.format != KvFormat::kFloat32; }
+  explicit KvCache(const KvShape& shape);
   bool Allocate();
-  bool AllocateRows(Rows& rows) const;
+  // Write() and Read() in a format whose elements are of this type.
+  template <typename Element>
+  void WriteElements(BlockTable blocks, int head, int64_t position, std::span<const float> key,
+                     std::span<const float> value);
+  template <typename Element>
+  void ReadElements(BlockTable blocks, int head, int64_t position, std::span<float> key,
+                    std::span<float> value) const;
+  void ClearValues(int64_t tile);
+  bool IsFiniteAsHeld(std::span<const float> value) const;
+
   int64_t strips_per_block() const { return kKvBlockSize / shape_.panel_columns; }
-  int64_t num_strips() const {
-    return shape_.num_blocks * shape_.num_kv_heads * strips_per_block();
-  }
-  // Where a sequence's strip lies among all strips.
-  int64_t StripIndex(BlockTable blocks, int head, int64_t strip) const {
-    const int64_t block = blocks[strip / strips_per_block()];
-    return (block * shape_.num_kv_heads + head) * strips_per_block() + strip % strips_per_block();
+  int64_t num_scales() const { return (shape_.head_dim + kMxBlockSize - 1) / kMxBlockSize; }
+  int64_t key_panel_bytes() const { return shape_.head_dim * depth_bytes(); }
+  int64_t value_panel_bytes() const { return kKvBlockSize * depth_bytes(); }
+  // A head's part of a block is a tile: its number among all.
+  int64_t TileOf(int32_t block, int head) const {
+    return int64_t{block} * shape_.num_kv_heads + head;
   }
 
   KvShape shape_;
-  KvCodec codec_;
-  AlignedBuffer<float> keys_;               // in float32
-  AlignedBuffer<float> values_;             // in float32
-  Rows encoded_keys_;                       // in compact formats
-  Rows encoded_values_;                     // in compact formats
-  std::vector<uint8_t> non_finite_values_;  // by strip
+  int64_t element_bytes_;
+  int64_t key_tile_bytes_;
+  int64_t value_tile_bytes_;
+  int64_t scale_tile_bytes_;                // of keys, and of values; 0 but in MXINT8
+  AlignedBuffer<std::byte> keys_;           // by tile: [kKvBlockSize/NR] panels
+  AlignedBuffer<std::byte> values_;         // by tile: [ceil(D/NR)] panels
+  AlignedBuffer<std::byte> key_scales_;     // by tile: [kKvBlockSize/NR][ceil(D/32)][NR]
+  AlignedBuffer<std::byte> value_scales_;   // by tile: [ceil(D/32)][kKvBlockSize]
+  std::vector<uint8_t> non_finite_values_;  // by tile
 };
 
 }  // namespace expertile::cpu

@@ -99,6 +99,21 @@ inline Vec Mxfp6Value(__m256i codes) {
   return _mm256_or_ps(magnitude, _mm256_castsi256_ps(sign));
 }
 
+// One signed byte per lane, as floats.
+inline Vec LoadSignedBytes(const std::byte* p) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
+// E8M0ToFloat of each lane: the codes 0 and 255 have a bit of the mantissa.
+inline Vec E8M0Values(__m256i codes) {
+  const __m256i next =
+      _mm256_and_si256(_mm256_add_epi32(codes, _mm256_set1_epi32(1)), _mm256_set1_epi32(255));
+  const __m256i is_special = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), next);
+  const __m256i mantissa = _mm256_and_si256(is_special, _mm256_set1_epi32(0x400000));
+  return _mm256_castsi256_ps(_mm256_or_si256(_mm256_slli_epi32(codes, 23), mantissa));
+}
+
 // The upper halves of even and odd, pair by pair.
 inline void StorePairs(std::byte* p, Vec even, Vec odd) {
   const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000u));

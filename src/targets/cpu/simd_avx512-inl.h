@@ -89,6 +89,22 @@ inline Vec Mxfp6Value(__m512i codes) {
                       _mm512_castsi512_ps(sign));
 }
 
+// One signed byte per lane, as floats.
+inline Vec LoadSignedBytes(const std::byte* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
+// E8M0ToFloat of each lane: the codes 0 and 255 have a bit of the mantissa.
+inline Vec E8M0Values(__m512i codes) {
+  const __m512i next =
+      _mm512_and_si512(_mm512_add_epi32(codes, _mm512_set1_epi32(1)), _mm512_set1_epi32(255));
+  const __mmask16 is_special = _mm512_cmplt_epi32_mask(next, _mm512_set1_epi32(2));
+  const __m512i bits = _mm512_slli_epi32(codes, 23);
+  return _mm512_castsi512_ps(
+      _mm512_mask_or_epi32(bits, is_special, bits, _mm512_set1_epi32(0x400000)));
+}
+
 // The upper halves of even and odd, pair by pair.
 inline void StorePairs(std::byte* p, Vec even, Vec odd) {
   const __m512i mask = _mm512_set1_epi32(static_cast<int>(0xffff0000u));

@@ -1,4 +1,4 @@
-// One key block of an online softmax over several rows.
+// Softmax over the keys of some panels, and what its parts become: a row's weighted sums.
 // Not a header of its own: included inside an instruction set's namespace and target region.
 
 // Sum of all lanes, in one fixed order.
@@ -19,38 +19,130 @@ inline float LargestOf(Vec v) {
   return largest;
 }
 
-inline float ExpOf(float x) {
-  float lanes[kLanes];
-  Store(lanes, Exp(Broadcast(x)));
-  return lanes[0];
+// A packed tile of floats, rounded to bfloat16 values if kRound.
+template <bool kRound>
+struct FloatTile {
+  static void Put(std::byte* tile, int num_rows, int row, int column, Vec v) {
+    float* target = reinterpret_cast<float*>(tile) +
+                    (column / kBlockDepth * num_rows + row) * kBlockDepth + column % kBlockDepth;
+    Store(target, kRound ? RoundToBFloat16(v) : v);
+  }
+};
+
+// Columns [begin, end) of NR values; `other` elsewhere.
+inline void SetOutside(float* values, int begin, int end, float other) {
+  for (int j = 0; j < begin; ++j) values[j] = other;
+  for (int j = end < 0 ? 0 : end; j < kPanelColumns; ++j) values[j] = other;
 }
 
-// See KernelTable::softmax_block. A row without valid columns keeps its state and gets
-// probabilities of zero.
-inline void SoftmaxBlock(float* scores, int num_rows, const KeyRange* valid, float scale,
-                         SoftmaxState* state, float* rescale) {
-  // The lowest score of all, once scaled.
-  const float lowest = scale > 0.0f ? -INFINITY : scale < 0.0f ? INFINITY : 0.0f;
-  for (int r = 0; r < num_rows; ++r, scores += kPanelColumns) {
-    rescale[r] = 1.0f;
-    for (int j = 0; j < valid[r].begin; ++j) scores[j] = lowest;
-    for (int j = valid[r].end; j < kPanelColumns; ++j) scores[j] = lowest;
-    if (valid[r].begin >= valid[r].end) {
-      for (int j = 0; j < kPanelColumns; ++j) scores[j] = 0.0f;
-      continue;
+// One row of SoftmaxOfPanels: panel p of it at scores + p * stride; `valid` is not empty.
+template <typename Tile>
+inline SoftmaxState SoftmaxRow(float* scores, int64_t stride, int num_rows, int row, KeyRange valid,
+                               float scale, std::byte* tile) {
+  const Vec factor = Broadcast(scale);
+  const int first = valid.begin / kPanelColumns;
+  const int last = (valid.end - 1) / kPanelColumns;
+  const float lowest = scale > 0.0f ? -INFINITY : scale < 0.0f ? INFINITY : 0.0f;  // once scaled
+  const auto is_whole = [&](int panel) {
+    return panel * kPanelColumns >= valid.begin && (panel + 1) * kPanelColumns <= valid.end;
+  };
+  const auto set_outside = [&](int panel, float* values, float other) {
+    SetOutside(values, valid.begin - panel * kPanelColumns, valid.end - panel * kPanelColumns,
+               other);
+  };
+  Vec largest_lanes = Broadcast(-INFINITY);
+  for (int panel = first; panel <= last; ++panel) {
+    float* block = scores + panel * stride;
+    if (!is_whole(panel)) set_outside(panel, block, lowest);
+    const Vec left = Mul(Load(block), factor);
+    const Vec right = Mul(Load(block + kLanes), factor);
+    largest_lanes = Max(largest_lanes, Max(left, right));
+  }
+  const float largest = LargestOf(largest_lanes);
+  Vec sum = Zero();
+  for (int panel = first; panel <= last; ++panel) {
+    float* block = scores + panel * stride;
+    Vec left = Exp(Sub(Mul(Load(block), factor), Broadcast(largest)));
+    Vec right = Exp(Sub(Mul(Load(block + kLanes), factor), Broadcast(largest)));
+    if (!is_whole(panel)) {  // Exp never gives zero; a key that is not seen must
+      Store(block, left);
+      Store(block + kLanes, right);
+      set_outside(panel, block, 0.0f);
+      left = Load(block);
+      right = Load(block + kLanes);
     }
-    const Vec left = Mul(Load(scores), Broadcast(scale));
-    const Vec right = Mul(Load(scores + kLanes), Broadcast(scale));
-    const float block_largest = LargestOf(Max(left, right));
-    const float largest = block_largest > state[r].largest ? block_largest : state[r].largest;
-    rescale[r] = state[r].largest == largest ? 1.0f : ExpOf(state[r].largest - largest);
-    Store(scores, Exp(Sub(left, Broadcast(largest))));
-    Store(scores + kLanes, Exp(Sub(right, Broadcast(largest))));
-    // Exp never gives zero; a key that is not seen must.
-    for (int j = 0; j < valid[r].begin; ++j) scores[j] = 0.0f;
-    for (int j = valid[r].end; j < kPanelColumns; ++j) scores[j] = 0.0f;
-    const float sum = SumOf(Add(Load(scores), Load(scores + kLanes)));
-    state[r].sum = state[r].sum * rescale[r] + sum;
-    state[r].largest = largest;
+    Tile::Put(tile, num_rows, row, panel * kPanelColumns, left);
+    Tile::Put(tile, num_rows, row, panel * kPanelColumns + kLanes, right);
+    sum = Add(sum, Add(left, right));
+  }
+  return {largest, SumOf(sum)};
+}
+
+// See SoftmaxFunction.
+template <typename Tile>
+void SoftmaxOfPanels(float* scores, int num_rows, int num_panels, const KeyRange* valid,
+                     float scale, SoftmaxState* states, std::byte* tile) {
+  const int64_t stride = static_cast<int64_t>(num_rows) * kPanelColumns;
+  for (int r = 0; r < num_rows; ++r, scores += kPanelColumns) {
+    const bool is_empty = valid[r].begin >= valid[r].end;
+    states[r] = is_empty ? SoftmaxState{-INFINITY, 0.0f}
+                         : SoftmaxRow<Tile>(scores, stride, num_rows, r, valid[r], scale, tile);
+    for (int column = 0; column < num_panels * kPanelColumns; column += kPanelColumns) {
+      if (!is_empty && column + kPanelColumns > valid[r].begin && column < valid[r].end) continue;
+      Tile::Put(tile, num_rows, r, column, Zero());
+      Tile::Put(tile, num_rows, r, column + kLanes, Zero());
+    }
+  }
+}
+
+// See KernelTable::merge_softmax. A part's sums have 0 added, and so no negative zeros: the
+// products of keys that a row does not see may have changed a zero's sign.
+inline void MergeSoftmax(const float* part, const SoftmaxState* part_states, int num_rows,
+                         int num_panels, float* sums, SoftmaxState* states) {
+  float keep[kMaxTileRows] = {};
+  float add[kMaxTileRows] = {};
+  for (int r = 0; r < num_rows; ++r) {
+    const float before = states[r].largest;
+    const float after = part_states[r].largest > before ? part_states[r].largest : before;
+    keep[r] = before - after;
+    add[r] = part_states[r].largest - after;
+    if (part_states[r].sum != 0.0f) states[r].largest = after;
+  }
+  for (int r = 0; r < kMaxTileRows; r += kLanes) {
+    Store(keep + r, Exp(Load(keep + r)));
+    Store(add + r, Exp(Load(add + r)));
+  }
+  for (int r = 0; r < num_rows; ++r) {
+    if (part_states[r].sum == 0.0f) continue;
+    states[r].sum = std::fma(part_states[r].sum, add[r], states[r].sum * keep[r]);
+    for (int panel = 0; panel < num_panels; ++panel) {
+      const int64_t offset = (static_cast<int64_t>(panel) * num_rows + r) * kPanelColumns;
+      for (int half = 0; half < kPanelColumns; half += kLanes) {
+        const Vec added = Add(Load(part + offset + half), Zero());
+        float* target = sums + offset + half;
+        Store(target, FMAdd(added, Broadcast(add[r]), Mul(Load(target), Broadcast(keep[r]))));
+      }
+    }
+  }
+}
+
+// See KernelTable::store_softmax.
+inline void StoreSoftmax(const float* sums, const SoftmaxState* states, int num_rows, int64_t size,
+                         const int32_t* rows, float* out) {
+  for (int r = 0; r < num_rows; ++r) {
+    const Vec sum = Broadcast(states[r].sum);
+    float* target = out + rows[r] * size;
+    for (int64_t column = 0; column < size; column += kLanes) {
+      const float* source =
+          sums + (column / kPanelColumns * num_rows + r) * kPanelColumns + column % kPanelColumns;
+      const Vec v = Div(Load(source), sum);
+      if (size - column >= kLanes) {
+        Store(target + column, v);
+      } else {
+        float tail[kLanes];
+        Store(tail, v);
+        std::memcpy(target + column, tail, static_cast<size_t>(size - column) * sizeof(float));
+      }
+    }
   }
 }

@@ -22,7 +22,8 @@ Result<CpuVisionOps> CpuVisionOps::Create(const VisionSpec& spec, const Context&
       KvCache::Create({CeilDiv(num_patches, kKvBlockSize), spec.num_heads, spec.head_dim(),
                        context.table->panel_columns, KvFormat::kFloat32}));
   EXPERTILE_ASSIGN(BlockAttention attention,
-                   BlockAttention::Create(*context.table, cache, context.pool->size()));
+                   BlockAttention::Create(*context.table, ComputeTypeOf(context.options), cache,
+                                          context.pool->size()));
   return CpuVisionOps(std::move(rows), std::move(cache), std::move(attention));
 }
 
