@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/dtype.h"
 #include "targets/cpu/kernel_table.h"
 
 namespace expertile::cpu {
@@ -55,6 +56,35 @@ TEST(Isa, EachTableHasItsOwnKernels) {
     }
   }
 }
+
+class EveryInstructionSet : public testing::TestWithParam<Isa> {};
+
+// The other tests run on what SupportedIsas() lists; this one says what they left out.
+TEST_P(EveryInstructionSet, Multiplies) {
+  const std::vector<Isa> supported = SupportedIsas();
+  if (std::ranges::find(supported, GetParam()) == supported.end()) {
+    GTEST_SKIP() << "this machine has no " << NameOf(GetParam());
+  }
+  const KernelTable& table = KernelsFor(GetParam());
+  const GemmKernels& kernels = table.bfloat16;
+  constexpr int64_t kDepth = 64;
+  const int rows = kernels.max_tile_rows;
+  const std::vector<float> twos(rows * kDepth, 2.0f);
+  std::vector<std::byte> tile(rows * kDepth * kernels.activation_size);
+  kernels.pack(twos.data(), kDepth, nullptr, rows, kDepth, tile.data());
+  const std::vector<uint16_t> halves(kDepth * table.panel_columns, FloatToBFloat16(0.5f));
+  std::vector<float> sums(rows * table.panel_columns);
+  {
+    const TileScope scope(kernels);
+    kernels.bfloat16[rows](tile.data(), reinterpret_cast<const std::byte*>(halves.data()), kDepth,
+                           sums.data(), /*first=*/true, {});
+  }
+  for (const float sum : sums) EXPECT_EQ(sum, 64.0f);
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, EveryInstructionSet,
+                         testing::Values(Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx),
+                         [](const auto& isa) { return std::string(NameOf(isa.param)); });
 
 }  // namespace
 }  // namespace expertile::cpu
