@@ -159,18 +159,23 @@ Tensor CpuOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) {
   return y;
 }
 
-Tensor CpuOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inputs,
-                         const Tensor& query, const Tensor& key, const Tensor& value,
-                         const Vector* sinks) {
-  KvCache& cache = caches_[layer];
-  const int64_t D = spec.head_dim;
-  context_.pool->ForEach(spec.num_kv_heads, [&](int64_t head, int) {
+void CpuOps::WriteStep(KvCache& cache, int64_t D, const Inputs& inputs, const Tensor& key,
+                       const Tensor& value) {
+  const StageClock::Scope time(stage_clock_, Stage::kKvWrite);
+  context_.pool->ForEach(key.width() / D, [&](int64_t head, int) {
     for (int64_t t = 0; t < key.rows(); ++t) {
       cache.Write(inputs.block_tables[inputs.sequences[t]], static_cast<int>(head),
                   inputs.positions[t], key.Row(t).subspan(head * D, D),
                   value.Row(t).subspan(head * D, D));
     }
   });
+}
+
+Tensor CpuOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inputs,
+                         const Tensor& query, const Tensor& key, const Tensor& value,
+                         const Vector* sinks) {
+  KvCache& cache = caches_[layer];
+  WriteStep(cache, spec.head_dim, inputs, key, value);
   Tensor mixed = NewTensor(query.rows(), query.width());
   const AttentionPass pass{.window = spec.window,
                            .scale = spec.scale,
@@ -209,6 +214,8 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
   MoeStats stats;
   Status outcome = moe_.Run(tokens, experts, spec, *context_.pool, y.data(), &stats);
   y = Finished(std::move(outcome), std::move(y));
+  stage_clock_.Add(Stage::kExperts, -stats.combine_seconds);
+  stage_clock_.Add(Stage::kCombine, stats.combine_seconds);
   if (is_repeated_) return y;
   for (size_t n = 0; n < stats.nsp.size(); ++n) {
     statistics_.rows[n] += stats.nsp[n].num_rows;

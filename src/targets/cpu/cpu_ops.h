@@ -76,10 +76,16 @@ class CpuOps : public CpuRowOps {
     return {};
   }
   const NspStatistics& nsp_statistics() const { return statistics_; }
+  StageClock& stage_clock() { return stage_clock_; }
+  const StageClock& stage_clock() const { return stage_clock_; }
 
  private:
   CpuOps(CpuRowOps rows, std::vector<KvCache> caches, BlockAttention attention,
          cpu::Linear exact_product, MoeBlock moe, cpu::GatedMlp mlp);
+
+  // Keys and values of the step's rows, of D elements a head, to the cache.
+  void WriteStep(KvCache& cache, int64_t D, const Inputs& inputs, const Tensor& key,
+                 const Tensor& value);
 
   std::vector<KvCache> caches_;  // of the layers
   BlockAttention attention_;
@@ -88,6 +94,7 @@ class CpuOps : public CpuRowOps {
   cpu::GatedMlp mlp_;
   bool is_repeated_ = false;  // the step is not counted
   NspStatistics statistics_;
+  StageClock stage_clock_;
 };
 
 }  // namespace expertile::cpu
