@@ -41,7 +41,8 @@ std::string HelpOf(const OptionRow& row) {
 
 std::string TypeNameOf(const OptionRow& row) {
   if (TypeOf(row) != "integer") return "TEXT";
-  return row.auto_value ? "INT|auto|none" : "INT";
+  if (!row.auto_value) return "INT";
+  return ValuesOf(row).starts_with("none") ? "INT|auto|none" : "INT|auto";
 }
 
 void AddCompileFlag(CLI::App& app, const OptionRow& row, CompileOptions& options) {
@@ -68,6 +69,13 @@ Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::str
   CompileOptions options;
   EXPERTILE_RETURN_IF_ERROR(SetOption(*FindOption("moe_prefill_num_nsp"), text, option, options));
   return options.moe_prefill_num_nsp;
+}
+
+Result<int64_t> ParseChunkSize(const std::string& option, const std::string& text) {
+  CompileOptions options;
+  const OptionRow& row = *FindOption("moe_prefill_packed_chunk_size");
+  EXPERTILE_RETURN_IF_ERROR(SetOption(row, text, option, options));
+  return options.moe_prefill_packed_chunk_size;
 }
 
 void AddModelArgument(CLI::App& app, std::string& model) {

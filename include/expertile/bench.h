@@ -6,6 +6,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "expertile/model.h"
 #include "expertile/result.h"
@@ -40,7 +42,7 @@ struct MoeBenchOptions {
   MoeShape shape;
   int64_t tokens = 512;             // T
   std::optional<int> num_nsp;       // none = blocking off; or kAutoNumNsp
-  int64_t packed_chunk_size = 256;  // P
+  int64_t packed_chunk_size = 256;  // P; or kAutoChunkSize
   std::string dtype = "float32";    // of the weights: float32 | bfloat16 | mxfp4 | mxfp6
   // Of matrix products: float32 | bfloat16; empty = as the weights, float32 for MX formats.
   // bfloat16 does not take float32 weights.
@@ -57,13 +59,14 @@ struct MoeBenchOptions {
 
 struct MoeBenchResult {
   std::string isa;
-  std::optional<int> num_nsp;   // as run: kAutoNumNsp resolved
-  int64_t tokens = 0;           // as run: the routing file's
-  std::string arithmetic;       // as run
-  double seconds_median = 0.0;  // routing given logits to combined output
-  double tflops = 0.0;          // useful: 2 T K 3 H I
-  double bytes = 0.0;           // of the weights that the routing touches, as they are packed
-  double roof_tflops = 0.0;     // roof's, of the arithmetic
+  std::optional<int> num_nsp;     // as run: kAutoNumNsp resolved
+  int64_t packed_chunk_size = 0;  // likewise
+  int64_t tokens = 0;             // as run: the routing file's
+  std::string arithmetic;         // as run
+  double seconds_median = 0.0;    // routing given logits to combined output
+  double tflops = 0.0;            // useful: 2 T K 3 H I
+  double bytes = 0.0;             // of the weights that the routing touches, as they are packed
+  double roof_tflops = 0.0;       // roof's, of the arithmetic
   double fraction_of_roof =
       0.0;  // the larger of arithmetic and read time at the roof, over the time taken
   bool is_bandwidth_bound = false;  // which of the two that is
@@ -76,11 +79,51 @@ struct MoeBenchResult {
 
 Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options);
 
+// One blocking of a sweep beside the one that auto stands for.
+struct MoeSweepRow {
+  std::optional<int> num_nsp;  // none = blocking off
+  int64_t packed_chunk_size = 0;
+  double seconds_median = 0.0;
+  double ratio_to_auto = 0.0;  // median over the turns of its time over auto's in the same turn
+  double nsp_imbalance = 0.0;
+  double worker_imbalance = 0.0;
+  bool is_auto = false;
+};
+
+struct MoeSweepResult {
+  std::string isa;
+  std::string arithmetic;  // as run
+  int64_t tokens = 0;      // as run
+  // Blocking off and every number of NSPs at auto's chunk size, and every chunk size at auto's
+  // number of NSPs.
+  std::vector<MoeSweepRow> rows;
+  size_t best = 0;           // into rows: the smallest ratio_to_auto
+  double auto_excess = 0.0;  // auto's time over the best's, less 1
+  Roof roof;
+};
+
+// Runs all of them in turns, options.num_runs of them; num_nsp and packed_chunk_size of `options`
+// are not looked at.
+Result<MoeSweepResult> SweepMoe(const MoeBenchOptions& options);
+
 struct ModelBenchOptions {
   int64_t tokens = 512;
   int64_t decode_tokens = 16;
   int num_runs = 5;
   CompileOptions compile;
+};
+
+// One stage of the forward pass beside what the roof allows.
+struct StageBench {
+  std::string_view name;       // "attention", "experts", …
+  double seconds = 0.0;        // median
+  double flops = 0.0;          // causal attention, and wanted rows of the LM head only
+  double bytes = 0.0;          // weights and keys read once; of a stage without, its activations
+  double least_seconds = 0.0;  // at the roof: the larger of the two times; 0 if none is counted
+  bool is_read_bound = false;  // which of the two that is
+  double share = 0.0;          // of the time of all stages
+
+  double fraction_of_roof() const { return seconds > 0.0 ? least_seconds / seconds : 0.0; }
 };
 
 struct ModelBenchResult {
@@ -94,6 +137,12 @@ struct ModelBenchResult {
   // Of the MoE layers' workers in prefill: sum over layers of the busiest worker's time over the
   // sum of the mean. 1 when blocking is off.
   double worker_imbalance = 1.0;
+  // In the order of the forward pass; empty where a target does not tell.
+  std::vector<StageBench> prefill_stages;
+  std::vector<StageBench> decode_stages;  // of one token, in the middle of those decoded
+  // Sum over the stages of their least_seconds, over the time measured; 0 without stages.
+  double prefill_fraction_of_roof = 0.0;
+  double decode_fraction_of_roof = 0.0;
   double roof_tflops = 0.0;  // roof's, of the arithmetic
   Roof roof;
 };

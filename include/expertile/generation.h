@@ -61,6 +61,7 @@ struct GenerationOptions {
   int64_t max_new_tokens = 128;  // also ends where the context is full
   SamplingOptions sampling;
   std::vector<int32_t> end_token_ids;  // ends a sequence; the token itself is not reported
+  MoeTrace* trace = nullptr;           // of the prompts' prefill; may be null
 };
 
 struct GenerationStatistics {

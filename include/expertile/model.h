@@ -21,6 +21,8 @@ namespace expertile {
 struct ExportedGraphs;
 class Tokenizer;
 class MoeTrace;
+struct ModelBenchOptions;
+struct ModelBenchResult;
 
 // A vision tower.
 struct VisionDescription {
@@ -68,6 +70,12 @@ struct NspLoad {
   // what waiting for the busiest costs. 0 where a target does not tell (reference).
   double busiest_worker_seconds = 0.0;
   double mean_worker_seconds = 0.0;
+};
+
+// How long a session's steps were in one stage of the forward pass: "attention", "experts", …
+struct StageTime {
+  std::string_view stage;
+  double seconds = 0.0;
 };
 
 // In token_ids: no token. It is not routed, not kept and costs nothing; its logits are zero.
@@ -135,6 +143,9 @@ class Session {
   Status Truncate(int64_t sequence, int64_t length);
   Status Clear(int64_t sequence);  // forgets them all
   NspLoad nsp_load() const;
+  // Of all steps so far, prompts and single tokens, in the order of the forward pass; together they
+  // are the steps' whole time. Empty where a target does not tell.
+  std::vector<StageTime> stage_times() const;
 
   // Writes what the cache holds of a sequence, for LoadKv() of another session, in this process or
   // another (docs/kv-cache-file.md). Errors: an empty sequence; an I/O error, which leaves no file.
@@ -206,6 +217,7 @@ class Program {
  private:
   friend class Model;
   friend class Session;
+  friend Result<ModelBenchResult> BenchModel(const Program&, const ModelBenchOptions&);
   struct State;
   explicit Program(std::shared_ptr<const State> state);
   std::shared_ptr<const State> state_;

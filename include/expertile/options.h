@@ -35,10 +35,11 @@ struct CompileOptions {
   int num_cores = 0;
   int num_devices = 1;
 
-  // Expert groups of prefill's MoE layers, 1 to E; none = blocking off, kAutoNumNsp = num_cores (at
-  // most E).
+  // Expert groups of prefill's MoE layers, 1 to E; none = blocking off. kAutoNumNsp and
+  // kAutoChunkSize stand for what suits the model, prefill_seq_len and num_cores.
   static constexpr int kAutoNumNsp = -1;
   std::optional<int> moe_prefill_num_nsp;
+  static constexpr int64_t kAutoChunkSize = -1;
   int64_t moe_prefill_packed_chunk_size = 256;  // rows of packed tokens handled per step, >= 1
 
   bool mxfp6_matmul = false;

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "base/stopwatch.h"
 #include "compiling/option_json.h"
 #include "compiling/target_table.h"
 #include "expertile/model.h"

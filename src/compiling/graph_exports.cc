@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stopwatch.h"
 #include "compiling/compile.h"
 #include "compiling/option_json.h"
 #include "compiling/target_table.h"

@@ -8,9 +8,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/processors.h"
+#include "base/stopwatch.h"
 #include "base/worker_pool.h"
 #include "compiling/compile.h"
 #include "compiling/target_table.h"
+#include "dispatch/auto_blocking.h"
 #include "dispatch/placement.h"
 #include "running/session_state.h"
 
@@ -18,6 +20,30 @@ namespace expertile {
 namespace {
 
 constexpr int64_t kDefaultCtxLen = 4096;
+
+// Of options with a ctx_len.
+int64_t MaxStepTokens(const CompileOptions& options) {
+  return options.batch_size * std::min(options.prefill_seq_len, *options.ctx_len);
+}
+
+// What auto stands for. A graph's NSPs are the card's cores.
+void ResolveBlocking(const DecoderSpec& spec, CompileOptions& options) {
+  const int num_workers = CoresOf(options);
+  AutoBlocking chosen{std::min(num_workers, spec.moe.num_experts),
+                      CompileOptions().moe_prefill_packed_chunk_size};
+  if (TargetOf(options).runs_here()) {
+    chosen =
+        ChooseBlocking({spec.moe.num_experts, spec.moe.router.experts_per_token, spec.hidden_size,
+                        spec.moe.intermediate_size, options.mxfp6_matmul ? 6.25 : 16.0,
+                        MaxStepTokens(options), num_workers});
+  }
+  if (options.moe_prefill_num_nsp == CompileOptions::kAutoNumNsp) {
+    options.moe_prefill_num_nsp = chosen.num_nsp;
+  }
+  if (options.moe_prefill_packed_chunk_size == CompileOptions::kAutoChunkSize) {
+    options.moe_prefill_packed_chunk_size = chosen.packed_chunk_size;
+  }
+}
 
 }  // namespace
 
@@ -39,9 +65,7 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
     return InvalidArgument("ctx_len: {}, the model has {} positions", *options.ctx_len,
                            spec.max_positions);
   }
-  if (options.moe_prefill_num_nsp == CompileOptions::kAutoNumNsp) {
-    options.moe_prefill_num_nsp = std::min(CoresOf(options), spec.moe.num_experts);
-  }
+  ResolveBlocking(spec, options);
   if (options.moe_prefill_num_nsp) {
     EXPERTILE_RETURN_IF_ERROR(
         Placement::Create(spec.moe.num_experts, *options.moe_prefill_num_nsp));
@@ -67,7 +91,7 @@ TargetOptions TargetOptionsOf(const CompileOptions& options) {
       .num_workers = CoresOf(options),
       .batch_size = options.batch_size,
       .ctx_len = *options.ctx_len,
-      .max_step_tokens = options.batch_size * std::min(options.prefill_seq_len, *options.ctx_len),
+      .max_step_tokens = MaxStepTokens(options),
       .skip_vision = options.skip_vision,
       .mxfp6_matmul = options.mxfp6_matmul,
       .kv_format = KvFormatOf(options)};

@@ -133,7 +133,8 @@ std::string ValuesOf(const OptionRow& row) {
     const std::string max =
         row.max_text.empty() ? fmt::format("{}", row.max) : std::string(row.max_text);
     const std::string range = fmt::format("{} to {}", row.min, max);
-    return is_optional && row.auto_value ? "none, auto, or " + range : range;
+    if (!row.auto_value) return range;
+    return (is_optional ? "none, auto, or " : "auto, or ") + range;
   });
 }
 

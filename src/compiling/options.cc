@@ -13,6 +13,7 @@ namespace expertile {
 namespace {
 
 Status CheckValue(const OptionRow& row, int64_t value) {
+  if (value == row.auto_value) return {};
   if (value < row.min || value > row.max) {
     return InvalidArgument("{}: {}, expected {}", row.name, value, ValuesOf(row));
   }
@@ -29,8 +30,7 @@ Status CheckValue(const OptionRow& row, const std::string& value) {
 Status CheckValue(const OptionRow&, const std::vector<std::string>&) { return {}; }
 template <typename T>
 Status CheckValue(const OptionRow& row, const std::optional<T>& value) {
-  if (!value || (row.auto_value && *value == *row.auto_value)) return {};
-  return CheckValue(row, *value);
+  return value ? CheckValue(row, *value) : Status();
 }
 
 // An option that the target does not honour is refused, never ignored. (retain_full_kv is honoured

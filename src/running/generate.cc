@@ -1,17 +1,13 @@
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 #include "expertile/generation.h"
 #include "running/sampler.h"
 
 namespace expertile {
 namespace {
-
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 Status CheckPrompts(const Session& session, std::span<const Prompt> prompts) {
   if (prompts.empty()) return InvalidArgument("prompts: none");
@@ -84,11 +80,11 @@ Result<Generated> Generate(Session& session, std::span<const Prompt> prompts,
     statistics.held_tokens += static_cast<int64_t>(prompts[i].held_token_ids.size());
     statistics.prompt_tokens += static_cast<int64_t>(prompts[i].token_ids.size());
   }
-  auto start = std::chrono::steady_clock::now();
-  EXPERTILE_ASSIGN(std::vector<float> logits, session.Prefill(extensions));
-  statistics.prefill_seconds = SecondsSince(start);
+  const Stopwatch prefill;
+  EXPERTILE_ASSIGN(std::vector<float> logits, session.Prefill(extensions, LogitsWanted::kLast, options.trace));
+  statistics.prefill_seconds = prefill.seconds();
 
-  start = std::chrono::steady_clock::now();
+  const Stopwatch decode;
   const size_t V = logits.size() / extensions.size();
   while (true) {
     std::vector<Extension> alive;
@@ -107,7 +103,7 @@ Result<Generated> Generate(Session& session, std::span<const Prompt> prompts,
     extensions = std::move(alive);
     EXPERTILE_ASSIGN(logits, session.Decode(extensions));
   }
-  statistics.decode_seconds = SecondsSince(start);
+  statistics.decode_seconds = decode.seconds();
   for (Continuation& continuation : continuations) {
     statistics.new_tokens += static_cast<int64_t>(continuation.tokens().size());
     generated.token_ids.push_back(std::move(continuation.tokens()));

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stopwatch.h"
 #include "running/finite_logits.h"
 #include "running/session_state.h"
 #include "running/step_rows.h"
@@ -220,6 +221,16 @@ NspLoad Session::nsp_load() const {
   const NspStatistics& statistics = state_->target->nsp_statistics();
   return {statistics.rows, statistics.busy_seconds, statistics.busiest_worker_seconds,
           statistics.mean_worker_seconds};
+}
+
+std::vector<StageTime> Session::stage_times() const {
+  std::vector<StageTime> times;
+  const StageClock* clock = state_->target->stage_clock();
+  for (size_t i = 0; clock != nullptr && i < kNumStages; ++i) {
+    const auto stage = static_cast<Stage>(i);
+    times.push_back({NameOf(stage), clock->seconds()[stage]});
+  }
+  return times;
 }
 
 }  // namespace expertile

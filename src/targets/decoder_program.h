@@ -15,6 +15,7 @@
 #include "model/vision_forward.h"
 #include "targets/block_writing.h"
 #include "targets/target.h"
+#include "targets/timed_ops.h"
 #include "targets/weight_store.h"
 
 namespace expertile {
@@ -31,6 +32,7 @@ class DecoderSession : public TargetSession {
 
   Status Run(const Step& step, std::span<float> logits) override {
     return CatchOutOfMemory(ActivationsOf(step.num_tokens()), [&]() -> Status {
+      [[maybe_unused]] const auto time = TimeStep();
       EXPERTILE_ASSIGN(const auto inputs, ops_.Begin(step));
       return ops_.Fetch(Forward(ops_, spec_, decoder_, inputs), logits);
     });
@@ -46,6 +48,10 @@ class DecoderSession : public TargetSession {
   }
 
   const NspStatistics& nsp_statistics() const override { return ops_.nsp_statistics(); }
+  const StageClock* stage_clock() const override {
+    if constexpr (kHasStageClock) return &ops_.stage_clock();
+    return nullptr;
+  }
 
   Status CopyBlock(int32_t from, int32_t to) override { return ops_.CopyBlock(from, to); }
   Status ReadKv(int layer, BlockTable blocks, int64_t n, std::span<float> keys,
@@ -58,6 +64,17 @@ class DecoderSession : public TargetSession {
   }
 
  private:
+  static constexpr bool kHasStageClock = requires(O & ops) { ops.stage_clock(); };
+
+  // What no op's stage takes of a step is Stage::kOther's.
+  auto TimeStep() {
+    if constexpr (kHasStageClock) {
+      return StageClock::Scope(ops_.stage_clock(), Stage::kOther);
+    } else {
+      return 0;
+    }
+  }
+
   const DecoderSpec& spec_;
   const DecoderWeights<O>& decoder_;
   O ops_;
@@ -106,6 +123,9 @@ class DecoderProgram : public TargetProgram {
     });
   }
   std::string_view isa() const override { return O::IsaOf(context_); }
+  std::string FormatOf(std::string_view weight) const override {
+    return weights_->FormatOf(weight).value_or("");
+  }
 
  private:
   DecoderSpec spec_;

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from cases import MODEL
+from cases import MODEL, read_safetensors
 from test_bad_input import assert_refusal
 
 MOE = ["bench", "moe", "--shape", "8,2,128,64", "--tokens", 32, "--runs", 1, "--json"]
@@ -62,6 +62,102 @@ def test_a_program_as_its_checkpoint(expertile, bench, tmp_path):
     assert flops[0] == pytest.approx(flops[1], rel=1e-9)
     assert of_program["model"] == program and of_program["prefill_tokens_per_second"] > 0
     assert_refusal(expertile("bench", "model", program, "--ctx-len", 5), ["--ctx-len"], (2,))
+
+
+STAGES = ["embed", "norms", "projections", "rope", "KV write", "attention", "router", "experts", "combine", "MLP",
+          "residual adds", "LM head", "other"]  # fmt: skip
+
+
+def check_stages(stages, seconds, sanitizer):
+    assert [row["stage"] for row in stages] == STAGES
+    assert sum(row["share"] for row in stages) == pytest.approx(1)
+    for row in stages:
+        assert row["seconds"] >= 0 and (row["bound"] is None) == (row["flops"] + row["bytes"] == 0)
+        assert (row["fraction_of_roof"] is None) == (row["bound"] is None)
+    if not sanitizer:  # medians of the parts are near the median of the whole
+        assert sum(row["seconds"] for row in stages) == pytest.approx(seconds, rel=0.5)
+
+
+@pytest.mark.parametrize("target", ["cpu", "reference"])
+def test_stages(bench, sanitizer, target):
+    result = bench("bench", "model", MODEL, "--target", target, "--tokens", 100, "--prefill-seq-len", 64,
+                   "--decode-tokens", 3, "--runs", 3, "--json")  # fmt: skip
+    config = json.loads((MODEL / "config.json").read_text())
+    layers, H, D = (config[key] for key in ("num_hidden_layers", "hidden_size", "head_dim"))
+    width, kv_width = (config[key] * D for key in ("num_attention_heads", "num_key_value_heads"))
+    for part, seconds in (("prefill", "prefill_seconds_median"), ("decode", "decode_seconds_per_token_median")):
+        check_stages(result[part + "_stages"], result[seconds], sanitizer)
+        assert result[part + "_fraction_of_roof"] > 0  # a tiny model lies in the cache: no upper bound
+    prefill, decode = ({row["stage"]: row for row in result[part + "_stages"]} for part in ("prefill", "decode"))
+    assert prefill["attention"]["flops"] == layers * 4 * width * 100 * 101 / 2
+    assert decode["attention"]["flops"] == layers * 4 * width * 102  # of the second of three tokens
+    projections = layers * 2 * H * (2 * width + 2 * kv_width)
+    assert (prefill["projections"]["flops"], decode["projections"]["flops"]) == (100 * projections, projections)
+    experts = layers * config["num_experts_per_tok"] * 3 * H * config["moe_intermediate_size"]
+    assert prefill["experts"]["flops"] == 2 * 100 * experts
+    if target == "reference":
+        assert decode["experts"]["bytes"] == 4 * experts
+    # The prompt's second step reads its projections again; its head has one row.
+    assert prefill["projections"]["bytes"] == 2 * decode["projections"]["bytes"]
+    assert prefill["LM head"]["flops"] == decode["LM head"]["flops"] == 2 * H * config["vocab_size"]
+
+
+def test_a_table_for_people(expertile):
+    done = expertile("bench", "model", MODEL, "--tokens", 20, "--decode-tokens", 1, "--runs", 1)
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    for stage in STAGES:
+        assert sum(line.startswith(stage + " ") for line in lines) == 2, stage
+    assert any(line.startswith("of the roof") and "attention too" in line for line in lines)
+    assert any(line.startswith("imbalance") for line in lines)
+
+
+def test_sweep(bench, expertile):
+    sweep = [*MOE, "--sweep", "--num-cores", 2]
+    result = bench(*sweep, "--skew", 1.2)
+    blockings = [(row["num_nsp"], row["packed_chunk_size"]) for row in result["rows"]]
+    assert len(set(blockings)) == len(blockings)
+    assert {"none", 1, 2, 4, 8} == {num_nsp for num_nsp, _ in blockings}
+    assert len({size for _, size in blockings}) >= 4
+    assert min(row["ratio_to_best"] for row in result["rows"]) == 1
+    chosen = [row for row in result["rows"] if row["is_auto"]]
+    assert len(chosen) == 1 and chosen[0]["ratio_to_best"] == pytest.approx(1 + result["auto_excess"])
+    assert all(row["worker_imbalance"] >= 1 for row in result["rows"])
+    of_auto = bench(*MOE, "--num-cores", 2, "--num-nsp", "auto", "--packed-chunk-size", "auto")
+    assert (of_auto["num_nsp"], of_auto["packed_chunk_size"]) == (chosen[0]["num_nsp"], chosen[0]["packed_chunk_size"])
+    done = expertile(*[word for word in sweep if word != "--json"])
+    assert done.returncode == 0 and done.stdout.decode().count("  auto\n") == 1
+    assert_refusal(expertile(*sweep, "--num-nsp", 4), ["--sweep", "--num-nsp"], (2,))
+
+
+def test_a_model_compiled_with_auto(bench):
+    options = ["--num-cores", 2, "--tokens", 20, "--decode-tokens", 0, "--runs", 1, "--json"]
+    auto = ["--moe-prefill-num-nsp", "auto", "--moe-prefill-packed-chunk-size", "auto"]
+    result = bench("bench", "model", MODEL, *options, *auto)
+    assert isinstance(result["num_nsp"], int) and result["worker_imbalance"] >= 1
+    assert result["decode_stages"] == []
+
+
+def test_routing_of_a_run(expertile, bench, tmp_path):
+    config = json.loads((MODEL / "config.json").read_text())
+    shape = [config[key] for key in ("num_experts", "num_experts_per_tok", "hidden_size", "moe_intermediate_size")]
+    saved, dump, ids = (tmp_path / name for name in ("saved.safetensors", "dump.safetensors", "ids.json"))
+    prompt = "First Citizen: before we proceed any further"
+    done = expertile("run", MODEL, "--prompt", prompt, "-n", 3, "--prefill-seq-len", 4, "--save-routing", saved)
+    assert done.returncode == 0
+    tokens = json.loads(expertile("tokenize", MODEL, "--text", prompt, "--json").stdout)
+    ids.write_text(json.dumps(tokens["ids"]))
+    done = expertile("forward", MODEL, "--input-ids", ids, "-o", dump, "--dump-moe")
+    assert (done.returncode, done.stderr) == (0, b"")
+    routing, dumped = read_safetensors(saved), read_safetensors(dump)
+    assert sorted(routing) == [f"layer.{i}.topk_ids" for i in range(config["num_hidden_layers"])]
+    for name, chosen in routing.items():
+        assert (chosen == dumped[name]).all()
+    result = bench("bench", "moe", "--shape", ",".join(map(str, shape)), "--routing", saved, "--runs", 1, "--json")
+    assert result["tokens"] == len(routing["layer.0.topk_ids"])
+    done = expertile("run", MODEL, "--chat", "--prompt", prompt, "--save-routing", saved)
+    assert_refusal(done, ["save-routing"], (2,))
+    assert_refusal(expertile(*MOE, "--routing-layer", 0), ["--routing-layer", "--routing"], (2,))
 
 
 def test_recorded_routing(expertile, bench, tmp_path):

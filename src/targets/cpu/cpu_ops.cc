@@ -169,6 +169,7 @@ Tensor CpuOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inp
 // The rows of a sequence that lie in one block, head by head: no two pieces write to the same.
 void CpuOps::WriteKeysAndValues(const Inputs& inputs, const Tensor& key, const Tensor& value,
                                 KvCache& cache) {
+  const StageClock::Scope time(stage_clock_, Stage::kKvWrite);
   const KvShape& shape = cache.shape();
   const int64_t D = shape.head_dim;
   const auto block_of = [&](int64_t t) { return inputs.positions[t] / kKvBlockSize; };
@@ -215,6 +216,8 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
   MoeStats stats;
   Status outcome = moe_.Run(tokens, experts, spec, *context_.pool, y.data(), &stats);
   y = Finished(std::move(outcome), std::move(y));
+  stage_clock_.Add(Stage::kExperts, -stats.combine_seconds);
+  stage_clock_.Add(Stage::kCombine, stats.combine_seconds);
   if (is_repeated_) return y;
   for (size_t n = 0; n < stats.nsp.size(); ++n) {
     statistics_.rows[n] += stats.nsp[n].num_rows;

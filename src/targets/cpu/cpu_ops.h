@@ -76,6 +76,8 @@ class CpuOps : public CpuRowOps {
     return {};
   }
   const NspStatistics& nsp_statistics() const { return statistics_; }
+  StageClock& stage_clock() { return stage_clock_; }
+  const StageClock& stage_clock() const { return stage_clock_; }
 
  private:
   CpuOps(CpuRowOps rows, std::vector<KvCache> caches, BlockAttention attention,
@@ -91,6 +93,7 @@ class CpuOps : public CpuRowOps {
   cpu::GatedMlp mlp_;
   bool is_repeated_ = false;  // the step is not counted
   NspStatistics statistics_;
+  StageClock stage_clock_;
 };
 
 }  // namespace expertile::cpu

@@ -1,12 +1,12 @@
 #include "targets/cpu/moe.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <limits>
 #include <numeric>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 
 namespace expertile::cpu {
 namespace {
@@ -16,10 +16,6 @@ constexpr int64_t kPanelsPerPiece = 4;
 // Rows of an NSP-blocked layer that may be shared by columns at most: a few megabytes of
 // activations that all workers see. Where there are more, most are shared by rows.
 constexpr int64_t kMaxGroupRows = 2048;
-
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 Range EvenShare(int64_t num_panels, int64_t piece, int64_t num_pieces) {
   return {num_panels * piece / num_pieces, num_panels * (piece + 1) / num_pieces};
@@ -147,7 +143,7 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   const bool is_gathered = IsGathered(tokens.num_tokens);
   if (placement_.has_value() && !is_gathered) {
     RunBlocked(pass, stats);
-    Combine(pass, out);
+    Combine(pass, out, stats);
     return {};
   }
   // Everything lies on one NSP: its chunks are the experts in order.
@@ -158,7 +154,7 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   } else {
     RunExpertAfterExpert(pass);
   }
-  Combine(pass, out);
+  Combine(pass, out, stats);
   return {};
 }
 
@@ -178,9 +174,9 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
     double busy = 0.0;
     while (const WorkPiece* piece = claims.Take(work_, worker, num_workers)) {
       if (piece->stage == WorkPiece::Stage::kDown) claims.AwaitGateParts(piece->group);
-      const auto start = std::chrono::steady_clock::now();
+      const Stopwatch watch;
       RunPiece(pass, *piece, worker, gathered, claims);
-      const double seconds = SecondsSince(start);
+      const double seconds = watch.seconds();
       piece_seconds[static_cast<size_t>(piece - work_.pieces.data())] = seconds;
       busy += seconds;
     }
@@ -320,7 +316,8 @@ void MoeBlock::RunGathered(const Pass& pass) {
   });
 }
 
-void MoeBlock::Combine(const Pass& pass, float* out) const {
+void MoeBlock::Combine(const Pass& pass, float* out, MoeStats* stats) const {
+  const Stopwatch watch;
   constexpr int64_t kTokensPerPiece = 16;
   const RoutedTokens& tokens = pass.tokens;
   const int64_t hidden = limits_.hidden_size;
@@ -333,6 +330,7 @@ void MoeBlock::Combine(const Pass& pass, float* out) const {
                             padded ? 0 : k, hidden, out + t * hidden);
     }
   });
+  if (stats != nullptr) stats->combine_seconds = watch.seconds();
 }
 
 }  // namespace expertile::cpu

@@ -35,10 +35,11 @@ struct NspStats {
   double busy_seconds = 0.0;  // on its pieces, by whichever workers
 };
 
-// What one Run did; empty unless it was NSP-blocked.
+// What one Run did; but for combine_seconds empty unless it was NSP-blocked.
 struct MoeStats {
   std::vector<NspStats> nsp;                // [N]
   std::vector<double> worker_busy_seconds;  // [W], on pieces of any NSP
+  double combine_seconds = 0.0;             // of the weighted sums
 
   struct Busy {
     double busiest_seconds = 0.0;
@@ -104,7 +105,7 @@ class MoeBlock {
   RowSink Scatter(int32_t begin);  // each row to its assignment in expert_out_
   void RunExpertAfterExpert(const Pass& pass);
   void RunGathered(const Pass& pass);
-  void Combine(const Pass& pass, float* out) const;
+  void Combine(const Pass& pass, float* out, MoeStats* stats) const;
 
   Gemm gemm_;
   Limits limits_;

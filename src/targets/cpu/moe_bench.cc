@@ -1,13 +1,14 @@
 #include "targets/cpu/moe_bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 #include "targets/cpu/roof.h"
 
 namespace expertile::cpu {
@@ -139,10 +140,7 @@ void Account(const MoeBenchOptions& options, const PackedExperts& experts, const
   result.fraction_of_roof = least / result.seconds_median;
 }
 
-}  // namespace
-
-Result<MoeBenchResult> BenchMoe(const KernelTable& table, const MoeBenchOptions& options,
-                                WorkerPool& pool) {
+Status Check(const MoeBenchOptions& options) {
   if (options.experts_per_token < 1 || options.experts_per_token > options.num_experts ||
       options.num_tokens < 1 || options.num_repeats < 1) {
     return InvalidArgument("bench moe: E={} K={} T={}, expected 1 <= K <= E and T >= 1",
@@ -153,44 +151,93 @@ Result<MoeBenchResult> BenchMoe(const KernelTable& table, const MoeBenchOptions&
     return InvalidArgument("bench moe: {} ids of a routing, expected {} tokens of {}",
                            options.routing.size(), options.num_tokens, options.experts_per_token);
   }
-  EXPERTILE_ASSIGN(PackedExperts experts, MakeExperts(table, options, pool));
-  const Batch batch = MakeBatch(options);
-  EXPERTILE_ASSIGN(std::optional<Placement> placement,
-                   Placement::CreateIfBlocked(options.num_experts, options.blocking.num_nsp));
-  EXPERTILE_ASSIGN(MoeBlock block, MoeBlock::Create(table, options.compute,
-                                                    {options.num_tokens, options.experts_per_token,
-                                                     options.hidden_size, options.intermediate_size,
-                                                     options.blocking.packed_chunk_size},
-                                                    std::move(placement), pool.size()));
-  EXPERTILE_ASSIGN(RoofProbe probe, RoofProbe::Create(table, pool));
-  const RoutedTokens tokens = {batch.x.data(), batch.ids, batch.weights, options.num_tokens,
-                               options.experts_per_token};
-  std::vector<float> out(batch.x.size());
-  struct Run {
+  return {};
+}
+
+// A layer blocked in one way, and how its runs went.
+class Contestant {
+ public:
+  static Result<Contestant> Create(const KernelTable& table, const MoeBenchOptions& options,
+                                   const MoeBlocking& blocking, int num_workers) {
+    EXPERTILE_ASSIGN(std::optional<Placement> placement,
+                     Placement::CreateIfBlocked(options.num_experts, blocking.num_nsp));
+    EXPERTILE_ASSIGN(
+        MoeBlock block,
+        MoeBlock::Create(table, options.compute,
+                         {options.num_tokens, options.experts_per_token, options.hidden_size,
+                          options.intermediate_size, blocking.packed_chunk_size},
+                         std::move(placement), num_workers));
+    return Contestant(std::move(block));
+  }
+
+  Status Run(const RoutedTokens& tokens, const PackedExperts& experts, const GatedMlpSpec& mlp,
+             WorkerPool& pool, float* out, bool is_timed) {
+    MoeStats stats;
+    const Stopwatch watch;
+    EXPERTILE_RETURN_IF_ERROR(block_.Run(tokens, experts, mlp, pool, out, &stats));
+    const double seconds = watch.seconds();
+    if (is_timed) runs_.push_back({seconds, stats.nsps().imbalance(), stats.workers().imbalance()});
+    return {};
+  }
+
+  MoeBenchResult Median() const {
+    MoeBenchResult result;
+    for (const Timed& run : runs_) result.seconds.push_back(run.seconds);
+    std::vector<Timed> sorted = runs_;
+    std::ranges::sort(sorted, {}, &Timed::seconds);
+    const Timed& median = sorted[sorted.size() / 2];
+    result.seconds_median = median.seconds;
+    result.nsp_imbalance = median.nsp_imbalance;
+    result.worker_imbalance = median.worker_imbalance;
+    return result;
+  }
+
+ private:
+  struct Timed {
     double seconds;
     double nsp_imbalance;
     double worker_imbalance;
   };
-  std::vector<Run> runs;
+
+  explicit Contestant(MoeBlock block) : block_(std::move(block)) {}
+
+  MoeBlock block_;
+  std::vector<Timed> runs_;
+};
+
+}  // namespace
+
+Result<std::vector<MoeBenchResult>> BenchMoe(const KernelTable& table,
+                                             const MoeBenchOptions& options, WorkerPool& pool) {
+  EXPERTILE_RETURN_IF_ERROR(Check(options));
+  EXPERTILE_ASSIGN(PackedExperts experts, MakeExperts(table, options, pool));
+  const Batch batch = MakeBatch(options);
+  std::vector<Contestant> contestants;
+  for (const MoeBlocking& blocking : options.blockings) {
+    EXPERTILE_ASSIGN(Contestant contestant,
+                     Contestant::Create(table, options, blocking, pool.size()));
+    contestants.push_back(std::move(contestant));
+  }
+  EXPERTILE_ASSIGN(RoofProbe probe, RoofProbe::Create(table, pool));
+  const RoutedTokens tokens = {batch.x.data(), batch.ids, batch.weights, options.num_tokens,
+                               options.experts_per_token};
+  std::vector<float> out(batch.x.size());
   std::vector<Roof> roofs;
-  MoeStats stats;
-  for (int repeat = -1; repeat < options.num_repeats; ++repeat) {  // the first warms up
+  for (int turn = -1; turn < options.num_repeats; ++turn) {  // the first warms up
     roofs.push_back(probe.Measure());
-    const auto start = std::chrono::steady_clock::now();
-    EXPERTILE_RETURN_IF_ERROR(block.Run(tokens, experts, options.mlp, pool, out.data(), &stats));
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    if (repeat >= 0) {
-      runs.push_back({elapsed.count(), stats.nsps().imbalance(), stats.workers().imbalance()});
+    for (size_t i = 0; i < contestants.size(); ++i) {
+      Contestant& next = contestants[(i + static_cast<size_t>(turn + 1)) % contestants.size()];
+      EXPERTILE_RETURN_IF_ERROR(
+          next.Run(tokens, experts, options.mlp, pool, out.data(), /*is_timed=*/turn >= 0));
     }
   }
-  std::ranges::sort(runs, {}, &Run::seconds);
-  const Run& median = runs[runs.size() / 2];
-  MoeBenchResult result;
-  result.seconds_median = median.seconds;
-  result.nsp_imbalance = median.nsp_imbalance;
-  result.worker_imbalance = median.worker_imbalance;
-  Account(options, experts, batch, MedianRoof(std::move(roofs)), result);
-  return result;
+  const Roof roof = MedianRoof(std::move(roofs));
+  std::vector<MoeBenchResult> results;
+  for (const Contestant& contestant : contestants) {
+    results.push_back(contestant.Median());
+    Account(options, experts, batch, roof, results.back());
+  }
+  return results;
 }
 
 }  // namespace expertile::cpu

@@ -24,11 +24,11 @@ struct MoeBenchOptions {
   GatedMlpSpec mlp = {};
   WeightFormat weights = WeightFormat::kFloat32;
   ComputeType compute = ComputeType::kFloat32;
-  int64_t num_tokens = 512;  // T
-  MoeBlocking blocking = {};
-  std::vector<int32_t> routing = {};  // ids [T,K] as they were recorded; empty: random ones
+  int64_t num_tokens = 512;                   // T
+  std::vector<MoeBlocking> blockings = {{}};  // one or more: run in turns
+  std::vector<int32_t> routing = {};          // ids [T,K] as they were recorded; empty: random ones
   double skew = 0.0;    // s of the Zipf law that expert popularity follows; 0 = uniform
-  int num_repeats = 7;  // timed runs, each after one sample of the roof
+  int num_repeats = 7;  // timed turns, each after one sample of the roof
   uint64_t seed = 1;
 };
 
@@ -42,10 +42,12 @@ struct MoeBenchResult {
   double nsp_imbalance = 1.0;     // max / mean time that the NSPs' experts took (median run)
   double worker_imbalance = 1.0;  // max / mean busy time of the workers (median run)
   double padding_waste = 0.0;     // rows computed beyond those routed, as a fraction: none on cpu
+  std::vector<double> seconds;    // of every run, in order
 };
 
+// One result for each of options.blockings. A turn runs each once, another one first every time.
 // Errors: sizes that Create of the parts refuses, out of memory.
-Result<MoeBenchResult> BenchMoe(const KernelTable& table, const MoeBenchOptions& options,
-                                WorkerPool& pool);
+Result<std::vector<MoeBenchResult>> BenchMoe(const KernelTable& table,
+                                             const MoeBenchOptions& options, WorkerPool& pool);
 
 }  // namespace expertile::cpu

@@ -1,8 +1,8 @@
 // The reference target's three ways through a MoE layer: NSP-blocked, one expert after another, and
 // decode's gather.
 #include <algorithm>
-#include <chrono>
 
+#include "base/stopwatch.h"
 #include "targets/reference/arithmetic.h"
 #include "targets/reference/reference_ops.h"
 
@@ -49,15 +49,15 @@ Tensor ReferenceOps::Moe(const Tensor& x, const Routing& routing, const Experts&
     BuildMatchedIndex({x.rows, static_cast<int>(K), routing.ids}, num_experts, matched_);
     BuildChunkPlan(matched_, *context_.placement, blocking.packed_chunk_size, plan_);
     pool().ForEach(blocking.num_nsp, [&](int64_t nsp, int) {
-      const auto start = std::chrono::steady_clock::now();
+      const Stopwatch watch;
       RunNsp(x, experts, spec, static_cast<int>(nsp), outputs);
-      const std::chrono::duration<double> busy = std::chrono::steady_clock::now() - start;
-      if (is_counted) statistics_.busy_seconds[nsp] += busy.count();
+      if (is_counted) statistics_.busy_seconds[nsp] += watch.seconds();
     });
     for (const Chunk& chunk : plan_.chunks) {
       if (is_counted) statistics_.rows[chunk.nsp] += chunk.end - chunk.begin;
     }
   }
+  const StageClock::Scope time(stage_clock_, Stage::kCombine);
   Tensor y = Tensor::Zeros(x.rows, x.width);
   for (int64_t t = 0; t < x.rows; ++t) {
     for (int64_t k = 0; k < K; ++k) {

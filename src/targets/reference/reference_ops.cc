@@ -70,17 +70,25 @@ Tensor ReferenceOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilo
   return y;
 }
 
+void ReferenceOps::WriteStep(KvCache& cache, const Inputs& inputs, const Tensor& key,
+                             const Tensor& value) {
+  const StageClock::Scope time(stage_clock_, Stage::kKvWrite);
+  const int64_t D = cache.head_dim();
+  for (int64_t t = 0; t < key.rows; ++t) {
+    for (int64_t head = 0; head < key.width / D; ++head) {
+      cache.Write(inputs.block_tables[inputs.sequences[t]], static_cast<int>(head),
+                  inputs.positions[t], key.Row(t).subspan(head * D, D),
+                  value.Row(t).subspan(head * D, D));
+    }
+  }
+}
+
 Tensor ReferenceOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inputs,
                                const Tensor& query, const Tensor& key, const Tensor& value,
                                const Vector* sinks) {
   KvCache& cache = caches_[layer];
   const int64_t D = spec.head_dim;
-  for (int64_t t = 0; t < query.rows; ++t) {
-    for (int head = 0; head < spec.num_kv_heads; ++head) {
-      cache.Write(inputs.block_tables[inputs.sequences[t]], head, inputs.positions[t],
-                  key.Row(t).subspan(head * D, D), value.Row(t).subspan(head * D, D));
-    }
-  }
+  WriteStep(cache, inputs, key, value);
   Tensor mixed = Tensor::Zeros(query.rows, query.width);
   pool().ForEach(query.rows * spec.num_heads, [&](int64_t piece, int) {
     const int64_t t = piece / spec.num_heads;

@@ -74,6 +74,8 @@ class ReferenceOps : public ReferenceRowOps {
     return {};
   }
   const NspStatistics& nsp_statistics() const { return statistics_; }
+  StageClock& stage_clock() { return stage_clock_; }
+  const StageClock& stage_clock() const { return stage_clock_; }
 
  private:
   ReferenceOps(const Context& context, std::vector<KvCache> caches)
@@ -84,11 +86,15 @@ class ReferenceOps : public ReferenceRowOps {
   void RunNsp(const Tensor& x, const Experts& experts, const GatedMlpSpec& spec, int nsp,
               Tensor& outputs) const;
 
+  // Keys and values of the step's rows to the cache.
+  void WriteStep(KvCache& cache, const Inputs& inputs, const Tensor& key, const Tensor& value);
+
   std::vector<KvCache> caches_;  // of the layers
   MatchedIndex matched_;
   ChunkPlan plan_;
   bool is_repeated_ = false;  // the step is not counted
   NspStatistics statistics_;
+  StageClock stage_clock_;
 };
 
 }  // namespace expertile::reference

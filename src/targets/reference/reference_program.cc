@@ -147,7 +147,7 @@ Result<std::unique_ptr<TargetProgram>> OpenReference(const TargetModel& model,
   ReferenceOps::Context context{options, std::make_shared<WorkerPool>(options.num_workers),
                                 std::move(placement)};
   FloatOpener opener(*weights);
-  return OpenDecoderProgram<ReferenceOps>(model, options, std::move(weights), opener,
+  return OpenDecoderProgram<TimedOps<ReferenceOps>>(model, options, std::move(weights), opener,
                                           std::move(context));
 }
 

@@ -1,0 +1,41 @@
+// Number formats and roofs as the benchmarks' options and results name them, over the CPU target's.
+// Not the formats themselves: targets/cpu/kernel_table.h.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "expertile/bench.h"
+#include "targets/cpu/kernel_table.h"
+#include "targets/cpu/roof.h"
+
+namespace expertile {
+
+// The CPU target's arithmetic by name, with its rate in a Roof.
+struct Arithmetic {
+  std::string_view name;
+  cpu::ComputeType type;
+  double Roof::*tflops;
+};
+
+// What a MoE layer's weights are in, and what they are multiplied in.
+struct MoeNumbers {
+  cpu::WeightFormat weights;
+  double weight_bits;  // block scales included
+  Arithmetic arithmetic;
+};
+
+// Errors: a name that is none, named beside those that are.
+Result<Arithmetic> ArithmeticNamed(std::string_view option, std::string_view name);
+Result<MoeNumbers> MoeNumbersOf(const MoeBenchOptions& options);
+
+// Bits of a value in a weight format by name; 32 for one that is none of the CPU target's.
+double BitsOfFormat(std::string_view name);
+
+Roof PublicRoof(const cpu::Roof& roof, const cpu::KernelTable& table, int workers);
+
+double MedianOf(std::vector<double> values);
+
+}  // namespace expertile
