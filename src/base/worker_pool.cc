@@ -87,4 +87,28 @@ void WorkerPool::ForEach(int64_t num_pieces, FunctionRef<void(int64_t piece, int
   });
 }
 
+void WorkerPool::ForEachNear(int64_t num_pieces,
+                             FunctionRef<void(int64_t piece, int worker)> task) {
+  if (num_pieces <= num_workers_ || num_workers_ == 1) return ForEach(num_pieces, task);
+  struct alignas(64) Share {  // a cache line each: counters are written often
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  std::vector<Share> shares(num_workers_);
+  for (int worker = 0; worker < num_workers_; ++worker) {
+    shares[worker].next = num_pieces * worker / num_workers_;
+    shares[worker].end = num_pieces * (worker + 1) / num_workers_;
+  }
+  Run([&](int worker) {
+    for (int i = 0; i < num_workers_; ++i) {
+      Share& share = shares[(worker + i) % num_workers_];
+      while (true) {
+        const int64_t piece = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (piece >= share.end) break;
+        task(piece, worker);
+      }
+    }
+  });
+}
+
 }  // namespace expertile

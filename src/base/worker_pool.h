@@ -53,6 +53,10 @@ class WorkerPool {
   // Runs task(piece, worker) for 0 <= piece < num_pieces; a free worker takes the next piece.
   void ForEach(int64_t num_pieces, FunctionRef<void(int64_t piece, int worker)> task);
 
+  // The same for pieces whose neighbours share data: each worker has an even share of them in a
+  // row, and takes from others' when its own is done.
+  void ForEachNear(int64_t num_pieces, FunctionRef<void(int64_t piece, int worker)> task);
+
  private:
   void Loop(int worker);
 

@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <numeric>
+#include <atomic>
+#include <thread>
 #include <vector>
 
 namespace expertile {
@@ -22,8 +23,23 @@ TEST(WorkerPool, EveryPieceIsTakenOnce) {
   for (const int64_t count : {0, 1, 2, 3, 1000}) {
     std::vector<int> taken(count, 0);
     pool.ForEach(count, [&](int64_t piece, int) { ++taken[piece]; });
-    EXPECT_EQ(std::accumulate(taken.begin(), taken.end(), int64_t{0}), count);
+    EXPECT_EQ(taken, std::vector<int>(count, 1));
+    pool.ForEachNear(count, [&](int64_t piece, int) { ++taken[piece]; });
+    EXPECT_EQ(taken, std::vector<int>(count, 2));
   }
+}
+
+// Whatever the others have is done by whoever is free.
+TEST(WorkerPool, NearPiecesOfABusyWorkerAreTakenByOthers) {
+  WorkerPool pool(2);
+  std::atomic<int> done = 0;
+  pool.ForEachNear(100, [&](int64_t piece, int) {
+    if (piece == 0) {
+      while (done.load() < 99) std::this_thread::yield();
+    }
+    ++done;
+  });
+  EXPECT_EQ(done.load(), 100);
 }
 
 TEST(WorkerPool, ResultsOfOneTaskAreSeenByTheNext) {

@@ -7,10 +7,33 @@
 namespace expertile::cpu {
 namespace {
 
-constexpr int64_t kPanelsPerPiece = 4;
+// How a product is cut: `rows` of x by `panels` of weights a piece.
+struct Cut {
+  int64_t rows;
+  int64_t panels;
+};
 
-int64_t SharesOf(const LinearProduct& product) {
-  return CeilDiv(product.weights->view().num_panels(), kPanelsPerPiece);
+// Pieces of whole row blocks and a few panels, smaller where there would be less than a few for
+// each worker: of single tokens, and of narrow products such as a router's.
+Cut CutFor(const Gemm& gemm, int64_t num_tokens, int64_t num_panels, int num_workers) {
+  constexpr int64_t kPiecesPerWorker = 4;
+  const int64_t tile = gemm.max_tile_rows();
+  Cut cut = {gemm.RowsPerBlock(), 4};
+  while (CeilDiv(num_tokens, cut.rows) * CeilDiv(num_panels, cut.panels) <
+         kPiecesPerWorker * num_workers) {
+    if (cut.panels > 1) {
+      cut.panels /= 2;
+    } else if (cut.rows > tile && num_tokens > tile) {
+      cut.rows = RoundUp(cut.rows / 2, tile);
+    } else {
+      break;
+    }
+  }
+  return cut;
+}
+
+int64_t SharesOf(const LinearProduct& product, int64_t panels) {
+  return CeilDiv(product.weights->view().num_panels(), panels);
 }
 
 }  // namespace
@@ -48,35 +71,39 @@ Status Linear::Run(const float* x, int64_t num_tokens, std::span<const LinearPro
                    WorkerPool& pool) {
   EXPERTILE_RETURN_IF_ERROR(Check(num_tokens, products, pool));
   const int64_t in = products[0].weights->view().in;
-  const int64_t block_rows = gemm_.RowsPerBlock();
-  const int64_t num_row_blocks = CeilDiv(num_tokens, block_rows);
+  int64_t num_panels = 0;
+  for (const LinearProduct& product : products) num_panels += product.weights->view().num_panels();
+  const Cut cut = CutFor(gemm_, num_tokens, num_panels, pool.size());
+  const int64_t num_row_blocks = CeilDiv(num_tokens, cut.rows);
   const auto block = [&](int64_t i) {
-    const int64_t begin = i * block_rows;
+    const int64_t begin = i * cut.rows;
     return gemm_.View(packed_.data() + gemm_.PackedBytes(begin, in),
-                      std::min(block_rows, num_tokens - begin), in);
+                      std::min(cut.rows, num_tokens - begin), in);
   };
-  const int64_t tiles_per_block = gemm_.Tiles(std::min(num_tokens, block_rows)).num_tiles();
-  pool.ForEach(num_row_blocks * tiles_per_block, [&](int64_t i, int) {
+  const int64_t tiles_per_block = gemm_.Tiles(std::min(num_tokens, cut.rows)).num_tiles();
+  pool.ForEachNear(num_row_blocks * tiles_per_block, [&](int64_t i, int) {
     const int64_t b = i / tiles_per_block;
     const int64_t tile = i % tiles_per_block;
     const PackedRows rows = block(b);
     if (tile >= rows.tiles.num_tiles()) return;
-    gemm_.Pack(x + b * block_rows * in, in, nullptr, rows, {tile, tile + 1});
+    gemm_.Pack(x + b * cut.rows * in, in, nullptr, rows, {tile, tile + 1});
   });
-  // Shares of panels of all products in a row. Row blocks of the same panels follow each other, so
-  // that the panels are still in a cache.
+  // Shares of panels of all products in a row, for one block of rows after the other: a worker's
+  // next piece has the same rows, which are still in its cache.
   int64_t num_shares = 0;
-  for (const LinearProduct& product : products) num_shares += SharesOf(product);
-  pool.ForEach(num_shares * num_row_blocks, [&](int64_t i, int worker) {
-    int64_t share = i / num_row_blocks;
+  for (const LinearProduct& product : products) num_shares += SharesOf(product, cut.panels);
+  pool.ForEachNear(num_shares * num_row_blocks, [&](int64_t i, int worker) {
+    int64_t share = i % num_shares;
     size_t p = 0;
-    for (; share >= SharesOf(products[p]); ++p) share -= SharesOf(products[p]);
+    for (; share >= SharesOf(products[p], cut.panels); ++p) {
+      share -= SharesOf(products[p], cut.panels);
+    }
     const PanelMatrix matrix = products[p].weights->view();
-    const int64_t b = i % num_row_blocks;
-    const Range panels = {share * kPanelsPerPiece,
-                          std::min((share + 1) * kPanelsPerPiece, matrix.num_panels())};
+    const int64_t b = i / num_shares;
+    const Range panels = {share * cut.panels,
+                          std::min((share + 1) * cut.panels, matrix.num_panels())};
     gemm_.Store(block(b), matrix, panels,
-                {products[p].out + b * block_rows * matrix.out, matrix.out, nullptr},
+                {products[p].out + b * cut.rows * matrix.out, matrix.out, nullptr},
                 scratch_[static_cast<size_t>(worker)]);
   });
   return {};
