@@ -15,15 +15,22 @@ inline constexpr int kMxint8LargestExponent = 0;  // the largest element is 127/
 
 // The code nearest to `value`, ties to even; at most 127 of either sign.
 inline int8_t Mxint8Code(double value) {
-  return static_cast<int8_t>(std::clamp(std::nearbyint(value * 64.0), -127.0, 127.0));
+  constexpr double kNoFraction = 0x1.8p52;  // what is added to it has no bits for a fraction
+  const double nearest = (std::clamp(value * 64.0, -127.0, 127.0) + kNoFraction) - kNoFraction;
+  return static_cast<int8_t>(nearest);
 }
 
 // Encodes a block of at most 32 values; returns its scale. Encoding what was decoded gives the same
 // codes and scale.
 inline uint8_t EncodeMxint8(std::span<const float> values, std::span<int8_t> codes) {
   const uint8_t scale = SharedScale(values, kMxint8LargestExponent);
+  if (scale == kE8M0NaN) {
+    std::ranges::fill(codes, int8_t{0});
+    return scale;
+  }
+  const double factor = std::ldexp(1.0, 127 - static_cast<int>(scale));  // exact, as are products
   for (size_t i = 0; i < values.size(); ++i) {
-    codes[i] = scale == kE8M0NaN ? int8_t{0} : Mxint8Code(Unscaled(values[i], scale));
+    codes[i] = Mxint8Code(static_cast<double>(values[i]) * factor);
   }
   return scale;
 }

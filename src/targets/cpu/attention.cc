@@ -11,8 +11,6 @@
 namespace expertile::cpu {
 namespace {
 
-static_assert(kSegmentSize % kKvBlockSize == 0);
-
 // A sink alone. An infinite one leaves the softmax without a value.
 SoftmaxState StateOfSink(float sink) {
   const bool is_infinite = sink == std::numeric_limits<float>::infinity();
@@ -31,7 +29,9 @@ Result<BlockAttention> BlockAttention::Create(const KernelTable& table, ComputeT
                                               const KvCache& cache, int num_workers) {
   const bool is_float32 = cache.shape().format == KvFormat::kFloat32;
   BlockAttention attention(table, table.gemm(is_float32 ? ComputeType::kFloat32 : type));
-  attention.workers_.resize(num_workers);
+  for (int i = 0; i < num_workers; ++i) {
+    attention.workers_.emplace_back(table, *attention.kernels_);
+  }
   for (WorkerScratch& worker : attention.workers_) {
     if (attention.Reserve(worker, cache)) continue;
     return Fail(ErrorCode::kOutOfMemory, "attention scratch: D={} for {} workers",
@@ -45,16 +45,13 @@ bool BlockAttention::Reserve(WorkerScratch& scratch, const KvCache& cache) const
   const int64_t rows = kernels_->max_tile_rows;
   const int64_t columns = table_->panel_columns;
   const int64_t width = cache.num_value_panels() * columns;
-  const bool is_float32 = cache.shape().format == KvFormat::kFloat32;
-  const int64_t expanded = is_float32 ? 0 : kSegmentSize * static_cast<int64_t>(sizeof(float));
   scratch.tiles.reserve(CeilDiv(kMaxPiecePairs, rows));
   return scratch.queries.Reserve(kMaxPiecePairs * RoundUp(head_dim, kDepthMultiple) *
                                  kernels_->activation_size) &&
          scratch.sums.Reserve(kMaxPiecePairs * width) &&
          scratch.scores.Reserve(kSegmentSize * rows) &&
          scratch.probabilities.Reserve(kSegmentSize * (rows + 1) * kernels_->activation_size) &&
-         scratch.part.Reserve(rows * width) && scratch.keys.Reserve(expanded * head_dim) &&
-         scratch.values.Reserve(expanded * width) &&
+         scratch.part.Reserve(rows * width) && scratch.reader.Reserve(cache) &&
          scratch.seen.Reserve(kSegmentSize * columns * sizeof(float));
 }
 
@@ -126,16 +123,25 @@ void BlockAttention::RunPiece(const AttentionPass& pass, const KvCache& cache,
   for (const Tile& tile : scratch.tiles) {
     kernels_->pack(pass.query, head_dim, tile.heads.data(), tile.num_pairs, head_dim, tile.query);
   }
+  const KvHead kv = {&cache, pass.block_tables[pass.sequences[piece.first_row]], piece.kv_head};
+  const KeySpan seen = {scratch.tiles.front().all.begin, scratch.tiles.back().all.end};
+  const auto num_tiles = static_cast<int64_t>(scratch.tiles.size());
   std::array<SoftmaxState, kMaxTileRows> states;
   for (int64_t s = piece.first_segment; s < piece.end_segment; ++s) {
-    const Segment segment = ViewSegment(pass, cache, piece, s, scratch);
+    const int64_t begin = s * kSegmentSize;
+    const KeySegment segment =
+        scratch.reader.Read(kv, begin, WithinSegment(seen, begin), num_tiles > 1);
+    scratch.fetch.Clear();
+    if (num_tiles > 1 && s + 1 < piece.end_segment) {
+      scratch.fetch.Start(kv, begin + kSegmentSize, seen.end, num_tiles, kernels_->block_depth);
+    }
     for (Tile& tile : scratch.tiles) {
       if (piece.first_part >= 0) {
         const Part part = PartAt(piece.first_part + s - piece.first_segment, cache);
         ComputePart(pass, cache, tile, segment, part, scratch);
         continue;
       }
-      const KeySpan keys = WithinSegment(tile.all, segment.begin);
+      const KeySpan keys = WithinSegment(tile.all, begin);
       if (keys.begin >= keys.end) continue;
       ComputePart(pass, cache, tile, segment, {states.data(), scratch.part.data()}, scratch);
       table_->merge_softmax(scratch.part.data(), states.data(), tile.num_pairs, num_panels,
@@ -163,77 +169,19 @@ void BlockAttention::Merge(const AttentionPass& pass, const KvCache& cache,
                         tile.heads.data(), pass.mixed);
 }
 
-// The panels that the piece's tiles read of a segment: as they lie in the cache, or expanded once
-// for all tiles.
-BlockAttention::Segment BlockAttention::ViewSegment(const AttentionPass& pass, const KvCache& cache,
-                                                    const AttentionPiece& piece, int64_t segment,
-                                                    WorkerScratch& scratch) const {
-  const std::vector<Tile>& tiles = scratch.tiles;
-  const BlockTable blocks = pass.block_tables[pass.sequences[piece.first_row]];
-  const KvFormat format = cache.shape().format;
-  const bool is_expanded =
-      format == KvFormat::kMxInt8 ||
-      (format == KvFormat::kBFloat16 && kernels_->expand_pays && tiles.size() > 1);
-  Segment view;
-  view.begin = segment * kSegmentSize;
-  view.is_float32 = is_expanded ? kernels_->float32[1] != nullptr : format == KvFormat::kFloat32;
-  view.depth_bytes = table_->panel_columns * (view.is_float32 ? 4 : 2);
-  const KeySpan seen = WithinSegment({tiles.front().all.begin, tiles.back().all.end}, view.begin);
-  ViewKeys(cache, blocks, piece.kv_head, seen, is_expanded, view, scratch);
-  ViewValues(cache, blocks, piece.kv_head, seen, is_expanded, view, scratch);
-  return view;
-}
-
-void BlockAttention::ViewKeys(const KvCache& cache, BlockTable blocks, int head, KeySpan seen,
-                              bool is_expanded, Segment& segment, WorkerScratch& scratch) const {
-  const int64_t head_dim = cache.shape().head_dim;
-  const int64_t columns = table_->panel_columns;
-  for (int64_t i = seen.begin / columns; i * columns < seen.end; ++i) {
-    const int64_t strip = segment.begin / columns + i;
-    const std::byte* panel = cache.KeyPanel(blocks, head, strip);
-    segment.keys[i] = panel;
-    if (!is_expanded) continue;
-    std::byte* out = scratch.keys.data() + i * head_dim * segment.depth_bytes;
-    segment.keys[i] = out;
-    if (cache.shape().format == KvFormat::kMxInt8) {
-      kernels_->expand_mxint8_keys(panel, cache.KeyScales(blocks, head, strip), head_dim, out);
-    } else {
-      table_->expand_panel(panel, head_dim, reinterpret_cast<float*>(out));
-    }
-  }
-}
-
-void BlockAttention::ViewValues(const KvCache& cache, BlockTable blocks, int head, KeySpan seen,
-                                bool is_expanded, Segment& segment, WorkerScratch& scratch) const {
-  const int64_t depth_bytes = segment.depth_bytes;
-  segment.has_non_finite = false;
-  segment.run_size = is_expanded ? kSegmentSize : kKvBlockSize;
-  segment.value_stride = segment.run_size * depth_bytes;
-  segment.values[0] = scratch.values.data();
-  for (int64_t i = seen.begin / kKvBlockSize; i * kKvBlockSize < seen.end; ++i) {
-    const int64_t block = segment.begin / kKvBlockSize + i;
-    segment.has_non_finite |= cache.HasNonFiniteValues(blocks, head, block);
-    if (!is_expanded) {
-      segment.values[i] = cache.ValuePanel(blocks, head, block, 0);
-      continue;
-    }
-    const int64_t depth = std::min(kKvBlockSize, RoundUp(seen.end - i * kKvBlockSize, 2));
-    for (int64_t n = 0; n < cache.num_value_panels(); ++n) {
-      const std::byte* panel = cache.ValuePanel(blocks, head, block, n);
-      std::byte* out =
-          scratch.values.data() + n * segment.value_stride + i * kKvBlockSize * depth_bytes;
-      if (cache.shape().format == KvFormat::kMxInt8) {
-        kernels_->expand_mxint8_values(panel, cache.ValueScales(blocks, head, block, n), depth,
-                                       out);
-      } else {
-        table_->expand_panel(panel, depth, reinterpret_cast<float*>(out));
-      }
-    }
-  }
+// Several tiles fetch the segment after theirs; a tile that is alone its own next panel, for it
+// waits for memory most of the time.
+Prefetch BlockAttention::TakeFetch(const KeySegment& segment, int64_t depth, const std::byte* next,
+                                   WorkerScratch& scratch) const {
+  const int64_t num_blocks = CeilDiv(depth, kernels_->block_depth);
+  if (scratch.tiles.size() > 1) return scratch.fetch.Take(num_blocks);
+  if (segment.is_expanded || next == nullptr) return {};
+  return {next, static_cast<int>(CeilDiv(depth * segment.depth_bytes / 64, num_blocks))};
 }
 
 void BlockAttention::ComputePart(const AttentionPass& pass, const KvCache& cache, const Tile& tile,
-                                 const Segment& segment, Part part, WorkerScratch& scratch) const {
+                                 const KeySegment& segment, Part part,
+                                 WorkerScratch& scratch) const {
   const int64_t columns = table_->panel_columns;
   const int num_pairs = tile.num_pairs;
   const KeySpan all = WithinSegment(tile.all, segment.begin);
@@ -248,9 +196,12 @@ void BlockAttention::ComputePart(const AttentionPass& pass, const KvCache& cache
     if (seen.begin >= seen.end) valid[p] = {0, 0};
   }
   const TileKernel multiply = TileKernels(segment)[num_pairs];
+  const int64_t head_dim = cache.shape().head_dim;
   for (int i = 0; i < num_key_panels; ++i) {
-    multiply(tile.query, segment.keys[first_panel + i], cache.shape().head_dim,
-             scratch.scores.data() + i * num_pairs * columns, /*first=*/true, {});
+    const std::byte* const* panel = &segment.keys[first_panel + i];
+    const std::byte* next = i + 1 < num_key_panels ? panel[1] : nullptr;
+    multiply(tile.query, *panel, head_dim, scratch.scores.data() + i * num_pairs * columns,
+             /*first=*/true, TakeFetch(segment, head_dim, next, scratch));
   }
   kernels_->softmax(scratch.scores.data(), num_pairs, num_key_panels, valid.data(), pass.scale,
                     part.states, scratch.probabilities.data());
@@ -262,25 +213,29 @@ void BlockAttention::ComputePart(const AttentionPass& pass, const KvCache& cache
   }
 }
 
-void BlockAttention::AddValues(const Segment& segment, KeySpan keys, int num_pairs,
-                               int64_t num_panels, float* sums,
-                               const WorkerScratch& scratch) const {
+void BlockAttention::AddValues(const KeySegment& segment, KeySpan keys, int num_pairs,
+                               int64_t num_panels, float* sums, WorkerScratch& scratch) const {
   const TileKernel multiply = TileKernels(segment)[num_pairs];
   const int64_t step_bytes = num_pairs * kernels_->activation_size;
+  const int64_t first_run = keys.begin / segment.run_size;
   for (int64_t n = 0; n < num_panels; ++n, sums += num_pairs * table_->panel_columns) {
     for (int64_t begin = keys.begin; begin < keys.end;) {
       const int64_t run = begin / segment.run_size;
       const int64_t end = std::min(keys.end, (run + 1) * segment.run_size);
       const std::byte* values = segment.values[run] + n * segment.value_stride +
                                 begin % segment.run_size * segment.depth_bytes;
+      const std::byte* next = end < keys.end
+                                  ? segment.values[run + 1] + n * segment.value_stride
+                                  : segment.values[first_run] + (n + 1) * segment.value_stride;
       multiply(scratch.probabilities.data() + (begin - keys.begin) * step_bytes, values,
-               end - begin, sums, /*first=*/begin == keys.begin, {});
+               end - begin, sums, /*first=*/begin == keys.begin,
+               TakeFetch(segment, end - begin, next, scratch));
       begin = end;
     }
   }
 }
 
-void BlockAttention::AddSeenValues(const Segment& segment, KeySpan keys,
+void BlockAttention::AddSeenValues(const KeySegment& segment, KeySpan keys,
                                    std::span<const KeyRange> valid, int64_t num_panels, float* sums,
                                    WorkerScratch& scratch) const {
   const TileKernel multiply = TileKernels(segment)[1];
@@ -315,7 +270,7 @@ void BlockAttention::AddSeenValues(const Segment& segment, KeySpan keys,
   }
 }
 
-void BlockAttention::CopySeen(const Segment& segment, const std::byte* panel, int64_t depth,
+void BlockAttention::CopySeen(const KeySegment& segment, const std::byte* panel, int64_t depth,
                               KeySpan seen, std::byte* out) const {
   const int64_t columns = table_->panel_columns;
   std::memcpy(out, panel, depth * segment.depth_bytes);

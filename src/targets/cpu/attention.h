@@ -11,6 +11,7 @@
 #include "base/worker_pool.h"
 #include "expertile/result.h"
 #include "targets/cpu/attention_plan.h"
+#include "targets/cpu/attention_segment.h"
 #include "targets/cpu/kernel_table.h"
 #include "targets/cpu/kv_cache.h"
 
@@ -50,28 +51,17 @@ class BlockAttention {
     std::byte* query;  // packed, depth D
     float* sums;       // [ceil(D/NR)][num_pairs][NR]
   };
-  // A segment as the kernels read it; positions count from its first.
-  struct Segment {
-    int64_t begin = 0;                                    // position in the sequence
-    bool is_float32;                                      // else bfloat16 pairs
-    int64_t depth_bytes;                                  // of a position in a panel of values
-    bool has_non_finite;                                  // values, perhaps
-    std::array<const std::byte*, kSegmentSize / 8> keys;  // panels [D][NR], by strip
-    // Panel n of the values at positions [run run_size, (run + 1) run_size) is at
-    // values[run] + n * value_stride.
-    int64_t run_size;
-    int64_t value_stride;
-    std::array<const std::byte*, kSegmentSize / kKvBlockSize> values;
-  };
   struct WorkerScratch {
+    WorkerScratch(const KernelTable& table, const GemmKernels& kernels) : reader(table, kernels) {}
+
+    SegmentReader reader;
+    SegmentFetch fetch;
     std::vector<Tile> tiles;                 // of a piece
     AlignedBuffer<std::byte> queries;        // of a piece's tiles
     AlignedBuffer<float> sums;               // likewise
     AlignedBuffer<float> scores;             // [kSegmentSize/NR][MR][NR]
     AlignedBuffer<std::byte> probabilities;  // packed tile, depth kSegmentSize
     AlignedBuffer<float> part;               // [ceil(D/NR)][MR][NR], a segment's sums
-    AlignedBuffer<std::byte> keys;           // expanded: [kSegmentSize/NR] panels of D k-values
-    AlignedBuffer<std::byte> values;         // expanded: [ceil(D/NR)] panels of kSegmentSize
     AlignedBuffer<std::byte> seen;           // a panel of values as one pair sees it
   };
   // What a tile and a segment give.
@@ -91,25 +81,22 @@ class BlockAttention {
   // Makes the scratch's tiles, without queries and sums.
   void ListTiles(const AttentionPass& pass, const KvCache& cache, const AttentionPiece& piece,
                  WorkerScratch& scratch) const;
-  Segment ViewSegment(const AttentionPass& pass, const KvCache& cache, const AttentionPiece& piece,
-                      int64_t segment, WorkerScratch& scratch) const;
-  void ViewKeys(const KvCache& cache, BlockTable blocks, int head, KeySpan seen, bool is_expanded,
-                Segment& segment, WorkerScratch& scratch) const;
-  void ViewValues(const KvCache& cache, BlockTable blocks, int head, KeySpan seen, bool is_expanded,
-                  Segment& segment, WorkerScratch& scratch) const;
+  // `next` of a tile that is alone is what its kernels read after this call's panel.
+  Prefetch TakeFetch(const KeySegment& segment, int64_t depth, const std::byte* next,
+                     WorkerScratch& scratch) const;
   void ComputePart(const AttentionPass& pass, const KvCache& cache, const Tile& tile,
-                   const Segment& segment, Part part, WorkerScratch& scratch) const;
+                   const KeySegment& segment, Part part, WorkerScratch& scratch) const;
   // part.sums = probabilities x values over `keys` of the segment.
-  void AddValues(const Segment& segment, KeySpan keys, int num_pairs, int64_t num_panels,
-                 float* sums, const WorkerScratch& scratch) const;
+  void AddValues(const KeySegment& segment, KeySpan keys, int num_pairs, int64_t num_panels,
+                 float* sums, WorkerScratch& scratch) const;
   // The same pair by pair, each with zeros for the values that it does not see: where they are
   // finite the same bits as AddValues, as 0 * value is 0.
-  void AddSeenValues(const Segment& segment, KeySpan keys, std::span<const KeyRange> valid,
+  void AddSeenValues(const KeySegment& segment, KeySpan keys, std::span<const KeyRange> valid,
                      int64_t num_panels, float* sums, WorkerScratch& scratch) const;
   // Copies the positions of a panel of values, with zeros outside of `seen`.
-  void CopySeen(const Segment& segment, const std::byte* panel, int64_t depth, KeySpan seen,
+  void CopySeen(const KeySegment& segment, const std::byte* panel, int64_t depth, KeySpan seen,
                 std::byte* out) const;
-  const std::array<TileKernel, kMaxTileRows + 1>& TileKernels(const Segment& segment) const {
+  const std::array<TileKernel, kMaxTileRows + 1>& TileKernels(const KeySegment& segment) const {
     return segment.is_float32 ? kernels_->float32 : kernels_->bfloat16;
   }
   Part PartAt(int64_t number, const KvCache& cache);

@@ -70,8 +70,8 @@ inline void GateToPairTile(const float* c, int num_rows, const float* bias,
 
 // A packed tile for SoftmaxOfPanels.
 struct PairTile {
-  static void Put(std::byte* tile, int num_rows, int row, int column, Vec v) {
-    const int block = column / kPairBlockDepth;
+  static void Put(std::byte* tile, int num_rows, int row, unsigned column, Vec v) {
+    const unsigned block = column / kPairBlockDepth;
     std::byte* target =
         tile + 2 * ((block * num_rows + row) * kPairBlockDepth + column % kPairBlockDepth);
     StoreBFloat16(target, RoundToBFloat16(v));

@@ -20,6 +20,12 @@ struct ToPairs {
 
 inline constexpr float kMxint8Unit = 1.0f / 64;
 
+// Codes come from memory as fast as they are expanded only if they are asked for this early.
+inline void FetchCodes(const std::byte* codes) {
+  constexpr int64_t kBytesAhead = 2048;
+  _mm_prefetch(reinterpret_cast<const char*>(codes + kBytesAhead), _MM_HINT_T0);
+}
+
 template <typename Target>
 void ExpandMxint8Keys(const std::byte* codes, const std::byte* scales, int64_t depth,
                       std::byte* out) {
@@ -29,6 +35,7 @@ void ExpandMxint8Keys(const std::byte* codes, const std::byte* scales, int64_t d
       const Vec unit = Mul(E8M0Values(LoadBytes(scales + half * kLanes)), Broadcast(kMxint8Unit));
       for (int64_t k = first; k < end; k += 2) {
         const std::byte* row = codes + k * kPanelColumns + half * kLanes;
+        if (half == 0) FetchCodes(row);
         Target::Put(out, k / 2, half, Mul(LoadSignedBytes(row), unit),
                     Mul(LoadSignedBytes(row + kPanelColumns), unit));
       }
@@ -43,6 +50,7 @@ void ExpandMxint8Values(const std::byte* codes, const std::byte* scales, int64_t
     return Broadcast(E8M0ToFloat(static_cast<uint8_t>(scales[k])) * kMxint8Unit);
   };
   for (int64_t k = 0; k < depth; k += 2, codes += 2 * kPanelColumns) {
+    FetchCodes(codes);
     const Vec even = unit(k);
     const Vec odd = unit(k + 1);
     for (int half = 0; half < 2; ++half) {

@@ -36,6 +36,18 @@ inline Wide AddSquares(Wide sum, Vec v) {
 }
 inline void StoreWide(double* p, Wide v) { _mm256_storeu_pd(p, v); }
 
+// Of all lanes, in one fixed order.
+inline float SumOf(Vec v) {
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+inline float LargestOf(Vec v) {
+  __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
+
 // v * 2^n for integral n in [-126, 127], v a normal number near 1.
 inline Vec ScaleByPowerOfTwo(Vec v, Vec n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);

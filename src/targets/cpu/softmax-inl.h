@@ -1,28 +1,10 @@
 // Softmax over the keys of some panels, and what its parts become: a row's weighted sums.
 // Not a header of its own: included inside an instruction set's namespace and target region.
 
-// Sum of all lanes, in one fixed order.
-inline float SumOf(Vec v) {
-  float lanes[kLanes];
-  Store(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
-}
-
-inline float LargestOf(Vec v) {
-  float lanes[kLanes];
-  Store(lanes, v);
-  float largest = lanes[0];
-  for (int i = 1; i < kLanes; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
-  return largest;
-}
-
 // A packed tile of floats, rounded to bfloat16 values if kRound.
 template <bool kRound>
 struct FloatTile {
-  static void Put(std::byte* tile, int num_rows, int row, int column, Vec v) {
+  static void Put(std::byte* tile, int num_rows, int row, unsigned column, Vec v) {
     float* target = reinterpret_cast<float*>(tile) +
                     (column / kBlockDepth * num_rows + row) * kBlockDepth + column % kBlockDepth;
     Store(target, kRound ? RoundToBFloat16(v) : v);

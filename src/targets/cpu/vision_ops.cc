@@ -17,13 +17,14 @@ Result<CpuVisionOps> CpuVisionOps::Create(const VisionSpec& spec, const Context&
                                           int64_t num_patches) {
   const int64_t max_in = std::max({spec.patch_values, spec.intermediate_size, spec.merged_size()});
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, num_patches, max_in));
-  EXPERTILE_ASSIGN(
-      KvCache cache,
-      KvCache::Create({CeilDiv(num_patches, kKvBlockSize), spec.num_heads, spec.head_dim(),
-                       context.table->panel_columns, KvFormat::kFloat32}));
+  const ComputeType type = ComputeTypeOf(context.options);
+  const bool rounds = type == ComputeType::kBFloat16;  // keys and values, as they enter a product
+  EXPERTILE_ASSIGN(KvCache cache,
+                   KvCache::Create({CeilDiv(num_patches, kKvBlockSize), spec.num_heads,
+                                    spec.head_dim(), context.table->panel_columns,
+                                    rounds ? KvFormat::kBFloat16 : KvFormat::kFloat32}));
   EXPERTILE_ASSIGN(BlockAttention attention,
-                   BlockAttention::Create(*context.table, ComputeTypeOf(context.options), cache,
-                                          context.pool->size()));
+                   BlockAttention::Create(*context.table, type, cache, context.pool->size()));
   return CpuVisionOps(std::move(rows), std::move(cache), std::move(attention));
 }
 
@@ -71,8 +72,11 @@ Tensor CpuVisionOps::SegmentAttention(const Tensor& query, const Tensor& key, co
   std::iota(in_order.begin(), in_order.end(), 0);
   const BlockTable blocks = in_order;
   for (int64_t first = 0; first < query.rows(); first += segment_size) {
-    context_.pool->ForEach(num_heads, [&](int64_t head, int) {
-      for (int64_t t = 0; t < segment_size; ++t) {
+    const int64_t num_blocks = CeilDiv(segment_size, kKvBlockSize);
+    context_.pool->ForEach(num_heads * num_blocks, [&](int64_t piece, int) {
+      const int64_t head = piece % num_heads;
+      const int64_t begin = piece / num_heads * kKvBlockSize;
+      for (int64_t t = begin; t < std::min(begin + kKvBlockSize, segment_size); ++t) {
         cache_.Write(blocks, static_cast<int>(head), t, key.Row(first + t).subspan(head * D, D),
                      value.Row(first + t).subspan(head * D, D));
       }
