@@ -10,9 +10,13 @@
 namespace expertile {
 namespace {
 
-// Costs are in 512ths of a row's arithmetic. A part of the columns gathers its rows again.
+// Costs are in 512ths of a row's arithmetic.
 constexpr int64_t kRowCost = 512;
-constexpr int64_t kGatherCost = 1;  // of a row
+
+// A part of the columns gathers its rows again: memory, as weights are.
+int64_t GatherCost(const WorkShape& shape, int64_t num_rows) {
+  return shape.weights_rows * num_rows / 8;
+}
 
 int64_t CeilDivide(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
@@ -111,7 +115,7 @@ class Builder {
       const auto column = [&](int64_t part) { return part * shape_.max_parts / piece.num_parts; };
       for (piece.part = 0; piece.part < piece.num_parts; ++piece.part) {
         piece.cost = cost * (column(piece.part + 1) - column(piece.part)) / shape_.max_parts +
-                     kGatherCost * (whole.end - whole.begin);
+                     GatherCost(shape_, whole.end - whole.begin);
         list.pieces.push_back(piece);
       }
       if (stage == Stage::kGateUp) list.group_parts.push_back(piece.num_parts);
@@ -155,27 +159,35 @@ class Builder {
   int64_t total_ = 0;
 };
 
-int64_t PredictedTime(const WorkList& list, std::vector<int64_t>& busy) {
-  PlayWorkList(list, busy);
-  return *std::ranges::max_element(busy);
+// A piece's time differs from its cost by some part, of a memory that others read, too: stealing
+// evens that out but for the last pieces.
+int64_t PredictedTime(const WorkList& list, std::vector<PlayedWork>& workers) {
+  constexpr int64_t kUnsureParts = 4;
+  PlayWorkList(list, workers);
+  int64_t latest = 0;
+  for (const PlayedWork& work : workers) {
+    latest = std::max(latest, work.cost + work.last_piece / kUnsureParts);
+  }
+  return latest;
 }
 
 }  // namespace
 
-void PlayWorkList(const WorkList& list, std::span<int64_t> busy) {
-  const auto num_workers = static_cast<int>(busy.size());
+void PlayWorkList(const WorkList& list, std::span<PlayedWork> workers) {
+  const auto num_workers = static_cast<int>(workers.size());
   using Free = std::pair<int64_t, int>;  // when, who
   std::priority_queue<Free, std::vector<Free>, std::greater<>> free;
   for (int worker = 0; worker < num_workers; ++worker) free.emplace(0, worker);
   std::vector<int32_t> claimed(list.num_nsp(), 0);
-  std::ranges::fill(busy, 0);
+  std::ranges::fill(workers, PlayedWork{});
   for (size_t i = 0; i < list.pieces.size(); ++i) {
-    const auto [time, worker] = free.top();
+    const int worker = free.top().second;
     free.pop();
     const int nsp =
         ChooseNsp(list, worker, num_workers, [&](int candidate) { return claimed[candidate]; });
-    busy[worker] = time + list.Piece(nsp, claimed[nsp]++).cost;
-    free.emplace(busy[worker], worker);
+    const int64_t cost = list.Piece(nsp, claimed[nsp]++).cost;
+    workers[worker] = {workers[worker].cost + cost, cost};
+    free.emplace(workers[worker].cost, worker);
   }
 }
 
@@ -185,18 +197,17 @@ void BuildWorkList(const MatchedIndex& matched, const Placement& placement, cons
   Cut best;
   builder.Build(best, list);
   if (shape.num_workers == 1 || list.pieces.empty()) return;
-  std::vector<int64_t> busy(shape.num_workers);
-  int64_t best_time = PredictedTime(list, busy);
+  std::vector<PlayedWork> workers(shape.num_workers);
+  int64_t best_time = PredictedTime(list, workers);
   // Of the work as it is when only max_rows cuts it.
-  const int64_t even_time =
-      CeilDivide(std::accumulate(busy.begin(), busy.end(), int64_t{0}), shape.num_workers);
+  const int64_t even_time = CeilDivide(list.TotalCost(), shape.num_workers);
   const auto num_rows = static_cast<int64_t>(matched.assignments.size());
   bool is_built = true;
   for (const Cut& cut : kCuts) {
     if (best_time * 25 <= even_time * 26) break;
     if (cut.column_quarters == 4 && num_rows > shape.max_group_rows) continue;
     builder.Build(cut, list);
-    const int64_t time = PredictedTime(list, busy);
+    const int64_t time = PredictedTime(list, workers);
     is_built = time * 50 < best_time * 49;
     if (is_built) std::tie(best, best_time) = std::pair(cut, time);
   }

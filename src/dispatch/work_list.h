@@ -41,6 +41,11 @@ struct WorkList {
   int num_nsp() const { return static_cast<int>(nsp_offsets.size()) - 1; }
   int32_t NumPieces(int nsp) const { return nsp_offsets[nsp + 1] - nsp_offsets[nsp]; }
   const WorkPiece& Piece(int nsp, int32_t i) const { return pieces[nsp_offsets[nsp] + i]; }
+  int64_t TotalCost() const {
+    int64_t total = 0;
+    for (const WorkPiece& piece : pieces) total += piece.cost;
+    return total;
+  }
   // Of NSP `nsp` once its first `claimed` pieces are taken (more than there are: nothing is left).
   int64_t Remaining(int nsp, int32_t claimed) const {
     return claimed < NumPieces(nsp) ? remaining[nsp_offsets[nsp] + nsp + claimed] : 0;
@@ -88,8 +93,13 @@ int ChooseNsp(const WorkList& list, int worker, int num_workers, const Claimed& 
   return chosen[1] >= 0 ? chosen[1] : chosen[0];
 }
 
-// Cost that each of W equal workers has done when all is done: ChooseNsp played through on paper,
-// as if no piece had to wait. `busy` [W].
-void PlayWorkList(const WorkList& list, std::span<int64_t> busy);
+// What an equal worker has done when all is done.
+struct PlayedWork {
+  int64_t cost = 0;
+  int64_t last_piece = 0;  // the cost of its last piece
+};
+
+// ChooseNsp played through on paper, as if no piece had to wait and each took what it costs.
+void PlayWorkList(const WorkList& list, std::span<PlayedWork> workers);
 
 }  // namespace expertile

@@ -13,9 +13,14 @@ namespace {
 
 constexpr int64_t kPanelsPerPiece = 4;
 
-// Rows of an NSP-blocked layer that may be shared by columns at most: a few megabytes of
-// activations that all workers see. Where there are more, most are shared by rows.
-constexpr int64_t kMaxGroupRows = 2048;
+// Rows of an NSP-blocked layer that may be shared by columns at most: megabytes of activations that
+// all workers see. Where there are more, most are shared by rows.
+int64_t MaxGroupRows(const Gemm& gemm, const MoeBlock::Limits& limits) {
+  constexpr int64_t kMaxGroupBytes = 16 << 20;
+  return std::min(
+      limits.num_tokens * limits.experts_per_token,
+      kMaxGroupBytes / std::max<int64_t>(1, gemm.PackedBytes(1, limits.intermediate_size)));
+}
 
 Range EvenShare(int64_t num_panels, int64_t piece, int64_t num_pieces) {
   return {num_panels * piece / num_pieces, num_panels * (piece + 1) / num_pieces};
@@ -89,8 +94,7 @@ Result<MoeBlock> MoeBlock::Create(const KernelTable& table, ComputeType type, co
   const auto packed = static_cast<size_t>(block.gemm_.PackedBytes(chunk, limits.hidden_size));
   const auto activated =
       static_cast<size_t>(block.gemm_.PackedBytes(chunk, limits.intermediate_size));
-  const int64_t shared =
-      block.placement_ ? std::min(limits.num_tokens * limits.experts_per_token, kMaxGroupRows) : 0;
+  const int64_t shared = block.placement_ ? MaxGroupRows(block.gemm_, limits) : 0;
   const auto shared_activated =
       static_cast<size_t>(block.gemm_.PackedBytes(shared, limits.intermediate_size));
   block.workers_.resize(static_cast<size_t>(num_workers));
@@ -164,7 +168,7 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
       std::min(pass.experts.GateUp(0).num_panels(), pass.experts.Down(0).num_panels());
   BuildWorkList(matched_, *placement_,
                 {num_workers, limits_.packed_chunk_size, gemm_.max_tile_rows(), num_panels,
-                 kMaxGroupRows, gemm_.weights_rows()},
+                 MaxGroupRows(gemm_, limits_), gemm_.weights_rows()},
                 work_);
   Claims claims(work_);
   std::vector<double> piece_seconds(work_.pieces.size());
