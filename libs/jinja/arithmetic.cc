@@ -1,7 +1,6 @@
 // The arithmetic operators.
 #include <cmath>
 
-#include "jinja/format.h"
 #include "jinja/operators.h"
 #include "jinja/value_text.h"
 

@@ -1,5 +1,4 @@
-#include "jinja/format.h"
-
+// The % operator on strings, and str.format.
 #include <algorithm>
 #include <charconv>
 
@@ -11,110 +10,57 @@ namespace {
 
 constexpr int kMaxFieldWidth = 1000;
 
-class PercentFormatter {
- public:
-  PercentFormatter(Environment* environment, std::string_view format, const Value& values)
-      : environment_(*environment), format_(format), values_(values) {}
-
-  std::string Run() {
-    while (position_ < format_.size()) {
-      const size_t percent = std::min(format_.find('%', position_), format_.size());
-      text_ += format_.substr(position_, percent - position_);
-      position_ = percent;
-      if (Skip("%")) FormatField();
-      environment_.CheckSize(text_.size());
-    }
-    const bool is_tuple = values_.is_sequence(SequenceKind::kTuple);
-    const size_t num_values = is_tuple ? values_.sequence().items.size() : 1;
-    if (!values_.is_dict() && num_taken_ < num_values) {
-      Invalid("not all arguments converted during string formatting");
-    }
-    return std::move(text_);
+// The number at the beginning of *rest, 0 for none, which is cut off.
+int CutNumber(std::string_view* rest) {
+  int number = 0;
+  for (; !rest->empty() && rest->front() >= '0' && rest->front() <= '9'; rest->remove_prefix(1)) {
+    number = number * 10 + (rest->front() - '0');
+    if (number > kMaxFieldWidth) Unsupported("a format width above {}", kMaxFieldWidth);
   }
+  return number;
+}
 
- private:
-  // One of `characters`, or 0 where another stands.
-  char Skip(std::string_view characters) {
-    if (position_ >= format_.size() || characters.find(format_[position_]) == characters.npos) {
-      return 0;
-    }
-    return format_[position_++];
+// `value` as the conversion `type` writes it, without padding; a precision of -1 stands for none.
+std::string Convert(Environment& environment, const Value& value, char type, int precision) {
+  if (type == 's' || type == 'r') {
+    std::string text = type == 's' ? ToText(environment, value) : ToRepr(environment, value);
+    if (precision >= 0) text.resize(OffsetOf(text, static_cast<size_t>(precision)));
+    return text;
   }
-
-  int Number() {
-    int number = 0;
-    while (const char digit = Skip("0123456789")) {
-      number = number * 10 + (digit - '0');
-      if (number > kMaxFieldWidth) Unsupported("a format width above {}", kMaxFieldWidth);
-    }
-    return number;
+  if (value.is_undefined()) Invalid("{}", value.reason());
+  const bool whole = type == 'd' || type == 'i';
+  if ((!whole && type != 'f') || (whole && precision >= 0)) {
+    Unsupported("the format character '{}' is not supported", type);
   }
-
-  Value NextValue() {
-    const bool is_tuple = values_.is_sequence(SequenceKind::kTuple);
-    const size_t num_values = is_tuple ? values_.sequence().items.size() : 1;
-    if (num_taken_ >= num_values) Invalid("not enough arguments for format string");
-    ++num_taken_;
-    return is_tuple ? values_.sequence().items[num_taken_ - 1] : values_;
+  if (!value.is_number()) {
+    Invalid("%{} format: a number is required, not '{}'", type, value.type_name());
   }
+  if (!whole) return fmt::format("{:.{}f}", value.number(), precision < 0 ? 6 : precision);
+  if (value.is_integral()) return std::to_string(value.integer());
+  if (!(std::abs(value.number()) < 0x1p63)) Invalid("{} does not fit 64 bits", value.number());
+  return std::to_string(static_cast<int64_t>(value.number()));
+}
 
-  void FormatField() {
-    if (Skip("(")) Unsupported("%(name) is not supported");
-    bool left = false;
-    bool zero = false;
-    while (const char flag = Skip("-0+ #")) {
-      if (flag != '-' && flag != '0') Unsupported("the format flag '{}' is not supported", flag);
-      (flag == '-' ? left : zero) = true;
-    }
-    const int width = Number();
-    const int precision = Skip(".") ? Number() : -1;
-    if (position_ >= format_.size()) Invalid("incomplete format");
-    const char type = format_[position_++];
-    if (type == '%') {
-      text_ += '%';
-      return;
-    }
-    std::string body = Convert(NextValue(), type, precision);
-    const size_t size = CountCodePoints(body);
-    const size_t margin = static_cast<size_t>(width) > size ? static_cast<size_t>(width) - size : 0;
-    if (left) {
-      text_ += body + std::string(margin, ' ');
-    } else if (zero && type != 's' && type != 'r') {
-      text_ += body.insert(body.starts_with('-') ? 1 : 0, margin, '0');
-    } else {
-      text_ += std::string(margin, ' ') + body;
-    }
+// The conversion of `value` at the beginning of *rest (behind the percent sign and its flags).
+std::string FormatField(Environment& environment, std::string_view flags, std::string_view* rest,
+                        const Value* value) {
+  const auto width = static_cast<size_t>(CutNumber(rest));
+  int precision = -1;
+  if (rest->starts_with('.')) {
+    rest->remove_prefix(1);
+    precision = CutNumber(rest);
   }
-
-  std::string Convert(const Value& value, char type, int precision) {
-    if (type == 's' || type == 'r') {
-      std::string text = type == 's' ? ToText(environment_, value) : ToRepr(environment_, value);
-      if (precision >= 0) text.resize(OffsetOf(text, static_cast<size_t>(precision)));
-      return text;
-    }
-    if (value.is_undefined()) Invalid("{}", value.reason());
-    const bool whole = type == 'd' || type == 'i';
-    if ((!whole && type != 'f') || (whole && precision >= 0)) {
-      Unsupported("the format character '{}' is not supported", type);
-    }
-    if (!value.is_number()) {
-      Invalid("%{} format: a number is required, not '{}'", type, value.type_name());
-    }
-    if (!whole) return fmt::format("{:.{}f}", value.number(), precision < 0 ? 6 : precision);
-    if (!value.is_integral() && !(std::abs(value.number()) < 0x1p63)) {
-      Invalid("{} does not fit 64 bits", value.number());
-    }
-    return std::to_string(value.is_integral() ? value.integer()
-                                              : static_cast<int64_t>(value.number()));
-  }
-
-  Environment& environment_;
-  std::string_view format_;
-  const Value& values_;
-  size_t position_ = 0;
-  size_t num_taken_ = 0;
-  std::string text_;
-};
+  if (rest->empty()) Invalid("incomplete format");
+  const char type = rest->front();
+  rest->remove_prefix(1);
+  if (type == '%') return "%";
+  if (value == nullptr) Invalid("not enough arguments for format string");
+  std::string body = Convert(environment, *value, type, precision);
+  const size_t margin = width - std::min(width, CountCodePoints(body));
+  if (flags.find('-') != flags.npos) return body + std::string(margin, ' ');
+  const bool zeros = !flags.empty() && type != 's' && type != 'r';
+  return body.insert(zeros && body.starts_with('-') ? 1 : 0, margin, zeros ? '0' : ' ');
+}
 
 // The argument that the braces' content `field` names; `*next` counts the fields without a name.
 Value FieldValue(std::string_view field, const Arguments& arguments, size_t* next) {
@@ -126,15 +72,11 @@ Value FieldValue(std::string_view field, const Arguments& arguments, size_t* nex
   if (field.find_first_of("!:.[") != field.npos) {
     Unsupported("format(): the field '{}' is not supported", field);
   }
-  size_t index = arguments.positional.size();
-  if (field.empty()) {
-    index = (*next)++;
-  } else {
-    std::from_chars(field.data(), field.data() + field.size(), index);
-    for (const auto& [name, value] : arguments.keyword) {
-      if (name == field) return value;
-    }
+  for (const auto& [name, value] : arguments.keyword) {
+    if (name == field) return value;
   }
+  size_t index = field.empty() ? (*next)++ : arguments.positional.size();
+  std::from_chars(field.data(), field.data() + field.size(), index);
   if (index < arguments.positional.size()) return arguments.positional[index];
   Invalid("format(): no argument for the field '{}'", field);
 }
@@ -142,7 +84,29 @@ Value FieldValue(std::string_view field, const Arguments& arguments, size_t* nex
 }  // namespace
 
 std::string FormatPercent(Environment& environment, std::string_view format, const Value& values) {
-  return PercentFormatter(&environment, format, values).Run();
+  const bool is_tuple = values.is_sequence(SequenceKind::kTuple);
+  const List items = is_tuple ? values.sequence().items : List{values};
+  std::string text;
+  size_t num_taken = 0;
+  while (true) {
+    const size_t percent = std::min(format.find('%'), format.size());
+    text += format.substr(0, percent);
+    environment.CheckSize(text.size());
+    if (percent == format.size()) break;
+    format.remove_prefix(percent + 1);
+    if (format.starts_with('(')) Unsupported("%(name) is not supported");
+    const size_t num_flags = std::min(format.find_first_not_of("-0+ #"), format.size());
+    const std::string_view flags = format.substr(0, num_flags);
+    if (flags.find_first_of("+ #") != flags.npos) {
+      Unsupported("the format flags '{}' are not supported", flags);
+    }
+    format.remove_prefix(num_flags);
+    const Value* value = num_taken < items.size() ? &items[num_taken] : nullptr;
+    text += FormatField(environment, flags, &format, value);
+    num_taken += *(format.data() - 1) == '%' ? 0 : 1;  // a percent sign takes none
+  }
+  if (values.is_dict() || num_taken >= items.size()) return text;
+  Invalid("not all arguments converted during string formatting");
 }
 
 std::string FormatBraces(Environment& environment, std::string_view format,

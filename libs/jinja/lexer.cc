@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "jinja/error.h"
-#include "jinja/number_text.h"
 #include "jinja/text.h"
+#include "jinja/value_text.h"
 
 namespace jinja {
 namespace {

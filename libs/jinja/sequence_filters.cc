@@ -3,7 +3,6 @@
 #include <set>
 
 #include "jinja/functions.h"
-#include "jinja/number_text.h"
 #include "jinja/operators.h"
 #include "jinja/text.h"
 #include "jinja/value_text.h"
@@ -146,16 +145,6 @@ Value Reverse(Call& call) {
   return Value(std::move(text));
 }
 
-Value Items(Call& call) {
-  List items;
-  if (call.self.is_undefined()) return MakeGenerator(items);
-  if (!call.self.is_dict()) Invalid("items needs a dict, not '{}'", call.self.type_name());
-  for (const auto& [key, value] : call.self.dict().entries()) {
-    items.push_back(Value::MakeSequence(SequenceKind::kTuple, {key, value}));
-  }
-  return MakeGenerator(std::move(items));
-}
-
 // The items of `call` through the filter or test that positional argument `i` names, with the
 // arguments behind it. `take` gets each item and the result.
 template <typename Subject, typename Take>
@@ -221,7 +210,6 @@ Value SelectWhere(Call& call) {
 constexpr Function kRows[] = {
     {"dictsort", "case_sensitive:bool? by:str? reverse:bool?", DictSort},
     {"first", "", First},
-    {"items", "", Items},
     {"join", "d? attribute?", Join},
     {"last", "", Last},
     {"length count", "", [](Call& call) { return Value(Length(call.self)); }},

@@ -3,30 +3,42 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace jinja {
 namespace {
 
-int Category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+constexpr auto kInvalid = static_cast<char32_t>(-1);  // of DecodeAt, for what is not UTF-8
+constexpr std::string_view kTitleSharpS = "Ss";
 
-enum class Case { kUpper, kLower, kTitle };
+const utf8proc_property_t& Properties(char32_t c) {
+  return *utf8proc_get_property(static_cast<utf8proc_int32_t>(c));
+}
+int Category(char32_t c) { return Properties(c).category; }
 
-void AppendCase(char32_t c, Case wanted, std::string* text) {
-  if (c == U'ß' && wanted != Case::kLower) {
-    *text += wanted == Case::kUpper ? "SS" : "Ss";
-    return;
-  }
-  const auto point = static_cast<utf8proc_int32_t>(c);
-  AppendUtf8(static_cast<char32_t>(wanted == Case::kUpper   ? utf8proc_toupper(point)
-                                   : wanted == Case::kLower ? utf8proc_tolower(point)
-                                                            : utf8proc_totitle(point)),
-             text);
+bool IsSpace(char32_t c) {
+  const int direction = Properties(c).bidi_class;
+  return Category(c) == UTF8PROC_CATEGORY_ZS || direction == UTF8PROC_BIDI_CLASS_WS ||
+         direction == UTF8PROC_BIDI_CLASS_B || direction == UTF8PROC_BIDI_CLASS_S;
 }
 
-std::string WithCase(std::string_view text, Case wanted) {
+// `text` with each code point in upper or lower case, as `upper` says of it; `sharp_s` is that
+// letter in upper case.
+template <typename Upper>
+std::string WithCase(std::string_view text, std::string_view sharp_s, Upper upper) {
   std::string result;
   for (size_t offset = 0; offset < text.size();) {
-    AppendCase(DecodeAt(text, &offset), wanted, &result);
+    const char32_t c = DecodeAt(text, &offset);
+    const auto point = static_cast<utf8proc_int32_t>(c);
+    const bool is_title = sharp_s == kTitleSharpS;
+    if (!upper(c)) {
+      AppendUtf8(static_cast<char32_t>(utf8proc_tolower(point)), &result);
+    } else if (c == U'ß') {
+      result += sharp_s;
+    } else {
+      const auto mapped = is_title ? utf8proc_totitle(point) : utf8proc_toupper(point);
+      AppendUtf8(static_cast<char32_t>(mapped), &result);
+    }
   }
   return result;
 }
@@ -61,25 +73,19 @@ std::string_view StripWhere(std::string_view text, StripEnds ends, Drop drop) {
 }  // namespace
 
 bool IsValidUtf8(std::string_view text) {
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
   for (size_t offset = 0; offset < text.size();) {
-    utf8proc_int32_t code_point = 0;
-    const auto size = utf8proc_iterate(
-        bytes + offset, static_cast<utf8proc_ssize_t>(text.size() - offset), &code_point);
-    if (size <= 0) return false;
-    offset += static_cast<size_t>(size);
+    if (DecodeAt(text, &offset) == kInvalid) return false;
   }
   return true;
 }
 
 char32_t DecodeAt(std::string_view text, size_t* offset) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[*offset + i]); };
-  const unsigned char lead = byte(0);
-  const size_t size = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  char32_t code_point = size == 1 ? lead : lead & (0xff >> (size + 1));
-  for (size_t i = 1; i < size; ++i) code_point = (code_point << 6) | (byte(i) & 0x3f);
-  *offset += size;
-  return code_point;
+  const std::string_view rest = text.substr(*offset);
+  utf8proc_int32_t code_point = 0;
+  const auto size = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(rest.data()),
+                                     static_cast<utf8proc_ssize_t>(rest.size()), &code_point);
+  *offset += size > 0 ? static_cast<size_t>(size) : rest.size();
+  return size > 0 ? static_cast<char32_t>(code_point) : kInvalid;
 }
 
 void AppendUtf8(char32_t code_point, std::string* text) {
@@ -110,29 +116,15 @@ std::vector<std::string_view> SplitCodePoints(std::string_view text) {
   return parts;
 }
 
-bool IsSpace(char32_t c) {
-  return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 ||
-         c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
-         c == 0x205f || c == 0x3000;
-}
-
-bool IsAlpha(char32_t c) {
-  return Category(c) >= UTF8PROC_CATEGORY_LU && Category(c) <= UTF8PROC_CATEGORY_LO;
-}
-
-bool IsDigit(char32_t c) { return Category(c) == UTF8PROC_CATEGORY_ND; }
-
 bool IsWordCharacter(char32_t c) {
-  return c == U'_' || IsAlpha(c) ||
+  return c == U'_' ||
+         (Category(c) >= UTF8PROC_CATEGORY_LU && Category(c) <= UTF8PROC_CATEGORY_LO) ||
          (Category(c) >= UTF8PROC_CATEGORY_ND && Category(c) <= UTF8PROC_CATEGORY_NO);
 }
 
 bool IsPrintable(char32_t c) {
   return c == U' ' || (Category(c) != UTF8PROC_CATEGORY_CN && Category(c) < UTF8PROC_CATEGORY_ZS);
 }
-
-bool IsUpper(char32_t c) { return Category(c) == UTF8PROC_CATEGORY_LU; }
-bool IsLower(char32_t c) { return Category(c) == UTF8PROC_CATEGORY_LL; }
 
 std::string_view Strip(std::string_view text, StripEnds ends) {
   return StripWhere(text, ends, IsSpace);
@@ -144,36 +136,43 @@ std::string_view Strip(std::string_view text, std::string_view characters, Strip
   return StripWhere(text, ends, [&](char32_t c) { return dropped.find(c) != dropped.npos; });
 }
 
-std::string ToUpper(std::string_view text) { return WithCase(text, Case::kUpper); }
-std::string ToLower(std::string_view text) { return WithCase(text, Case::kLower); }
+std::string ToUpper(std::string_view text) {
+  return WithCase(text, "SS", [](char32_t) { return true; });
+}
+
+std::string ToLower(std::string_view text) {
+  return WithCase(text, "", [](char32_t) { return false; });
+}
 
 std::string Capitalize(std::string_view text) {
-  const size_t first = OffsetOf(text, 1);
-  return WithCase(text.substr(0, first), Case::kTitle) + ToLower(text.substr(first));
+  return WithCase(text, kTitleSharpS,
+                  [first = true](char32_t) mutable { return std::exchange(first, false); });
 }
 
 std::string ToTitle(std::string_view text) {
-  std::string result;
-  bool in_word = false;
-  for (size_t offset = 0; offset < text.size();) {
-    const char32_t c = DecodeAt(text, &offset);
-    AppendCase(c, in_word ? Case::kLower : Case::kTitle, &result);
-    in_word = IsUpper(c) || IsLower(c) || Category(c) == UTF8PROC_CATEGORY_LT;
-  }
-  return result;
+  return WithCase(text, kTitleSharpS, [in_word = false](char32_t c) mutable {
+    const bool cased = Category(c) >= UTF8PROC_CATEGORY_LU && Category(c) <= UTF8PROC_CATEGORY_LT;
+    return !std::exchange(in_word, cased);
+  });
 }
 
-std::vector<std::string_view> SplitLines(std::string_view text, bool keep_ends) {
+std::string TitleWords(std::string_view text) {
+  return WithCase(text, "SS", [in_word = false](char32_t c) mutable {
+    const bool begins =
+        IsSpace(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) < 5);
+    return !std::exchange(in_word, !begins);
+  });
+}
+
+std::vector<std::string_view> SplitLines(std::string_view text) {
   std::vector<std::string_view> lines;
   size_t begin = 0;
   for (size_t offset = 0; offset < text.size();) {
     const size_t end = offset;
     const char32_t c = DecodeAt(text, &offset);
-    const bool ends_line = (c >= 0x0a && c <= 0x0d) || (c >= 0x1c && c <= 0x1e) || c == 0x85 ||
-                           c == 0x2028 || c == 0x2029;
-    if (!ends_line) continue;
+    if (std::u32string_view(U"\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029").find(c) > 9) continue;
     if (c == U'\r' && offset < text.size() && text[offset] == '\n') ++offset;
-    lines.push_back(text.substr(begin, (keep_ends ? offset : end) - begin));
+    lines.push_back(text.substr(begin, end - begin));
     begin = offset;
   }
   if (begin < text.size()) lines.push_back(text.substr(begin));

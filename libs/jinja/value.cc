@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "jinja/error.h"
-#include "jinja/number_text.h"
+#include "jinja/value_text.h"
 
 namespace jinja {
 namespace {

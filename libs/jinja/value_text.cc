@@ -1,35 +1,31 @@
 #include "jinja/value_text.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
-#include "jinja/number_text.h"
 #include "jinja/operators.h"
 #include "jinja/text.h"
 
 namespace jinja {
 namespace {
 
-// The character of `letters` at c's place in `plain`, or 0.
-char EscapeLetter(char32_t c, std::string_view plain, std::string_view letters) {
-  const size_t place = c < 0x80 ? plain.find(static_cast<char>(c)) : plain.npos;
-  return place == plain.npos ? '\0' : letters[place];
-}
-
 // repr(str): single quotes, unless only those occur in the text.
 std::string PythonQuoted(std::string_view text) {
   const bool has_single = text.find('\'') != text.npos;
   const char quote = has_single && text.find('"') == text.npos ? '"' : '\'';
   std::string quoted(1, quote);
-  for (size_t offset = 0; offset < text.size();) {
-    const char32_t c = DecodeAt(text, &offset);
+  for (const std::string_view part : SplitCodePoints(text)) {
+    size_t offset = 0;
+    const char32_t c = DecodeAt(part, &offset);
     const auto number = static_cast<uint32_t>(c);
-    if (c == static_cast<char32_t>(quote)) {
-      quoted += std::string("\\") + quote;
-    } else if (const char letter = EscapeLetter(c, "\\\n\r\t", "\\nrt")) {
-      quoted += std::string("\\") + letter;
+    if (part[0] == quote || c == U'\\') {
+      quoted += '\\';
+      quoted += part;
+    } else if (c == U'\n' || c == U'\r' || c == U'\t') {
+      quoted += c == U'\n' ? "\\n" : c == U'\r' ? "\\r" : "\\t";
     } else if (IsPrintable(c)) {
-      AppendUtf8(c, &quoted);
+      quoted += part;
     } else {
       quoted += c < 0x100     ? fmt::format("\\x{:02x}", number)
                 : c < 0x10000 ? fmt::format("\\u{:04x}", number)
@@ -39,29 +35,11 @@ std::string PythonQuoted(std::string_view text) {
   return quoted + quote;
 }
 
-// As json.dumps writes a string.
-std::string JsonQuoted(std::string_view text, bool ensure_ascii) {
-  std::string quoted = "\"";
-  for (size_t offset = 0; offset < text.size();) {
-    const char32_t c = DecodeAt(text, &offset);
-    const auto number = static_cast<uint32_t>(c);
-    if (const char letter = EscapeLetter(c, "\"\\\b\f\n\r\t", "\"\\bfnrt")) {
-      quoted += std::string("\\") + letter;
-    } else if (c < 0x20 || (ensure_ascii && c >= 0x7f && c < 0x10000)) {
-      quoted += fmt::format("\\u{:04x}", number);
-    } else if (ensure_ascii && c >= 0x10000) {
-      quoted += fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + ((number - 0x10000) >> 10),
-                            0xdc00 + (number & 0x3ff));
-    } else {
-      AppendUtf8(c, &quoted);
-    }
-  }
-  return quoted + '"';
-}
-
-class ReprWriter {
+// Both forms of a value: JSON in a style, or Python's repr.
+class Writer {
  public:
-  explicit ReprWriter(Environment* environment) : environment_(*environment) {}
+  Writer(Environment* environment, const JsonStyle& style, bool is_json)
+      : environment_(*environment), style_(style), is_json_(is_json) {}
 
   std::string Run(const Value& value) {
     Write(value);
@@ -72,42 +50,42 @@ class ReprWriter {
   void Write(const Value& value) {
     environment_.Step();
     environment_.CheckSize(text_.size());
+    if (value.kind() == Kind::kSequence) {
+      WriteSequence(value.sequence());
+    } else if (value.is_dict()) {
+      WriteDict(value.dict());
+    } else if (value.kind() == Kind::kNamespace && !is_json_) {
+      if (++num_namespaces_ > kMaxValueDepth) Invalid("namespaces hold each other");
+      text_ += "<Namespace ";
+      WriteDict(value.space().attributes);
+      text_ += '>';
+      --num_namespaces_;
+    } else {
+      text_ += ScalarText(value);
+    }
+  }
+
+  std::string ScalarText(const Value& value) const {
     switch (value.kind()) {
-      case Kind::kUndefined:
-        text_ += "Undefined";
-        break;
       case Kind::kNone:
-        text_ += "None";
-        break;
+        return is_json_ ? "null" : "None";
       case Kind::kBool:
-        text_ += value.boolean() ? "True" : "False";
-        break;
+        if (is_json_) return value.boolean() ? "true" : "false";
+        return value.boolean() ? "True" : "False";
       case Kind::kInt:
-        text_ += std::to_string(value.integer());
-        break;
+        return std::to_string(value.integer());
       case Kind::kFloat:
-        text_ += FloatText(value.number());
-        break;
-      case Kind::kString: {
-        const std::string quoted = PythonQuoted(value.string());
-        text_ += value.is_markup() ? "Markup(" + quoted + ")" : quoted;
-        break;
-      }
-      case Kind::kSequence:
-        WriteSequence(value.sequence());
-        break;
-      case Kind::kDict:
-        WriteDict(value.dict());
-        break;
-      case Kind::kNamespace:
-        if (++num_namespaces_ > kMaxValueDepth) Invalid("namespaces hold each other");
-        text_ += "<Namespace ";
-        WriteDict(value.space().attributes);
-        text_ += '>';
-        --num_namespaces_;
-        break;
+        if (!is_json_ || std::isfinite(value.number())) return FloatText(value.number());
+        if (std::isnan(value.number())) return "NaN";
+        return value.number() < 0 ? "-Infinity" : "Infinity";
+      case Kind::kString:
+        if (is_json_) return nlohmann::json(value.string()).dump(-1, ' ', style_.ensure_ascii);
+        return value.is_markup() ? "Markup(" + PythonQuoted(value.string()) + ")"
+                                 : PythonQuoted(value.string());
       default:
-        Unsupported("'{}' has no text", value.type_name());
+        if (is_json_) Invalid("'{}' cannot be written as JSON", value.type_name());
+        if (!value.is_undefined()) Unsupported("'{}' has no text", value.type_name());
+        return "Undefined";
     }
   }
 
@@ -120,92 +98,40 @@ class ReprWriter {
         {"dict_values([", "])"},
         {"dict_items([", "])"},
         {}};
-    const auto [open, close] = kBrackets[static_cast<size_t>(sequence.kind)];
-    if (open.empty()) Unsupported("a generator or range has no text; use the filter list");
-    text_ += open;
-    for (size_t i = 0; i < sequence.items.size(); ++i) {
-      if (i != 0) text_ += ", ";
-      Write(sequence.items[i]);
+    auto [open, close] = kBrackets[static_cast<size_t>(sequence.kind)];
+    if (is_json_) {
+      if (sequence.kind > SequenceKind::kTuple) Invalid("only lists and dicts are written as JSON");
+      open = "[", close = "]";
     }
-    if (sequence.kind == SequenceKind::kTuple && sequence.items.size() == 1) text_ += ',';
+    if (open.empty()) Unsupported("a generator or range has no text; use the filter list");
+    WriteItems(open, sequence.items, [&](const Value& item) { Write(item); });
+    const bool is_single = sequence.kind == SequenceKind::kTuple && sequence.items.size() == 1;
+    if (is_single && !is_json_) text_ += ',';
     text_ += close;
   }
 
   void WriteDict(const Dict& dict) {
-    text_ += '{';
-    for (size_t i = 0; i < dict.size(); ++i) {
-      if (i != 0) text_ += ", ";
-      Write(dict.entries()[i].first);
-      text_ += ": ";
-      Write(dict.entries()[i].second);
+    auto entries = dict.entries();
+    if (style_.sort_keys) {
+      std::stable_sort(entries.begin(), entries.end(), [&](const auto& a, const auto& b) {
+        return Order(environment_, a.first, b.first) < 0;
+      });
     }
+    WriteItems("{", entries, [&](const auto& entry) {
+      const bool quotes = is_json_ && !entry.first.is_string();
+      if (quotes) {
+        text_ += '"' + ScalarText(entry.first) + '"';
+      } else {
+        Write(entry.first);
+      }
+      text_ += style_.key_separator;
+      Write(entry.second);
+    });
     text_ += '}';
   }
 
-  Environment& environment_;
-  std::string text_;
-  int num_namespaces_ = 0;
-};
-
-class JsonWriter {
- public:
-  JsonWriter(Environment* environment, const JsonStyle& style)
-      : environment_(*environment), style_(style) {}
-
-  std::string Run(const Value& value) {
-    Write(value);
-    return std::move(text_);
-  }
-
- private:
-  void Write(const Value& value) {
-    environment_.Step();
-    environment_.CheckSize(text_.size());
-    if (value.is_string()) {
-      text_ += JsonQuoted(value.string(), style_.ensure_ascii);
-    } else if (value.is_dict()) {
-      const auto entries = OrderedEntries(value.dict());
-      WriteItems('{', entries, '}', [&](const auto* entry) { WriteEntry(*entry); });
-    } else if (value.is_sequence(SequenceKind::kList) || value.is_sequence(SequenceKind::kTuple)) {
-      WriteItems('[', value.sequence().items, ']', [&](const Value& item) { Write(item); });
-    } else {
-      text_ += ScalarText(value);
-    }
-  }
-
-  static std::string ScalarText(const Value& value) {
-    switch (value.kind()) {
-      case Kind::kNone:
-        return "null";
-      case Kind::kBool:
-        return value.boolean() ? "true" : "false";
-      case Kind::kInt:
-        return std::to_string(value.integer());
-      case Kind::kFloat:
-        if (std::isnan(value.number())) return "NaN";
-        if (std::isinf(value.number())) return value.number() < 0 ? "-Infinity" : "Infinity";
-        return FloatText(value.number());
-      default:
-        Invalid("'{}' cannot be written as JSON", value.type_name());
-    }
-  }
-
-  void WriteEntry(const std::pair<Value, Value>& entry) {
-    const Value& key = entry.first;
-    text_ += key.is_string() ? JsonQuoted(key.string(), style_.ensure_ascii)
-                             : '"' + ScalarText(key) + '"';
-    text_ += style_.key_separator;
-    Write(entry.second);
-  }
-
-  void BreakLine() {
-    if (!style_.indent) return;
-    text_ += '\n';
-    for (int i = 0; i < level_; ++i) text_ += *style_.indent;
-  }
-
   template <typename Items, typename WriteItem>
-  void WriteItems(char open, const Items& items, char close, WriteItem write) {
+  void WriteItems(std::string_view open, const Items& items, WriteItem write) {
     text_ += open;
     ++level_;
     for (size_t i = 0; i < items.size(); ++i) {
@@ -215,30 +141,48 @@ class JsonWriter {
     }
     --level_;
     if (!items.empty()) BreakLine();
-    text_ += close;
   }
 
-  std::vector<const std::pair<Value, Value>*> OrderedEntries(const Dict& dict) {
-    std::vector<const std::pair<Value, Value>*> entries;
-    for (const auto& entry : dict.entries()) entries.push_back(&entry);
-    if (style_.sort_keys) {
-      std::stable_sort(entries.begin(), entries.end(), [&](const auto* a, const auto* b) {
-        return Order(environment_, a->first, b->first) < 0;
-      });
-    }
-    return entries;
+  void BreakLine() {
+    if (!style_.indent) return;
+    text_ += '\n';
+    for (int i = 0; i < level_; ++i) text_ += *style_.indent;
   }
 
   Environment& environment_;
   const JsonStyle& style_;
+  const bool is_json_;
   std::string text_;
   int level_ = 0;
+  int num_namespaces_ = 0;
 };
+
+// `text` as from_chars takes it: without white space around, a plus, and underscores between
+// digits; empty where Python would refuse it.
+std::string PlainNumber(std::string_view text) {
+  text = Strip(text, kBothEnds);
+  if (text.starts_with('+') && text.size() > 1 && text[1] != '-') text.remove_prefix(1);
+  std::string digits;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool inside = i > 0 && i + 1 < text.size() && text[i - 1] != '_' && text[i - 1] != '-';
+    if (text[i] == '(' || (text[i] == '_' && !inside)) return "";  // from_chars takes nan(...)
+    if (text[i] != '_') digits += text[i];
+  }
+  return digits;
+}
+
+// Whether all of `digits` is a number; one out of range leaves `*value` as it was.
+template <typename Number>
+std::errc ParseWhole(const std::string& digits, Number* value) {
+  const char* end = digits.data() + digits.size();
+  const auto result = std::from_chars(digits.data(), end, *value);
+  return digits.empty() || result.ptr != end ? std::errc::invalid_argument : result.ec;
+}
 
 }  // namespace
 
 std::string ToRepr(Environment& environment, const Value& value) {
-  return ReprWriter(&environment).Run(value);
+  return Writer(&environment, JsonStyle(), false).Run(value);
 }
 
 std::string ToText(Environment& environment, const Value& value) {
@@ -247,21 +191,41 @@ std::string ToText(Environment& environment, const Value& value) {
 }
 
 std::string ToJson(Environment& environment, const Value& value, const JsonStyle& style) {
-  return JsonWriter(&environment, style).Run(value);
+  return Writer(&environment, style, true).Run(value);
 }
 
 std::string EscapeHtml(std::string_view text) {
   static constexpr std::string_view kEntities[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
   std::string escaped;
-  for (const char c : text) {
+  for (const char& c : text) {
     const size_t place = std::string_view("&<>'\"").find(c);
-    if (place < 5) {
-      escaped += kEntities[place];
-    } else {
-      escaped += c;
-    }
+    escaped += place < 5 ? kEntities[place] : std::string_view(&c, 1);
   }
   return escaped;
+}
+
+std::string FloatText(double value) {
+  std::string text = fmt::format("{}", value);
+  const bool is_whole = text.find_first_not_of("-0123456789") == text.npos;
+  return is_whole ? text + ".0" : text;
+}
+
+std::optional<int64_t> ParseInt(std::string_view text) {
+  int64_t value = 0;
+  if (ParseWhole(PlainNumber(text), &value) != std::errc()) return std::nullopt;
+  return value;
+}
+
+std::optional<double> ParseFloat(std::string_view text) {
+  const std::string digits = PlainNumber(text);
+  double value = 0;
+  const std::errc error = ParseWhole(digits, &value);
+  if (error == std::errc::invalid_argument) return std::nullopt;
+  if (error == std::errc::result_out_of_range) {
+    const bool tiny = digits.find("e-") != digits.npos || digits.find("E-") != digits.npos;
+    value = std::copysign(tiny ? 0.0 : HUGE_VAL, digits[0] == '-' ? -1 : 1);
+  }
+  return value;
 }
 
 }  // namespace jinja

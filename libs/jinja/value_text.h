@@ -1,5 +1,6 @@
-// The text forms of values: str() and repr() as Python has them, and JSON as json.dumps writes it.
-// Every form is bounded by the environment's limits. Not formatting (format.h).
+// The text forms of values: str() and repr() as Python has them, JSON as json.dumps writes it, the
+// % operator and str.format, and numbers as Python reads them. Bounded by the environment's limits.
+// Not strftime (globals.cc).
 #pragma once
 
 #include <optional>
@@ -26,5 +27,20 @@ std::string ToJson(Environment& environment, const Value& value, const JsonStyle
 
 // & < > ' " as HTML entities.
 std::string EscapeHtml(std::string_view text);
+
+// repr(float): the shortest text that reads back as the same number, always with a point or an
+// exponent.
+std::string FloatText(double value);
+// int(text) and float(text): white space around, a sign, underscores between digits. Empty when
+// Python would refuse it or it does not fit.
+std::optional<int64_t> ParseInt(std::string_view text);
+std::optional<double> ParseFloat(std::string_view text);
+
+// format % values: %s %r %d %i %f %%, with the flags - and 0, width and precision; one value or a
+// tuple.
+std::string FormatPercent(Environment& environment, std::string_view format, const Value& values);
+// format.format(...): {} {0} {name} {name:d}, {{ and }}, without other specifications.
+std::string FormatBraces(Environment& environment, std::string_view format,
+                         const Arguments& arguments);
 
 }  // namespace jinja
