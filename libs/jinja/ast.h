@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "jinja/environment.h"
 #include "jinja/operators.h"
 #include "jinja/value.h"
 
@@ -31,7 +32,6 @@ enum class NodeKind {
   kTest,         // parts[0] is name(arguments)
   kNot,          // not parts[0]
   kNegate,       // -parts[0]
-  kPlus,         // +parts[0]
   kArithmetic,   // parts[0] operators[0] parts[1]
   kConcat,       // parts[0] ~ parts[1]
   kAnd,          // parts[0] and parts[1]
@@ -73,5 +73,14 @@ struct Node {
   const Function* function = nullptr;  // of a filter or test; null: there is none of that name
   bool uses_caller = false;            // of a macro: its body reads the variable `caller`
 };
+
+// Failures name the line. As in Jinja, an unknown filter or test is one here, but inside of an if
+// statement (not in a loop's or macro's body there) or of an inline if one when it is reached; what
+// this library lacks is always one when it is reached.
+Body ParseSource(std::string_view source);
+
+// What `body` writes. `variables` is a dict. Failures name the line, but for those of
+// raise_exception.
+std::string Interpret(const Body& body, const RenderOptions& options, const Value& variables);
 
 }  // namespace jinja

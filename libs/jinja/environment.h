@@ -1,6 +1,6 @@
 // What one rendering may spend, and what it may see of the outside (the clock). Every loop and
 // every allocation a template can ask for is charged here. Not a scope: variables live in
-// interpreter.h.
+// interpreter.cc.
 #pragma once
 
 #include <cstddef>
@@ -77,6 +77,22 @@ class Environment {
   int64_t num_steps_ = 0;
   size_t memory_ = 0;
   std::vector<std::shared_ptr<Namespace>> namespaces_;
+};
+
+// A variable set for the time of a C++ scope, and set back at its end.
+template <typename T>
+class Exchanged {
+ public:
+  Exchanged(T* variable, T value) : variable_(*variable), before_(std::move(*variable)) {
+    variable_ = std::move(value);
+  }
+  Exchanged(const Exchanged&) = delete;
+  Exchanged& operator=(const Exchanged&) = delete;
+  ~Exchanged() { variable_ = std::move(before_); }
+
+ private:
+  T& variable_;
+  T before_;
 };
 
 }  // namespace jinja

@@ -25,11 +25,11 @@ std::string NormalizeNewlines(std::string_view source) {
   return text;
 }
 
-// The code point of `size` digits in `base` at the beginning of `digits`.
-char32_t NumericEscape(std::string_view digits, size_t size, int base, int line) {
+// The code point of `size` hexadecimal digits at the beginning of `digits`.
+char32_t NumericEscape(std::string_view digits, size_t size, int line) {
   uint32_t code_point = 0;
   const char* end = digits.data() + std::min(size, digits.size());
-  const auto result = std::from_chars(digits.data(), end, code_point, base);
+  const auto result = std::from_chars(digits.data(), end, code_point, 16);
   if (digits.size() < size || result.ptr != end)
     Invalid("template line {}: a string escape without its digits", line);
   if (code_point > 0x10ffff || (code_point >= 0xd800 && code_point <= 0xdfff)) {
@@ -51,16 +51,14 @@ size_t AppendEscape(std::string_view rest, int line, std::string* text) {
     Unsupported("template line {}: the string escape \\N{{...}} is not supported", line);
   const size_t num_hex = rest[0] == 'x' ? 2 : rest[0] == 'u' ? 4 : rest[0] == 'U' ? 8 : 0;
   if (num_hex != 0) {
-    AppendUtf8(NumericEscape(rest.substr(1), num_hex, 16, line), text);
+    AppendUtf8(NumericEscape(rest.substr(1), num_hex, line), text);
     return 1 + num_hex;
   }
-  const size_t num_octal = std::min<size_t>(rest.find_first_not_of("01234567"), 3);
-  if (num_octal == 0) {
-    *text += '\\';  // an unknown escape stays as it is
-    return 0;
+  if (rest[0] >= '0' && rest[0] <= '7') {
+    Unsupported("template line {}: the string escape \\{} is not supported", line, rest[0]);
   }
-  AppendUtf8(NumericEscape(rest, std::min(num_octal, rest.size()), 8, line), text);
-  return std::min(num_octal, rest.size());
+  *text += '\\';  // an unknown escape stays as it is
+  return 0;
 }
 
 class Lexer {
@@ -126,10 +124,8 @@ class Lexer {
   size_t FindTag() const {
     const std::string_view rest = Rest();
     size_t i = rest.find('{');
-    while (i < rest.size() &&
-           (i + 1 == rest.size() || std::string_view("%{#").find(rest[i + 1]) > 2)) {
+    while (i != rest.npos && rest.substr(i + 1, 1).find_first_of("%{#") != 0)
       i = rest.find('{', i + 1);
-    }
     return i;
   }
 
@@ -189,7 +185,7 @@ class Lexer {
   void LexExpression(bool is_print) {
     while (position_ < source_.size()) {
       const size_t end_size =
-          brackets_.empty() ? EndSize(Rest(), is_print ? "}}" : "%}", !is_print) : 0;
+          num_open_ == 0 ? EndSize(Rest(), is_print ? "}}" : "%}", !is_print) : 0;
       if (end_size != 0) {
         Emit(is_print ? TokenKind::kPrintEnd : TokenKind::kBlockEnd, "");
         return Advance(end_size);
@@ -238,11 +234,8 @@ class Lexer {
   void LexNumber() {
     const std::string_view rest = Rest();
     const auto digits_end = [&](size_t begin) {
-      size_t end = std::min(begin, rest.size());
-      while (end < rest.size() && (IsAsciiDigit(rest[end]) || (rest[end] == '_' && end > begin))) {
-        ++end;
-      }
-      return end;
+      if (begin >= rest.size() || !IsAsciiDigit(rest[begin])) return begin;
+      return std::min(rest.find_first_not_of("0123456789_", begin), rest.size());
     };
     size_t end = digits_end(0);
     const size_t whole_end = end;
@@ -283,19 +276,17 @@ class Lexer {
     Advance(symbol->size());
   }
 
+  // Mismatches are the parser's.
   void Balance(char symbol) {
-    if (const size_t open = std::string_view("([{").find(symbol); open < 3)
-      brackets_ += ")]}"[open];
-    if (std::string_view(")]}").find(symbol) >= 3) return;
-    if (brackets_.empty() || brackets_.back() != symbol) Refuse("unexpected '{}'", symbol);
-    brackets_.pop_back();
+    if (std::string_view("([{").find(symbol) < 3) ++num_open_;
+    if (std::string_view(")]}").find(symbol) < 3 && num_open_ > 0) --num_open_;
   }
 
   const std::string source_;
   size_t position_ = 0;
   int line_ = 1;
   bool line_starting_ = true;
-  std::string brackets_;  // the closing brackets that are due
+  int num_open_ = 0;  // brackets
   std::vector<Token> tokens_;
 };
 

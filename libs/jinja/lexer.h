@@ -1,5 +1,5 @@
 // Cuts a template's source into tokens as Jinja's lexer does with trim_blocks and lstrip_blocks on
-// and keep_trailing_newline off. Not the grammar (parser.h).
+// and keep_trailing_newline off. Not the grammar (parser.cc).
 #pragma once
 
 #include <string>

@@ -14,8 +14,8 @@ enum class Operator {
   kAdd,
   kSubtract,
   kMultiply,
-  kDivide,
-  kFloorDivide,
+  kDivide,       // not supported
+  kFloorDivide,  // not supported
   kModulo,
   kPower,  // not supported
   kEqual,

@@ -1,9 +1,11 @@
-#include "jinja/parser.h"
-
+// Turns a template into a syntax tree by Jinja's grammar, whose precedence differs from Python's in
+// places (a filter binds tighter than a minus sign). Not a validator of names or types.
 #include "jinja/expression_parser.h"
 
 namespace jinja {
 namespace {
+
+constexpr int kMaxStatementDepth = 60;
 
 using Names = std::initializer_list<std::string_view>;
 
@@ -31,9 +33,9 @@ class Parser : private ExpressionParser {
       }
       Next();
       if (token.kind == TokenKind::kData) {
-        body.push_back(Make(NodeKind::kText, token.line, {}, token.text));
+        body.push_back(MakeNamed(NodeKind::kText, token.line, token.text));
       } else if (token.kind == TokenKind::kPrintBegin) {
-        body.push_back(Make(NodeKind::kPrint, token.line, Nodes(ParseTuple())));
+        body.push_back(Make(NodeKind::kPrint, token.line, ParseTuple()));
         ExpectKind(TokenKind::kPrintEnd);
       } else if (std::any_of(ends.begin(), ends.end(), [&](auto end) { return At(end); })) {
         break;
@@ -70,7 +72,7 @@ class Parser : private ExpressionParser {
     for (const TagRow& row : kTags) {
       if (row.name != token.text) continue;
       Next();
-      NodePtr node = Make(row.kind, token.line, {}, fmt::format("the tag '{}'", token.text));
+      NodePtr node = MakeNamed(row.kind, token.line, fmt::format("the tag '{}'", token.text));
       (this->*row.parse)(*node);
       return node;
     }
@@ -99,21 +101,18 @@ class Parser : private ExpressionParser {
 
   // A block with a frame of its own: no part of the loop or the if around it.
   void ParseOwnBlock(std::string_view end, Node& node) {
-    const int loop_depth = std::exchange(loop_depth_, 0);
-    const bool soft = std::exchange(soft_, false);
+    const Exchanged loop_depth(&loop_depth_, 0);
+    const Exchanged soft(&soft_, false);
     ParseBlock(end, node);
-    loop_depth_ = loop_depth;
-    soft_ = soft;
   }
 
   void ParseIf(Node& node) {
-    const bool soft = std::exchange(soft_, true);
+    const Exchanged soft(&soft_, true);
     do {
       node.parts.push_back(ParseTuple(false));
       node.bodies.push_back(ParseBodyAfterTag({"elif", "else", "endif"}));
     } while (Skip("elif"));
     ParseElse("endif", node);
-    soft_ = soft;
   }
 
   // The body behind `else`, or an empty one, and the closing tag.
@@ -134,7 +133,7 @@ class Parser : private ExpressionParser {
     if (Assigns(*node.parts[0], "loop")) Unexpected("another variable than 'loop'");
     Expect("in");
     node.parts.push_back(ParseTuple(false, "recursive"));
-    const bool soft = std::exchange(soft_, false);
+    const Exchanged soft(&soft_, false);
     node.parts.push_back(Skip("if") ? ParseExpression() : nullptr);
     if (Skip("recursive")) {
       node.kind = NodeKind::kUnsupported;
@@ -144,7 +143,6 @@ class Parser : private ExpressionParser {
     node.bodies.push_back(ParseBodyAfterTag({"else", "endfor"}));
     --loop_depth_;
     ParseElse("endfor", node);
-    soft_ = soft;
   }
 
   void ParseSet(Node& node) {
@@ -189,7 +187,7 @@ class Parser : private ExpressionParser {
   }
 
   void ParseCallBlock(Node& node) {
-    NodePtr caller = Make(NodeKind::kMacro, node.line, {}, "caller");
+    NodePtr caller = MakeNamed(NodeKind::kMacro, node.line, "caller");
     if (At("(")) ParseParameters(*caller);
     node.parts.push_back(ParseExpression());
     if (node.parts[0]->kind != NodeKind::kCall) Unexpected("a call");
@@ -198,9 +196,8 @@ class Parser : private ExpressionParser {
   }
 
   void ParseFilterBlock(Node& node) {
-    const bool soft = std::exchange(soft_, false);
+    const Exchanged soft(&soft_, false);
     node.parts.push_back(ParseFilterChain(true));
-    soft_ = soft;
     ParseOwnBlock("endfilter", node);
   }
 
@@ -223,6 +220,9 @@ class Parser : private ExpressionParser {
 
 }  // namespace
 
-Body ParseTokens(std::span<const Token> tokens) { return Parser(tokens).ParseTemplate(); }
+Body ParseSource(std::string_view source) {
+  const std::vector<Token> tokens = Tokenize(source);
+  return Parser(tokens).ParseTemplate();
+}
 
 }  // namespace jinja

@@ -29,78 +29,65 @@ Value GetPath(Environment& environment, Value item, const Value& attribute,
   return item;
 }
 
-// What a value is sorted or compared by: itself, its attribute, in lower case.
-Value SortKey(Environment& environment, const Value& item, const Value& attribute,
-              bool case_sensitive) {
-  Value key = GetPath(environment, item, attribute);
-  return !case_sensitive && key.is_string() ? Value(ToLower(key.string())) : key;
+// What a value is sorted or compared by: itself, in lower case.
+Value SortKey(const Value& value) {
+  return value.is_string() ? Value(ToLower(value.string())) : value;
 }
 
-Value SortByKeys(Environment& environment, const List& items, const List& keys, bool reverse) {
-  std::vector<size_t> order(items.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    if (reverse) std::swap(a, b);
-    return Order(environment, keys[a], keys[b]) < 0;
+// The second items of `pairs`, sorted by the first.
+Value SortPairs(Environment& environment, std::vector<std::pair<Value, Value>> pairs) {
+  std::stable_sort(pairs.begin(), pairs.end(), [&](const auto& a, const auto& b) {
+    return Order(environment, a.first, b.first) < 0;
   });
   List sorted;
-  for (const size_t i : order) sorted.push_back(items[i]);
+  for (const auto& [key, item] : pairs) sorted.push_back(item);
   return Value::MakeList(std::move(sorted));
 }
 
 Value Sort(Call& call) {
-  const List items = Iterate(call.self);
   const Value attribute = call.Get(2, Value());
   List attributes = {attribute};
   if (attribute.is_string()) {
     attributes.clear();
     for (const auto part : Split(attribute.string(), ",", -1, false)) attributes.emplace_back(part);
   }
-  List keys;
-  for (const Value& item : items) {
-    List parts;
+  std::vector<std::pair<Value, Value>> pairs;
+  for (const Value& item : Iterate(call.self)) {
+    List keys;
     for (const Value& part : attributes) {
-      parts.push_back(SortKey(call.environment, item, part, call.Truth(1)));
+      keys.push_back(SortKey(GetPath(call.environment, item, part)));
     }
-    keys.push_back(Value::MakeList(std::move(parts)));
+    pairs.emplace_back(Value::MakeList(std::move(keys)), item);
   }
-  return SortByKeys(call.environment, items, keys, call.Truth(0));
+  return SortPairs(call.environment, std::move(pairs));
 }
 
 Value DictSort(Call& call) {
-  const std::string by = call.Text(1, "key");
-  if (by != "key" && by != "value") Invalid("dictsort by '{}'", by);
   if (!call.self.is_dict()) Invalid("dictsort needs a dict, not '{}'", call.self.type_name());
-  List items, keys;
+  std::vector<std::pair<Value, Value>> pairs;
   for (const auto& [key, value] : call.self.dict().entries()) {
-    items.push_back(Value::MakeSequence(SequenceKind::kTuple, {key, value}));
-    keys.push_back(SortKey(call.environment, by == "key" ? key : value, Value(), call.Truth(0)));
+    pairs.emplace_back(SortKey(key), Value::MakeSequence(SequenceKind::kTuple, {key, value}));
   }
-  return SortByKeys(call.environment, items, keys, call.Truth(2));
+  return SortPairs(call.environment, std::move(pairs));
 }
 
 Value Unique(Call& call) {
   std::set<std::string> seen;
   List unique;
   for (const Value& item : Iterate(call.self)) {
-    const Value key = SortKey(call.environment, item, call.Get(1, Value()), call.Truth(0));
-    if (seen.insert(HashKey(key)).second) unique.push_back(item);
+    if (seen.insert(HashKey(SortKey(item))).second) unique.push_back(item);
   }
   return MakeGenerator(std::move(unique));
 }
 
 template <bool kMax>
 Value Extreme(Call& call) {
-  Value best = Value::MakeUndefined("No aggregated item, sequence was empty.");
-  std::optional<Value> best_key;
-  for (const Value& item : Iterate(call.self)) {
-    Value key = SortKey(call.environment, item, call.Get(1, Value()), call.Truth(0));
-    if (best_key) {
-      const auto order = Order(call.environment, key, *best_key);
-      if (kMax ? !(order > 0) : !(order < 0)) continue;
-    }
-    best = item;
-    best_key = std::move(key);
+  const List items = Iterate(call.self);
+  if (items.empty()) return Value::MakeUndefined("No aggregated item, sequence was empty.");
+  Value best = items[0];
+  for (const Value& item : items) {
+    const auto order = Order(call.environment, SortKey(item), SortKey(best));
+    if (kMax ? order > 0 : order < 0) best = item;
   }
   return best;
 }
@@ -111,7 +98,7 @@ Value Join(Call& call) {
   std::string text;
   for (size_t i = 0; i < items.size(); ++i) {
     if (i != 0) text += separator;
-    text += ToText(call.environment, GetPath(call.environment, items[i], call.Get(1, Value())));
+    text += ToText(call.environment, items[i]);
     call.environment.CheckSize(text.size());
   }
   return Value(std::move(text));
@@ -134,15 +121,6 @@ Value Last(Call& call) {
   }
   const List items = Iterate(call.self);
   return items.empty() ? Value::MakeUndefined("No last item, sequence was empty.") : items.back();
-}
-
-Value Reverse(Call& call) {
-  List items = Iterate(call.self);
-  std::reverse(items.begin(), items.end());
-  if (!call.self.is_string()) return MakeGenerator(std::move(items));
-  std::string text;
-  for (const Value& item : items) text += item.string();
-  return Value(std::move(text));
 }
 
 // The items of `call` through the filter or test that positional argument `i` names, with the
@@ -208,22 +186,21 @@ Value SelectWhere(Call& call) {
 }
 
 constexpr Function kRows[] = {
-    {"dictsort", "case_sensitive:bool? by:str? reverse:bool?", DictSort},
+    {"dictsort", "case_sensitive:never? by:never? reverse:never?", DictSort},
     {"first", "", First},
-    {"join", "d? attribute?", Join},
+    {"join", "d? attribute:never?", Join},
     {"last", "", Last},
     {"length count", "", [](Call& call) { return Value(Length(call.self)); }},
     {"list", "", [](Call& call) { return Value::MakeList(Iterate(call.self)); }},
     {"map", "*", Map},
-    {"max", "case_sensitive:bool? attribute?", Extreme<true>},
-    {"min", "case_sensitive:bool? attribute?", Extreme<false>},
+    {"max", "case_sensitive:never? attribute:never?", Extreme<true>},
+    {"min", "case_sensitive:never? attribute:never?", Extreme<false>},
     {"reject", "*", SelectWhere<false, false>},
     {"rejectattr", "*", SelectWhere<false, true>},
-    {"reverse", "", Reverse},
     {"select", "*", SelectWhere<true, false>},
     {"selectattr", "*", SelectWhere<true, true>},
-    {"sort", "reverse:bool? case_sensitive:bool? attribute?", Sort},
-    {"unique", "case_sensitive:bool? attribute?", Unique}};
+    {"sort", "reverse:never? case_sensitive:never? attribute?", Sort},
+    {"unique", "case_sensitive:never? attribute:never?", Unique}};
 
 }  // namespace
 

@@ -1,8 +1,6 @@
 #include "jinja/template.h"
 
-#include "jinja/interpreter.h"
-#include "jinja/lexer.h"
-#include "jinja/parser.h"
+#include "jinja/ast.h"
 
 namespace jinja {
 
@@ -20,7 +18,7 @@ Result<Template> Template::Parse(std::string_view source) {
     if (source.size() > kMaxTemplateSize) {
       Invalid("template: {} bytes, limit {}", source.size(), kMaxTemplateSize);
     }
-    return Template(std::make_unique<const Tree>(Tree{ParseTokens(Tokenize(source))}));
+    return Template(std::make_unique<const Tree>(Tree{ParseSource(source)}));
   } catch (const Failure& failure) {
     return tl::unexpected<Error>(failure.error);
   } catch (const std::exception& exception) {  // no memory
@@ -34,7 +32,7 @@ Result<std::string> Template::Render(const nlohmann::ordered_json& variables,
     if (!variables.is_object()) {
       Invalid("template variables: a JSON {}, expected an object", variables.type_name());
     }
-    return Interpreter(options, Value::FromJson(variables)).Run(tree_->body);
+    return Interpret(tree_->body, options, Value::FromJson(variables));
   } catch (const Failure& failure) {
     return tl::unexpected<Error>(failure.error);
   } catch (const std::exception& exception) {  // no memory

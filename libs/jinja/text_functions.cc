@@ -113,7 +113,7 @@ Value Indent(Call& call) {
   std::string result;
   for (size_t i = 0; i < lines.size(); ++i) {
     if (i != 0) result += '\n';
-    if (i == 0 ? call.Truth(1) : call.Truth(2) || !lines[i].empty()) result += indent;
+    if (i == 0 ? call.Truth(1) : !lines[i].empty()) result += indent;
     result += lines[i];
   }
   return Value(std::move(result));
@@ -187,7 +187,7 @@ constexpr Function kFilters[] = {
     {"default d", "default_value? boolean:bool?", Default},
     {"float", "default?", Float},
     {"format", "*", FormatFilter},
-    {"indent", "width? first:bool? blank:bool?", Indent},
+    {"indent", "width? first:bool? blank:never?", Indent},
     {"int", "default? base:never?", Int},
     {"items", "", DictView<SequenceKind::kGenerator>},
     {"lower", "", MapText<ToLower>},
@@ -198,7 +198,8 @@ constexpr Function kFilters[] = {
     {"tojson", "ensure_ascii:bool? indent? separators? sort_keys:bool?", ToJsonFilter},
     {"trim", "chars:str?", StripText<kBothEnds>},
     {"upper", "", MapText<ToUpper>},
-    {"abs attr batch center e escape filesizeformat forceescape groupby pprint random round slice "
+    {"abs attr batch center e escape filesizeformat forceescape groupby pprint random reverse "
+     "round slice "
      "striptags sum truncate urlencode urlize wordcount wordwrap xmlattr",
      "*", nullptr}};
 

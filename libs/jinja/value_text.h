@@ -1,6 +1,6 @@
 // The text forms of values: str() and repr() as Python has them, JSON as json.dumps writes it, the
 // % operator and str.format, and numbers as Python reads them. Bounded by the environment's limits.
-// Not strftime (globals.cc).
+// Not strftime (functions.cc).
 #pragma once
 
 #include <optional>
