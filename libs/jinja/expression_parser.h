@@ -1,42 +1,69 @@
-// The part of the grammar between {{ and }}, and the parser's place in the list of tokens.
-// Not the statements (parser.cc).
+// Expressions by Jinja's grammar, whose precedence differs from Python's in places (a filter binds
+// tighter than a minus sign), and how each is evaluated. Not statements (parser.cc).
 #pragma once
 
 #include <algorithm>
+#include <iterator>
 #include <span>
-#include <string_view>
+#include <utility>
 
-#include "jinja/ast.h"
 #include "jinja/error.h"
+#include "jinja/expression.h"
 #include "jinja/functions.h"
 #include "jinja/lexer.h"
+#include "jinja/operators.h"
 
 namespace jinja {
 
 inline constexpr int kMaxExpressionDepth = 200;
 inline constexpr std::string_view kConstants[] = {"true", "false", "none", "True", "False", "None"};
 
-struct OperatorRow {
-  std::string_view text;
-  NodeKind kind = NodeKind::kCompare;
-  Operator op = Operator::kAdd;
-};
-// From the loosest to the tightest; between level 1 and level 2 stand `not` and the comparisons.
-inline const std::vector<OperatorRow> kLevels[] = {
-    {{"or", NodeKind::kOr}},
-    {{"and", NodeKind::kAnd}},
-    {{"+", NodeKind::kArithmetic, Operator::kAdd},
-     {"-", NodeKind::kArithmetic, Operator::kSubtract}},
-    {{"~", NodeKind::kConcat}},
-    {{"*", NodeKind::kArithmetic, Operator::kMultiply},
-     {"/", NodeKind::kArithmetic, Operator::kDivide},
-     {"//", NodeKind::kArithmetic, Operator::kFloorDivide},
-     {"%", NodeKind::kArithmetic, Operator::kModulo}},
-    {{"**", NodeKind::kArithmetic, Operator::kPower}}};
-inline constexpr std::pair<std::string_view, Operator> kComparisons[] = {
-    {"==", Operator::kEqual},     {"!=", Operator::kNotEqual}, {"<", Operator::kLess},
-    {"<=", Operator::kLessEqual}, {">", Operator::kGreater},   {">=", Operator::kGreaterEqual},
-    {"in", Operator::kIn},        {"not", Operator::kNotIn}};
+// From the loosest to the tightest; in front of a comparison may stand `not`.
+inline constexpr size_t kNotLevel = 2;
+inline constexpr size_t kTightestLevel = 6;
+inline const std::vector<std::string_view> kLevels[] = {
+    {"or"},     {"and"}, {"==", "!=", "<", "<=", ">", ">=", "in", "not in"},
+    {"+", "-"}, {"~"},   {"*", "/", "//", "%"},
+    {"**"}};
+
+inline Value Combine(Environment& environment, std::string_view symbol, const Expression& left,
+                     const Expression& right) {
+  const Value a = left(environment);
+  if (symbol == "or" || symbol == "and") {
+    return a.Truth() == (symbol == "or") ? a : right(environment);
+  }
+  const Value b = right(environment);
+  environment.Step(static_cast<int64_t>((a.shallow_size() + b.shallow_size()) / 256));
+  return environment.Made(symbol == "~" ? Value(ToText(environment, a) + ToText(environment, b))
+                                        : Operate(environment, symbol, a, b));
+}
+
+inline Arguments Evaluate(Environment& environment, const std::vector<Argument>& given) {
+  Arguments arguments;
+  for (const Argument& argument : given) {
+    if (argument.name == "**") Unsupported("** in a call is not supported");
+    Value value = argument.value(environment);
+    if (argument.name == "*") {
+      environment.Step(static_cast<int64_t>(value.shallow_size() / 256));
+      const List items = Iterate(value);
+      arguments.positional.insert(arguments.positional.end(), items.begin(), items.end());
+    } else if (argument.name.empty()) {
+      arguments.positional.push_back(std::move(value));
+    } else {
+      arguments.keyword.emplace_back(argument.name, std::move(value));
+    }
+  }
+  return arguments;
+}
+
+inline Value CallOf(Environment& environment, const Expression& callee,
+                    const std::vector<Argument>& given) {
+  const Value function = callee(environment);
+  const Arguments arguments = Evaluate(environment, given);
+  if (function.is_undefined()) Invalid("{}", function.reason());
+  if (function.kind() != Kind::kCallable) Invalid("'{}' is not callable", function.type_name());
+  return environment.Made(function.callable().call(environment, arguments));
+}
 
 class ExpressionParser {
  public:
@@ -49,10 +76,11 @@ class ExpressionParser {
     if (position_ + 1 < tokens_.size()) ++position_;
     return token;
   }
-  // Whether the token `ahead` of the current one is this name or operator.
+  // Whether the token `ahead` of the current one is this name or symbol.
   bool At(std::string_view text, size_t ahead = 0) const {
     const Token& token = tokens_[std::min(position_ + ahead, tokens_.size() - 1)];
-    return token.Is(TokenKind::kName, text) || token.Is(TokenKind::kOperator, text);
+    return token.text == text &&
+           (token.kind == TokenKind::kName || token.kind == TokenKind::kSymbol);
   }
   bool Skip(std::string_view text) {
     const bool matches = At(text);
@@ -62,10 +90,6 @@ class ExpressionParser {
   void Expect(std::string_view text) {
     if (!Skip(text)) Unexpected(text);
   }
-  void ExpectKind(TokenKind kind) {
-    if (current().kind != kind) Unexpected(Describe({kind, 0, "", {}}));
-    Next();
-  }
   std::string ExpectName() {
     if (current().kind != TokenKind::kName) Unexpected("a name");
     return Next().text;
@@ -74,262 +98,65 @@ class ExpressionParser {
     Invalid("template line {}: expected {}, found {}", current().line, wanted, Describe(current()));
   }
 
-  NodePtr MakeOf(NodeKind kind, int line, std::vector<NodePtr> parts,
-                 std::vector<Argument> arguments = {}) const {
-    auto node = std::make_unique<Node>();
-    for (const NodePtr& part : parts) node->depth = std::max(node->depth, DepthAbove(part));
-    for (const Argument& argument : arguments) {
-      node->depth = std::max(node->depth, DepthAbove(argument.value));
-    }
-    if (node->depth > kMaxExpressionDepth) Unexpected("expressions that are nested less deep");
-    node->kind = kind;
-    node->line = line;
-    node->parts = std::move(parts);
-    node->arguments = std::move(arguments);
-    return node;
+  // An expression of `parts`, which `evaluate` gets behind the environment.
+  template <typename Evaluator, typename... Parts>
+  Expression Make(int line, Evaluator evaluate, Parts... parts) const {
+    const int depth = 1 + std::max({0, DepthOf(parts)...});
+    if (depth > kMaxExpressionDepth) Unexpected("expressions that are nested less deep");
+    return {line, depth,
+            [evaluate = std::move(evaluate), ... parts = std::move(parts)](
+                Environment& environment) { return evaluate(environment, parts...); }};
   }
-  template <typename... Parts>
-  static std::vector<NodePtr> Nodes(Parts... parts) {
-    std::vector<NodePtr> nodes;
-    (nodes.push_back(std::move(parts)), ...);
-    return nodes;
+  Expression MakeLiteral(int line, Value value) const {
+    return Make(line, [value = std::move(value)](Environment&) { return value; });
   }
-  template <typename... Parts>
-  NodePtr Make(NodeKind kind, int line, Parts... parts) const {
-    return MakeOf(kind, line, Nodes(std::move(parts)...));
+  Expression MakeName(int line, const std::string& name) const {
+    return Make(line, [name](Environment& environment) { return environment.Lookup(name); });
   }
-  NodePtr MakeNamed(NodeKind kind, int line, std::string name) const {
-    NodePtr node = Make(kind, line);
-    node->name = std::move(name);
-    return node;
+  Expression MakeCaptured() const {
+    return Make(current().line, [](Environment& environment) { return environment.captured; });
   }
 
   // An expression; without `conditional` none of the form `a if b else c` on its top level.
-  NodePtr ParseExpression(bool conditional = true) {
-    if (++nesting_ > kMaxExpressionDepth) Unexpected("expressions that are nested less deep");
+  Expression ParseExpression(bool conditional = true) {
+    const Exchanged nesting(&nesting_, nesting_ + 1);
+    if (nesting_ > kMaxExpressionDepth) Unexpected("expressions that are nested less deep");
     const size_t num_unknown = unknown_.size();
-    NodePtr expression = ParseBinary(0);
+    Expression expression = ParseBinary(0);
     while (conditional && At("if")) {
       const int line = Next().line;
-      NodePtr condition = ParseBinary(0);
-      NodePtr otherwise = Skip("else") ? ParseExpression() : nullptr;
-      expression = Make(NodeKind::kConditional, line, std::move(condition), std::move(expression),
-                        std::move(otherwise));
+      Expression condition = ParseBinary(0);
+      Expression otherwise =
+          Skip("else") ? ParseExpression()
+                       : MakeLiteral(line, Value::MakeUndefined("the inline if-expression has no "
+                                                                "else and its test was false"));
+      expression = Make(
+          line,
+          [](Environment& environment, const auto& test, const auto& yes, const auto& no) {
+            return test(environment).Truth() ? yes(environment) : no(environment);
+          },
+          std::move(condition), std::move(expression), std::move(otherwise));
       unknown_.resize(num_unknown);
     }
-    --nesting_;
     return expression;
   }
 
   // One expression, or several with commas as a tuple. `stop` ends it (for x in ... recursive).
-  NodePtr ParseTuple(bool conditional = true, std::string_view stop = "") {
+  Expression ParseTuple(bool conditional = true, std::string_view stop = ")") {
+    const auto at_end = [&] { return At("}}") || At("%}") || At(")") || At(stop); };
     const int line = current().line;
-    if (AtTupleEnd(stop)) Unexpected("an expression");
-    NodePtr first = ParseExpression(conditional);
-    if (!At(",")) return first;
-    std::vector<NodePtr> items = Nodes(std::move(first));
-    while (Skip(",") && !AtTupleEnd(stop)) items.push_back(ParseExpression(conditional));
-    return MakeOf(NodeKind::kTuple, line, std::move(items));
+    if (at_end()) Unexpected("an expression");
+    std::vector<Expression> items;
+    items.push_back(ParseExpression(conditional));
+    if (!At(",")) return std::move(items[0]);
+    while (Skip(",") && !at_end()) items.push_back(ParseExpression(conditional));
+    return MakeSequence(line, SequenceKind::kTuple, std::move(items));
   }
 
-  // `|name(...)|...` on captured text, or `name(...)|...` when `inline_start`; null for no filter.
-  NodePtr ParseFilterChain(bool inline_start) {
-    NodePtr chain = inline_start ? ParseApplied(NodeKind::kFilter, nullptr) : nullptr;
-    while (Skip("|")) chain = ParseApplied(NodeKind::kFilter, std::move(chain));
+  // `chain` through `|name(...)|...`.
+  Expression ParseFilterChain(Expression chain) {
+    while (Skip("|")) chain = ParseApplied("filter", std::move(chain));
     return chain;
-  }
-
-  // A name, with `attributes` also name.attribute, or several with commas.
-  NodePtr ParseTarget(bool attributes) {
-    const int line = current().line;
-    if (++nesting_ > kMaxExpressionDepth) Unexpected("fewer parentheses");
-    std::vector<NodePtr> parts = Nodes(ParseSingleTarget(attributes));
-    --nesting_;
-    if (!At(",")) return std::move(parts[0]);
-    while (Skip(",") && !AtTupleEnd("in") && !At("=")) {
-      parts.push_back(ParseSingleTarget(attributes));
-    }
-    return MakeOf(NodeKind::kTuple, line, std::move(parts));
-  }
-
-  std::span<const Token> tokens_;
-  size_t position_ = 0;
-  bool soft_ = false;           // inside of an if: unknown filters and tests may wait
-  std::vector<Error> unknown_;  // filters and tests that may not
-
- private:
-  static int DepthAbove(const NodePtr& child) { return child ? child->depth + 1 : 1; }
-
-  bool AtTupleEnd(std::string_view stop) const {
-    return current().kind == TokenKind::kPrintEnd || current().kind == TokenKind::kBlockEnd ||
-           At(")") || (!stop.empty() && At(stop));
-  }
-
-  // Items with commas between, and perhaps behind, up to `close`.
-  template <typename ParseItem>
-  void ParseItems(std::string_view close, ParseItem parse_item) {
-    for (bool first = true; !Skip(close); first = false) {
-      if (!first) Expect(",");
-      if (!first && Skip(close)) return;
-      parse_item();
-    }
-  }
-
-  NodePtr ParseBinary(size_t level) {
-    const auto operand = [&] {
-      return level == 1 ? ParseNot() : level == 5 ? ParseFiltered() : ParseBinary(level + 1);
-    };
-    NodePtr left = operand();
-    while (true) {
-      const auto row = std::find_if(kLevels[level].begin(), kLevels[level].end(),
-                                    [&](const OperatorRow& row_of) { return At(row_of.text); });
-      if (row == kLevels[level].end()) return left;
-      const int line = Next().line;
-      NodePtr right = operand();
-      left = Make(row->kind, line, std::move(left), std::move(right));
-      left->operators = {row->op};
-    }
-  }
-
-  NodePtr ParseNot() {
-    const int line = current().line;
-    int num_nots = 0;
-    while (Skip("not")) ++num_nots;
-    NodePtr operand = ParseCompare();
-    for (; num_nots > 0; --num_nots) operand = Make(NodeKind::kNot, line, std::move(operand));
-    return operand;
-  }
-
-  NodePtr ParseCompare() {
-    const int line = current().line;
-    std::vector<NodePtr> parts = Nodes(ParseBinary(2));
-    std::vector<Operator> operators;
-    while (true) {
-      const auto* row = std::find_if(std::begin(kComparisons), std::end(kComparisons),
-                                     [&](const auto& candidate) { return At(candidate.first); });
-      if (row == std::end(kComparisons) || (At("not") && !At("in", 1))) break;
-      if (Next().text == "not") Next();
-      parts.push_back(ParseBinary(2));
-      operators.push_back(row->second);
-    }
-    if (operators.empty()) return std::move(parts[0]);
-    NodePtr comparison = MakeOf(NodeKind::kCompare, line, std::move(parts));
-    comparison->operators = std::move(operators);
-    return comparison;
-  }
-
-  NodePtr ParseFiltered() {
-    NodePtr node = ParseUnary();
-    while (true) {
-      if (Skip("|")) {
-        node = ParseApplied(NodeKind::kFilter, std::move(node));
-      } else if (At("is")) {
-        const int line = Next().line;
-        const bool negated = Skip("not");
-        node = ParseApplied(NodeKind::kTest, std::move(node));
-        if (negated) node = Make(NodeKind::kNot, line, std::move(node));
-      } else if (At("(")) {
-        node = ParsePostfix(std::move(node));
-      } else {
-        return node;
-      }
-    }
-  }
-
-  NodePtr ParseUnary() {
-    const int line = current().line;
-    if (!At("-") && !At("+")) return ParsePostfix(ParsePrimary());
-    const bool is_plus = Next().text == "+";  // +x is -(-x)
-    if (++nesting_ > kMaxExpressionDepth) Unexpected("fewer signs");
-    NodePtr operand = ParseUnary();
-    --nesting_;
-    if (is_plus) operand = Make(NodeKind::kNegate, line, std::move(operand));
-    return ParsePostfix(Make(NodeKind::kNegate, line, std::move(operand)));
-  }
-
-  NodePtr ParsePrimary() {
-    const Token& token = current();
-    if (token.kind == TokenKind::kName) return ParseName();
-    if (token.kind == TokenKind::kNumber) return ParseLiteral(Next().number);
-    if (token.kind == TokenKind::kString) {
-      std::string text;
-      while (current().kind == TokenKind::kString) text += Next().text;
-      return ParseLiteral(Value(std::move(text)));
-    }
-    if (Skip("(")) {
-      if (Skip(")")) return Make(NodeKind::kTuple, token.line);
-      NodePtr node = ParseTuple();
-      Expect(")");
-      return node;
-    }
-    if (!At("[") && !At("{")) Unexpected("an expression");
-    const bool is_dict = Next().text == "{";
-    std::vector<NodePtr> parts;
-    ParseItems(is_dict ? "}" : "]", [&] {
-      parts.push_back(ParseExpression());
-      if (is_dict) Expect(":");
-      if (is_dict) parts.push_back(ParseExpression());
-    });
-    return MakeOf(is_dict ? NodeKind::kDict : NodeKind::kList, token.line, std::move(parts));
-  }
-
-  // A literal, whose token has been passed.
-  NodePtr ParseLiteral(Value value) {
-    NodePtr node = Make(NodeKind::kLiteral, tokens_[position_ - 1].line);
-    node->value = std::move(value);
-    return node;
-  }
-
-  NodePtr ParseName() {
-    const Token& token = Next();
-    const auto place = std::find(std::begin(kConstants), std::end(kConstants), token.text);
-    if (place == std::end(kConstants)) return MakeNamed(NodeKind::kName, token.line, token.text);
-    const auto index = (place - std::begin(kConstants)) % 3;
-    return ParseLiteral(index == 2 ? Value() : Value(index == 0));
-  }
-
-  NodePtr ParsePostfix(NodePtr object) {
-    while (true) {
-      const int line = current().line;
-      if (At(".") || At("[")) {
-        object = ParseSubscript(std::move(object));
-      } else if (At("(")) {
-        std::vector<Argument> arguments = ParseArguments();
-        object = MakeOf(NodeKind::kCall, line, Nodes(std::move(object)), std::move(arguments));
-      } else {
-        return object;
-      }
-    }
-  }
-
-  NodePtr ParseSubscript(NodePtr object) {
-    const int line = current().line;
-    if (Skip(".")) {
-      if (current().kind == TokenKind::kNumber) {
-        NodePtr index = ParsePrimary();
-        return Make(NodeKind::kSubscript, line, std::move(object), std::move(index));
-      }
-      NodePtr node = Make(NodeKind::kAttribute, line, std::move(object));
-      node->name = ExpectName();
-      return node;
-    }
-    Expect("[");
-    std::vector<NodePtr> parts(4);  // the object; start, stop, step or the key alone
-    parts[0] = std::move(object);
-    size_t num_colons = 0;
-    while (!At("]")) {
-      if (Skip(":")) {
-        if (++num_colons > 2) Unexpected("]");
-      } else {
-        if (parts[1 + num_colons]) Unexpected("]");
-        parts[1 + num_colons] = ParseExpression();
-      }
-    }
-    if (num_colons == 0 && !parts[1]) Unexpected("an expression");
-    Next();
-    if (num_colons == 0) parts.resize(2);
-    return MakeOf(num_colons == 0 ? NodeKind::kSubscript : NodeKind::kSlice, line,
-                  std::move(parts));
   }
 
   std::vector<Argument> ParseArguments() {
@@ -343,59 +170,272 @@ class ExpressionParser {
         name = Next().text;
         Next();
       }
-      for (const Argument& before : arguments) {
-        const bool in_order = before.name.empty() || (name != "*" && !name.empty());
-        if (!in_order || (before.name == name && !name.empty())) {
-          Unexpected("each keyword argument once, behind the others");
-        }
-      }
+      const bool was_named = !arguments.empty() && !arguments.back().name.empty();
+      if (was_named && (name.empty() || name == "*")) Unexpected("a keyword argument");
       arguments.push_back({std::move(name), ParseExpression()});
     });
     return arguments;
   }
 
   // The name and the arguments of a filter or a test of `input`.
-  NodePtr ParseApplied(NodeKind kind, NodePtr input) {
-    const bool is_filter = kind == NodeKind::kFilter;
+  Expression ParseApplied(std::string_view what, Expression input) {
+    const bool is_filter = what == "filter";
     const int line = current().line;
     const std::string name = ExpectName();
+    const Function* function = is_filter ? FindFilter(name) : FindTest(name);
+    if (function == nullptr && !soft_) {
+      unknown_.push_back({ErrorKind::kInvalid,
+                          fmt::format("template line {}: no {} named '{}'", line, what, name)});
+    }
     std::vector<Argument> arguments;
-    const TokenKind next = current().kind;
     if (At("(")) {
       arguments = ParseArguments();
-    } else if (!is_filter &&
-               ((next == TokenKind::kName && !At("else") && !At("or") && !At("and")) ||
-                next == TokenKind::kString || next == TokenKind::kNumber || At("[") || At("{"))) {
+    } else if (!is_filter && AtOperand()) {
       if (At("is")) Unexpected("one test only");
       arguments.push_back({"", ParsePostfix(ParsePrimary())});
     }
-    NodePtr node = MakeOf(kind, line, Nodes(std::move(input)), std::move(arguments));
-    node->name = name;
-    node->function = is_filter ? FindFilter(name) : FindTest(name);
-    if (node->function == nullptr && !soft_) {
-      unknown_.push_back(
-          {ErrorKind::kInvalid, fmt::format("template line {}: no {} named '{}'", line,
-                                            is_filter ? "filter" : "test", name)});
-    }
-    return node;
+    return Make(
+        line,
+        [=](Environment& environment, const auto& operand, const auto& given) {
+          if (function == nullptr) Invalid("no {} named '{}'", what, name);
+          const Value self = operand(environment);
+          const Arguments bound = Evaluate(environment, given);
+          environment.line = line;
+          return environment.Made(Apply(environment, what, name, *function, self, bound));
+        },
+        std::move(input), std::move(arguments));
   }
 
-  NodePtr ParseSingleTarget(bool attributes) {
+  std::span<const Token> tokens_;
+  size_t position_ = 0;
+  bool soft_ = false;           // inside of an if: unknown filters and tests may wait
+  std::vector<Error> unknown_;  // filters and tests that may not
+
+ private:
+  static int DepthOf(const Expression& part) { return part.depth; }
+  static int DepthOf(const Argument& part) { return part.value.depth; }
+  template <typename Part>
+  static int DepthOf(const std::vector<Part>& parts) {
+    int depth = 0;
+    for (const Part& part : parts) depth = std::max(depth, DepthOf(part));
+    return depth;
+  }
+
+  // Items with commas between, and perhaps behind, up to `close`.
+  template <typename ParseItem>
+  void ParseItems(std::string_view close, ParseItem parse_item) {
+    for (bool first = true; !Skip(close); first = false) {
+      if (!first) Expect(",");
+      if (!first && Skip(close)) return;
+      parse_item();
+    }
+  }
+
+  // Whether the argument of a test without brackets stands here.
+  bool AtOperand() const {
+    const TokenKind kind = current().kind;
+    if (kind == TokenKind::kName) return !At("else") && !At("or") && !At("and");
+    return kind == TokenKind::kString || kind == TokenKind::kNumber || At("[") || At("{");
+  }
+
+  Expression MakeSequence(int line, SequenceKind kind, std::vector<Expression> items) const {
+    return Make(
+        line,
+        [kind](Environment& environment, const auto& parts) {
+          List values;
+          for (const Expression& part : parts) values.push_back(part(environment));
+          return environment.Made(Value::MakeSequence(kind, std::move(values)));
+        },
+        std::move(items));
+  }
+
+  // The operator of `level` that stands here; empty for none.
+  std::string_view AtOperator(size_t level) const {
+    for (const std::string_view symbol : kLevels[level]) {
+      if (symbol == "not in" ? At("not") && At("in", 1) : At(symbol)) return symbol;
+    }
+    return "";
+  }
+
+  Expression ParseBinary(size_t level) {
+    const auto operand = [&] {
+      return level == kTightestLevel  ? ParseFiltered()
+             : level + 1 == kNotLevel ? ParseNot()
+                                      : ParseBinary(level + 1);
+    };
+    Expression left = operand();
+    std::string_view before;
+    for (auto symbol = AtOperator(level); !symbol.empty(); symbol = AtOperator(level)) {
+      const int line = Next().line;
+      if (symbol == "not in") Next();
+      if (level == kNotLevel && !before.empty()) {
+        Unsupported("template line {}: a chain of comparisons is not supported", line);
+      }
+      const auto combine = [symbol](Environment& environment, const auto& a, const auto& b) {
+        return Combine(environment, symbol, a, b);
+      };
+      Expression right = operand();
+      left = Make(line, combine, std::move(left), std::move(right));
+      before = symbol;
+    }
+    return left;
+  }
+
+  Expression MakeNot(int line, Expression operand) const {
+    return Make(
+        line,
+        [](Environment& environment, const auto& part) {
+          return Value(!part(environment).Truth());
+        },
+        std::move(operand));
+  }
+
+  Expression ParseNot() {
+    const int line = current().line;
+    int num_nots = 0;
+    while (Skip("not")) ++num_nots;
+    Expression operand = ParseBinary(kNotLevel);
+    for (; num_nots > 0; --num_nots) operand = MakeNot(line, std::move(operand));
+    return operand;
+  }
+
+  Expression ParseFiltered() {
+    Expression expression = ParseUnary();
+    while (true) {
+      if (At("|")) {
+        expression = ParseFilterChain(std::move(expression));
+      } else if (At("is")) {
+        const int line = Next().line;
+        const bool negated = Skip("not");
+        expression = ParseApplied("test", std::move(expression));
+        if (negated) expression = MakeNot(line, std::move(expression));
+      } else if (At("(")) {
+        expression = ParsePostfix(std::move(expression));
+      } else {
+        return expression;
+      }
+    }
+  }
+
+  Expression ParseUnary() {
+    if (!At("-") && !At("+")) return ParsePostfix(ParsePrimary());
+    const Token& sign = Next();
+    const Exchanged nesting(&nesting_, nesting_ + 1);
+    if (nesting_ > kMaxExpressionDepth) Unexpected("fewer signs");
+    const auto signed_value = [is_minus = sign.text == "-"](Environment& environment,
+                                                            const auto& part) {
+      const Value negative = Negate(part(environment));
+      return is_minus ? negative : Negate(negative);
+    };
+    return ParsePostfix(Make(sign.line, signed_value, ParseUnary()));
+  }
+
+  Expression ParsePrimary() {
+    const Token& token = current();
+    if (token.kind == TokenKind::kName) return ParseName();
+    if (token.kind == TokenKind::kNumber) return MakeLiteral(token.line, Next().number);
+    if (token.kind == TokenKind::kString) {
+      std::string text;
+      while (current().kind == TokenKind::kString) text += Next().text;
+      return MakeLiteral(token.line, Value(std::move(text)));
+    }
     if (Skip("(")) {
-      NodePtr inner = ParseTarget(false);
+      if (Skip(")")) return MakeSequence(token.line, SequenceKind::kTuple, {});
+      Expression inner = ParseTuple();
       Expect(")");
       return inner;
     }
+    if (At("{")) return ParseDict();
+    Expect("[");
+    std::vector<Expression> items;
+    ParseItems("]", [&] { items.push_back(ParseExpression()); });
+    return MakeSequence(token.line, SequenceKind::kList, std::move(items));
+  }
+
+  Expression ParseDict() {
+    const int line = Next().line;
+    std::vector<Expression> keys;
+    std::vector<Expression> values;
+    ParseItems("}", [&] {
+      keys.push_back(ParseExpression());
+      Expect(":");
+      values.push_back(ParseExpression());
+    });
+    return Make(
+        line,
+        [](Environment& environment, const auto& keys_of, const auto& values_of) {
+          Dict dict;
+          for (size_t i = 0; i < keys_of.size(); ++i) {
+            const Value key = keys_of[i](environment);
+            dict.Set(key, values_of[i](environment));
+          }
+          return environment.Made(Value(std::move(dict)));
+        },
+        std::move(keys), std::move(values));
+  }
+
+  Expression ParseName() {
+    const Token& token = Next();
+    const auto place = std::find(std::begin(kConstants), std::end(kConstants), token.text);
+    if (place == std::end(kConstants)) return MakeName(token.line, token.text);
+    const auto index = (place - std::begin(kConstants)) % 3;
+    return MakeLiteral(token.line, index == 2 ? Value() : Value(index == 0));
+  }
+
+  Expression ParsePostfix(Expression object) {
+    while (true) {
+      const int line = current().line;
+      if (At(".") || At("[")) {
+        object = ParseSubscript(std::move(object));
+      } else if (At("(")) {
+        std::vector<Argument> arguments = ParseArguments();
+        object = Make(line, CallOf, std::move(object), std::move(arguments));
+      } else {
+        return object;
+      }
+    }
+  }
+
+  Expression MakeItem(int line, Expression object, Expression key) const {
+    const auto item = [](Environment& environment, const auto& part, const auto& key_part) {
+      const Value container = part(environment);
+      return GetItem(environment, container, key_part(environment));
+    };
+    return Make(line, item, std::move(object), std::move(key));
+  }
+
+  Expression ParseSubscript(Expression object) {
     const int line = current().line;
-    NodePtr target = MakeNamed(NodeKind::kName, line, ExpectName());
-    if (std::find(std::begin(kConstants), std::end(kConstants), target->name) !=
-        std::end(kConstants)) {
-      Unexpected("a name to assign to");
+    if (Skip(".")) {
+      if (current().kind == TokenKind::kNumber) {
+        return MakeItem(line, std::move(object), ParsePrimary());
+      }
+      const auto attribute = [name = ExpectName()](Environment& environment, const auto& part) {
+        return GetAttribute(part(environment), name);
+      };
+      return Make(line, attribute, std::move(object));
     }
-    if (attributes && Skip(".")) {
-      target->parts.push_back(MakeNamed(NodeKind::kLiteral, line, ExpectName()));
+    Expect("[");
+    std::vector<Expression> bounds(3);  // start, stop, step; or the key alone
+    size_t num_colons = 0;
+    while (!At("]")) {
+      if (Skip(":")) {
+        if (++num_colons > 2) Unexpected("]");
+      } else {
+        if (bounds[num_colons]) Unexpected("]");
+        bounds[num_colons] = ParseExpression();
+      }
     }
-    return target;
+    if (num_colons == 0 && !bounds[0]) Unexpected("an expression");
+    Next();
+    if (num_colons == 0) return MakeItem(line, std::move(object), std::move(bounds[0]));
+    const auto slice = [](Environment& environment, const auto& part, const auto& bounds_of) {
+      const Value all = part(environment);
+      List values;
+      for (const auto& bound : bounds_of) values.push_back(bound ? bound(environment) : Value());
+      return environment.Made(Slice(environment, all, values[0], values[1], values[2]));
+    };
+    return Make(line, slice, std::move(object), std::move(bounds));
   }
 
   int nesting_ = 0;

@@ -5,7 +5,6 @@
 
 #include "jinja/operators.h"
 #include "jinja/text.h"
-#include "jinja/value_text.h"
 
 namespace jinja {
 namespace {
@@ -18,7 +17,7 @@ struct Parameter {
 
 std::vector<Parameter> ParseParameters(std::string_view text) {
   std::vector<Parameter> parameters;
-  for (std::string_view part : Split(text, "", -1, false)) {
+  for (std::string_view part : Split(text, "", -1)) {
     const bool required = !part.ends_with('?');
     if (!required) part.remove_suffix(1);
     const size_t colon = std::min(part.find(':'), part.size());
@@ -29,17 +28,14 @@ std::vector<Parameter> ParseParameters(std::string_view text) {
 }
 
 void CheckType(std::string_view function, const Parameter& parameter, const Value& value) {
-  if (parameter.type == "str"   ? value.is_string()
-      : parameter.type == "int" ? value.is_integral()
-                                : parameter.type != "never") {
-    return;
-  }
   if (parameter.type == "never") {
     Unsupported("{}: the argument '{}' is not supported", function, parameter.name);
   }
-  if (value.is_undefined()) Invalid("{}", value.reason());
-  Invalid("{}: '{}' must be {}, not '{}'", function, parameter.name,
-          parameter.type == "str" ? "a string" : "an integer", value.type_name());
+  const bool is_text = parameter.type == "str";
+  if (is_text ? value.is_string() : parameter.type != "int" || value.is_integral()) return;
+  RefuseUndefined(value);
+  Unsupported("{}: '{}' must be {}, not '{}'", function, parameter.name,
+              is_text ? "a string" : "an integer", value.type_name());
 }
 
 // Jinja's tests, `value is name(arguments)`.
@@ -56,12 +52,14 @@ Value IsBool(Call& call) {
 Value IsSequence(Call& call) {
   const Value& value = call.self;
   return Value(value.is_undefined() || value.is_string() || value.is_dict() ||
-               (value.kind() == Kind::kSequence && value.sequence().has_subscript()));
+               value.has_subscript());
 }
 
-template <Operator kOperator>
+constexpr std::string_view kComparisons[] = {"==", "!=", "<", "<=", ">", ">=", "in"};
+
+template <size_t kIndex>
 Value CompareWith(Call& call) {
-  return Value(Compare(call.environment, kOperator, call.self, call[0]));
+  return Operate(call.environment, kComparisons[kIndex], call.self, call[0]);
 }
 
 constexpr Function kTests[] = {
@@ -80,56 +78,47 @@ constexpr Function kTests[] = {
     {"iterable", "",
      IsKind<Kind::kUndefined, Kind::kString, Kind::kDict, Kind::kSequence, Kind::kLoop>},
     {"callable", "", IsKind<Kind::kUndefined, Kind::kCallable, Kind::kLoop>},
-    {"in", "seq", CompareWith<Operator::kIn>},
-    {"eq equalto ==", "b", CompareWith<Operator::kEqual>},
-    {"ne !=", "b", CompareWith<Operator::kNotEqual>},
-    {"gt greaterthan >", "b", CompareWith<Operator::kGreater>},
-    {"ge >=", "b", CompareWith<Operator::kGreaterEqual>},
-    {"lt lessthan <", "b", CompareWith<Operator::kLess>},
-    {"le <=", "b", CompareWith<Operator::kLessEqual>},
+    {"in", "seq", CompareWith<6>},
+    {"eq equalto ==", "b", CompareWith<0>},
+    {"ne !=", "b", CompareWith<1>},
+    {"gt greaterthan >", "b", CompareWith<4>},
+    {"ge >=", "b", CompareWith<5>},
+    {"lt lessthan <", "b", CompareWith<2>},
+    {"le <=", "b", CompareWith<3>},
     {"divisibleby escaped even filter lower odd sameas test upper", "*", nullptr}};
 
 // The functions that every chat template sees.
 
-constexpr int64_t kMaxRange = 100000;  // MAX_RANGE of Jinja's sandbox
+constexpr size_t kMaxRange = 100000;  // MAX_RANGE of Jinja's sandbox
 constexpr size_t kMaxDateSize = 4096;
 
 Value Range(Call& call) {
-  const bool has_stop = call.Has(1);
-  const int64_t start = has_stop ? call.Integer(0, 0) : 0;
-  const int64_t stop = has_stop ? call.Integer(1, 0) : call.Integer(0, 0);
+  const int64_t start = call.Has(1) ? call.Integer(0, 0) : 0;
+  const int64_t stop = call.Integer(call.Has(1) ? 1 : 0, 0);
   const int64_t step = call.Integer(2, 1);
   if (step == 0) Invalid("range() step must not be zero");
   List items;
   int64_t i = start;
-  while (step > 0 ? i < stop : i > stop) {
+  bool overflows = false;
+  while (!overflows && (step > 0 ? i < stop : i > stop)) {
     items.emplace_back(i);
-    if (static_cast<int64_t>(items.size()) > kMaxRange) {
-      Invalid("range() of more than {} items", kMaxRange);
-    }
-    if (__builtin_add_overflow(i, step, &i)) break;
+    if (items.size() > kMaxRange) Invalid("range() of more than {} items", kMaxRange);
+    overflows = __builtin_add_overflow(i, step, &i);
   }
   call.environment.Step(static_cast<int64_t>(items.size() / 16));
   return Value::MakeSequence(SequenceKind::kRange, std::move(items));
 }
 
-// dict(mapping or pairs, name=value, ...).
+// dict(mapping, name=value, ...).
 Dict BuildDict(const Arguments& arguments) {
   Dict dict;
   if (arguments.positional.size() > 1) Invalid("dict() takes one positional argument");
   if (!arguments.positional.empty()) {
     const Value& source = arguments.positional[0];
-    if (source.is_dict()) {
-      dict = source.dict();
-    } else {
-      for (const Value& pair : Iterate(source)) {
-        const List parts = Iterate(pair);
-        if (parts.size() != 2) Invalid("dict() needs pairs, got {} items", parts.size());
-        dict.Set(parts[0], parts[1]);
-      }
-    }
+    if (!source.is_dict()) Unsupported("dict() of a {} is not supported", source.type_name());
+    dict = source.dict();
   }
-  for (const auto& [name, value] : arguments.keyword) dict.Set(name, value);
+  for (const auto& [name, value] : arguments.keyword) dict.Set(Value(name), value);
   return dict;
 }
 
@@ -142,9 +131,7 @@ Value MakeNamespace(Call& call) {
       Invalid("a namespace can't hold '{}': it begins with an underscore", key.string());
     }
   }
-  std::shared_ptr<Namespace> space = call.environment.MakeNamespace();
-  space->attributes = std::move(attributes);
-  return Value(std::move(space));
+  return call.environment.MakeNamespace(std::move(attributes));
 }
 
 Value RaiseException(Call& call) {
@@ -155,7 +142,10 @@ Value StrftimeNow(Call& call) {
   const std::string format = call.Text(0);
   if (format.empty()) return Value(std::string());
   if (format.find('\0') != std::string::npos) Invalid("strftime_now: a zero byte");
-  const std::tm now = call.environment.Now();
+  const auto& clock = call.environment.options.clock;
+  const std::time_t seconds = std::time(nullptr);
+  std::tm now = {};
+  clock ? void(now = clock()) : void(localtime_r(&seconds, &now));
   // A character in front tells an empty date from one that does not fit.
   std::string date(kMaxDateSize, '\0');
   date.resize(std::strftime(date.data(), date.size(), (" " + format).c_str(), &now));
@@ -214,21 +204,29 @@ Value Apply(Environment& environment, std::string_view what, std::string_view na
   return function.apply(call);
 }
 
+Value Bound(std::string_view what, std::string_view name, const Function& row, const Value& self) {
+  return Value(Callable{[=, name = std::string(name), function = &row](Environment& environment,
+                                                                       const Arguments& arguments) {
+                          return Apply(environment, what, name, *function, self, arguments);
+                        },
+                        self.depth()});
+}
+
 const Function* FindRow(std::span<const Function> rows, std::string_view name) {
   const auto row = std::find_if(rows.begin(), rows.end(), [&](const Function& row_of_names) {
-    const auto names = Split(row_of_names.names, "", -1, false);
+    const auto names = Split(row_of_names.names, "", -1);
     return std::find(names.begin(), names.end(), name) != names.end();
   });
   return row == rows.end() ? nullptr : &*row;
 }
 
-const Function* FindFilter(std::string_view name) {
-  const Function* row = FindRow(kScalarFilters, name);
-  return row != nullptr ? row : FindRow(kSequenceFilters, name);
-}
-
 const Function* FindTest(std::string_view name) { return FindRow(kTests, name); }
 
-std::span<const Function> Globals() { return kGlobals; }
+void SetGlobals(Environment& environment) {
+  for (const Function& row : kGlobals) {
+    environment.Set(std::string(row.names), Bound("function", row.names, row));
+  }
+  environment.Set("self", environment.MakeNamespace({}));  // no blocks
+}
 
 }  // namespace jinja

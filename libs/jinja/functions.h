@@ -1,6 +1,5 @@
 // Every native function of the language, in tables: filters, tests, methods, globals. A row tells
-// its parameters, so that binding and checking arguments is written once. Not macros: the
-// interpreter binds those.
+// its parameters, so that binding and checking arguments is written once. Not macros (parser.cc).
 #pragma once
 
 #include <optional>
@@ -64,6 +63,10 @@ class Call {
 Value Apply(Environment& environment, std::string_view what, std::string_view name,
             const Function& function, const Value& self, const Arguments& arguments);
 
+// The function as a value; `what` it is ("function", "method") and its name go into messages.
+Value Bound(std::string_view what, std::string_view name, const Function& row,
+            const Value& self = Value());
+
 // Null where there is no filter or test of that name.
 const Function* FindFilter(std::string_view name);
 const Function* FindTest(std::string_view name);
@@ -74,10 +77,7 @@ const Function* FindRow(std::span<const Function> rows, std::string_view name);
 // is none.
 std::optional<Value> FindAttribute(const Value& object, std::string_view name);
 
-// range, dict, namespace, raise_exception, strftime_now, and what this library lacks.
-std::span<const Function> Globals();
-
-extern const std::span<const Function> kScalarFilters;
-extern const std::span<const Function> kSequenceFilters;
+// Sets range, dict, namespace, raise_exception, strftime_now, and what this library lacks.
+void SetGlobals(Environment& environment);
 
 }  // namespace jinja

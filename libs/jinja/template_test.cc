@@ -9,12 +9,14 @@
 #include <iterator>
 #include <sstream>
 
+#include "jinja/value.h"
+
 namespace jinja {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kMaxRefused = 42;
+constexpr size_t kMaxRefused = 92;
 
 std::string ReadGolden(const std::string& name) {
   std::ifstream file(std::string(JINJA_GOLDENS) + "/" + name, std::ios::binary);

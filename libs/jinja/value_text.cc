@@ -1,5 +1,3 @@
-#include "jinja/value_text.h"
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -12,6 +10,8 @@ namespace {
 
 // repr(str): single quotes, unless only those occur in the text.
 std::string PythonQuoted(std::string_view text) {
+  static constexpr std::string_view kEscaped = "\\\n\r\t";
+  static constexpr std::string_view kNames = "\\nrt";
   const bool has_single = text.find('\'') != text.npos;
   const char quote = has_single && text.find('"') == text.npos ? '"' : '\'';
   std::string quoted(1, quote);
@@ -19,11 +19,10 @@ std::string PythonQuoted(std::string_view text) {
     size_t offset = 0;
     const char32_t c = DecodeAt(part, &offset);
     const auto number = static_cast<uint32_t>(c);
-    if (part[0] == quote || c == U'\\') {
-      quoted += '\\';
-      quoted += part;
-    } else if (c == U'\n' || c == U'\r' || c == U'\t') {
-      quoted += c == U'\n' ? "\\n" : c == U'\r' ? "\\r" : "\\t";
+    if (const size_t place = kEscaped.find(part[0]); place != kEscaped.npos) {
+      quoted += {'\\', kNames[place]};
+    } else if (part[0] == quote) {
+      quoted += {'\\', quote};
     } else if (IsPrintable(c)) {
       quoted += part;
     } else {
@@ -33,6 +32,14 @@ std::string PythonQuoted(std::string_view text) {
     }
   }
   return quoted + quote;
+}
+
+// repr(float): the shortest text that reads back as the same number, always with a point or an
+// exponent.
+std::string FloatText(double value) {
+  std::string text = fmt::format("{}", value);
+  const bool is_whole = text.find_first_not_of("-0123456789") == text.npos;
+  return is_whole ? text + ".0" : text;
 }
 
 // Both forms of a value: JSON in a style, or Python's repr.
@@ -50,19 +57,17 @@ class Writer {
   void Write(const Value& value) {
     environment_.Step();
     environment_.CheckSize(text_.size());
-    if (value.kind() == Kind::kSequence) {
-      WriteSequence(value.sequence());
-    } else if (value.is_dict()) {
-      WriteDict(value.dict());
-    } else if (value.kind() == Kind::kNamespace && !is_json_) {
-      if (++num_namespaces_ > kMaxValueDepth) Invalid("namespaces hold each other");
-      text_ += "<Namespace ";
-      WriteDict(value.space().attributes);
-      text_ += '>';
-      --num_namespaces_;
-    } else {
+    if (value.is_dict()) return WriteDict(value.dict());
+    const bool is_tuple = value.is_sequence(SequenceKind::kTuple);
+    if (!is_tuple && !value.is_sequence(SequenceKind::kList)) {
       text_ += ScalarText(value);
+      return;
     }
+    const List& items = value.sequence().items;
+    const bool round = is_tuple && !is_json_;
+    WriteItems(round ? '(' : '[', items, [&](const Value& item) { Write(item); });
+    if (round && items.size() == 1) text_ += ',';
+    text_ += round ? ')' : ']';
   }
 
   std::string ScalarText(const Value& value) const {
@@ -84,46 +89,15 @@ class Writer {
                                  : PythonQuoted(value.string());
       default:
         if (is_json_) Invalid("'{}' cannot be written as JSON", value.type_name());
-        if (!value.is_undefined()) Unsupported("'{}' has no text", value.type_name());
+        if (!value.is_undefined()) Unsupported("a {} has no text", value.type_name());
         return "Undefined";
     }
   }
 
-  void WriteSequence(const Sequence& sequence) {
-    static constexpr std::pair<std::string_view, std::string_view> kBrackets[] = {
-        {"[", "]"},
-        {"(", ")"},
-        {},
-        {"dict_keys([", "])"},
-        {"dict_values([", "])"},
-        {"dict_items([", "])"},
-        {}};
-    auto [open, close] = kBrackets[static_cast<size_t>(sequence.kind)];
-    if (is_json_) {
-      if (sequence.kind > SequenceKind::kTuple) Invalid("only lists and dicts are written as JSON");
-      open = "[", close = "]";
-    }
-    if (open.empty()) Unsupported("a generator or range has no text; use the filter list");
-    WriteItems(open, sequence.items, [&](const Value& item) { Write(item); });
-    const bool is_single = sequence.kind == SequenceKind::kTuple && sequence.items.size() == 1;
-    if (is_single && !is_json_) text_ += ',';
-    text_ += close;
-  }
-
   void WriteDict(const Dict& dict) {
-    auto entries = dict.entries();
-    if (style_.sort_keys) {
-      std::stable_sort(entries.begin(), entries.end(), [&](const auto& a, const auto& b) {
-        return Order(environment_, a.first, b.first) < 0;
-      });
-    }
-    WriteItems("{", entries, [&](const auto& entry) {
-      const bool quotes = is_json_ && !entry.first.is_string();
-      if (quotes) {
-        text_ += '"' + ScalarText(entry.first) + '"';
-      } else {
-        Write(entry.first);
-      }
+    WriteItems('{', dict.entries(), [&](const auto& entry) {
+      const std::string key = ScalarText(entry.first);
+      text_ += is_json_ && !entry.first.is_string() ? '"' + key + '"' : key;
       text_ += style_.key_separator;
       Write(entry.second);
     });
@@ -131,7 +105,7 @@ class Writer {
   }
 
   template <typename Items, typename WriteItem>
-  void WriteItems(std::string_view open, const Items& items, WriteItem write) {
+  void WriteItems(char open, const Items& items, WriteItem write) {
     text_ += open;
     ++level_;
     for (size_t i = 0; i < items.size(); ++i) {
@@ -154,40 +128,43 @@ class Writer {
   const bool is_json_;
   std::string text_;
   int level_ = 0;
-  int num_namespaces_ = 0;
 };
 
-// `text` as from_chars takes it: without white space around, a plus, and underscores between
-// digits; empty where Python would refuse it.
-std::string PlainNumber(std::string_view text) {
+// All of `text` as a number; infinity where it is too large, nullopt where it is none.
+template <typename Number>
+std::optional<Number> ParseNumber(std::string_view text) {
   text = Strip(text, kBothEnds);
-  if (text.starts_with('+') && text.size() > 1 && text[1] != '-') text.remove_prefix(1);
-  std::string digits;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool inside = i > 0 && i + 1 < text.size() && text[i - 1] != '_' && text[i - 1] != '-';
-    if (text[i] == '(' || (text[i] == '_' && !inside)) return "";  // from_chars takes nan(...)
-    if (text[i] != '_') digits += text[i];
-  }
-  return digits;
+  if (text.find('_') != text.npos) Unsupported("underscores in a number are not supported");
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
+  Number value = 0;
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool is_whole = result.ptr == text.data() + text.size() && !text.ends_with(')');
+  if (result.ec == std::errc() && is_whole) return value;
+  return std::nullopt;
 }
 
-// Whether all of `digits` is a number; one out of range leaves `*value` as it was.
-template <typename Number>
-std::errc ParseWhole(const std::string& digits, Number* value) {
-  const char* end = digits.data() + digits.size();
-  const auto result = std::from_chars(digits.data(), end, *value);
-  return digits.empty() || result.ptr != end ? std::errc::invalid_argument : result.ec;
+// The argument that the braces' content `field` names; `*next` counts the fields without a name.
+Value FieldValue(std::string_view field, const Arguments& arguments, size_t* next) {
+  const bool is_integer = field.ends_with(":d");
+  if (is_integer) field.remove_suffix(2);
+  if (field.find_first_of("0123456789!:.[{") != field.npos) {
+    Unsupported("format(): the field '{}' is not supported", field);
+  }
+  const Value* found = nullptr;
+  for (const auto& [name, value] : arguments.keyword) found = name == field ? &value : found;
+  if (field.empty() && *next < arguments.positional.size())
+    found = &arguments.positional[(*next)++];
+  if (found == nullptr) Invalid("format(): no argument for the field '{}'", field);
+  if (is_integer && !found->is_integral()) Invalid("format(): {{:d}} needs an integer");
+  return is_integer ? Value(found->integer()) : *found;
 }
 
 }  // namespace
 
-std::string ToRepr(Environment& environment, const Value& value) {
-  return Writer(&environment, JsonStyle(), false).Run(value);
-}
-
 std::string ToText(Environment& environment, const Value& value) {
   if (value.is_string()) return value.string();
-  return value.is_undefined() ? std::string() : ToRepr(environment, value);
+  if (value.is_undefined()) return "";
+  return Writer(&environment, JsonStyle(), false).Run(value);
 }
 
 std::string ToJson(Environment& environment, const Value& value, const JsonStyle& style) {
@@ -204,28 +181,50 @@ std::string EscapeHtml(std::string_view text) {
   return escaped;
 }
 
-std::string FloatText(double value) {
-  std::string text = fmt::format("{}", value);
-  const bool is_whole = text.find_first_not_of("-0123456789") == text.npos;
-  return is_whole ? text + ".0" : text;
-}
+std::optional<int64_t> ParseInt(std::string_view text) { return ParseNumber<int64_t>(text); }
+std::optional<double> ParseFloat(std::string_view text) { return ParseNumber<double>(text); }
 
-std::optional<int64_t> ParseInt(std::string_view text) {
-  int64_t value = 0;
-  if (ParseWhole(PlainNumber(text), &value) != std::errc()) return std::nullopt;
-  return value;
-}
-
-std::optional<double> ParseFloat(std::string_view text) {
-  const std::string digits = PlainNumber(text);
-  double value = 0;
-  const std::errc error = ParseWhole(digits, &value);
-  if (error == std::errc::invalid_argument) return std::nullopt;
-  if (error == std::errc::result_out_of_range) {
-    const bool tiny = digits.find("e-") != digits.npos || digits.find("E-") != digits.npos;
-    value = std::copysign(tiny ? 0.0 : HUGE_VAL, digits[0] == '-' ? -1 : 1);
+std::string FormatPercent(Environment& environment, std::string_view format, const Value& values) {
+  const bool is_tuple = values.is_sequence(SequenceKind::kTuple);
+  const List items = is_tuple ? values.sequence().items : List{values};
+  std::string text;
+  size_t num_taken = 0;
+  for (size_t i = 0; i < format.size(); ++i) {
+    const std::string_view field = format.substr(i, 2);
+    if (field[0] != '%' || field == "%%") {
+      text += field[0];
+      i += field == "%%" ? 1 : 0;
+      continue;
+    }
+    if (num_taken == items.size()) Invalid("not enough arguments for format string");
+    const Value& value = items[num_taken++];
+    if (field != "%s" && !(field == "%d" && value.is_integral() && !value.is_bool())) {
+      Unsupported("the format {} of a {} is not supported", field, value.type_name());
+    }
+    text += ToText(environment, value);
+    environment.CheckSize(text.size());
+    ++i;
   }
-  return value;
+  if (values.is_dict() || num_taken == items.size()) return text;
+  Invalid("not all arguments converted during string formatting");
+}
+
+std::string FormatBraces(Environment& environment, std::string_view format,
+                         const Arguments& arguments) {
+  std::string text;
+  size_t next = 0;
+  while (true) {
+    const size_t brace = std::min(format.find_first_of("{}"), format.size());
+    text += format.substr(0, brace);
+    environment.CheckSize(text.size());
+    if (brace == format.size()) return text;
+    const size_t end = format.find('}', brace);
+    if (end == format.npos) Invalid("format(): a single '{{'");
+    if (end == brace) Unsupported("format(): '}}' without '{{' is not supported");
+    const std::string_view field = format.substr(brace + 1, end - brace - 1);
+    text += ToText(environment, FieldValue(field, arguments, &next));
+    format.remove_prefix(end + 1);
+  }
 }
 
 }  // namespace jinja
