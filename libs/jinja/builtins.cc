@@ -14,6 +14,7 @@ namespace jinja {
 namespace {
 
 constexpr int64_t kMaxIndent = 1000;
+constexpr std::string_view kUnsafe = "!";  // for parameters: changes its object, which is refused
 
 // The texts of `items` with `separator` between.
 template <typename Items, typename TextOf>
@@ -221,7 +222,7 @@ Value SortKey(const Value& value) {
 }
 
 // `items` in the order of `keys`.
-Value SortBy(Environment& environment, const List& keys, const List& items) {
+List SortBy(Environment& environment, const List& keys, const List& items) {
   std::vector<std::pair<Value, Value>> pairs;
   for (size_t i = 0; i < items.size(); ++i) pairs.emplace_back(SortKey(keys[i]), items[i]);
   std::stable_sort(pairs.begin(), pairs.end(), [&](const auto& a, const auto& b) {
@@ -229,18 +230,18 @@ Value SortBy(Environment& environment, const List& keys, const List& items) {
   });
   List sorted;
   for (const auto& [key, item] : pairs) sorted.push_back(item);
-  return Value::MakeList(std::move(sorted));
+  return sorted;
 }
 
 Value Sort(Call& call) {
   const List items = Iterate(call.self);
   const List keys = Attributes(call.environment, items, call.Get(2, Value()));
-  return SortBy(call.environment, keys, items);
+  return Value::MakeList(SortBy(call.environment, keys, items));
 }
 
 Value DictSort(Call& call) {
   if (!call.self.is_dict()) Invalid("dictsort needs a dict, not '{}'", call.self.type_name());
-  return SortBy(call.environment, Iterate(call.self), DictItems(call.self.dict()));
+  return Value::MakeList(SortBy(call.environment, Iterate(call.self), DictItems(call.self.dict())));
 }
 
 Value Unique(Call& call) {
@@ -254,33 +255,22 @@ Value Unique(Call& call) {
   return MakeGenerator(std::move(unique));
 }
 
-template <bool kMax>
-Value Extreme(Call& call) {
+Value Min(Call& call) {
   const List items = Iterate(call.self);
   if (items.empty()) return Value::MakeUndefined("No aggregated item, sequence was empty.");
-  Value best = items[0];
-  for (const Value& item : items) {
-    const auto order = Order(call.environment, SortKey(item), SortKey(best));
-    if (kMax ? order > 0 : order < 0) best = item;
-  }
-  return best;
+  return SortBy(call.environment, items, items).front();
 }
 
 Value First(Call& call) {
-  const Value none = Value::MakeUndefined("No first item, sequence was empty.");
-  if (call.self.is_sequence(SequenceKind::kGenerator)) {
-    const Sequence& generator = call.self.sequence();
-    if (generator.num_taken == generator.items.size()) return none;
-    return generator.items[generator.num_taken++];
-  }
-  const List items = Iterate(call.self);
-  return items.empty() ? none : items.front();
+  const bool is_generator = call.self.is_sequence(SequenceKind::kGenerator);
+  const size_t place = is_generator ? call.self.sequence().num_taken++ : 0;
+  const List items = is_generator ? call.self.sequence().items : Iterate(call.self);
+  if (place < items.size()) return items[place];
+  return Value::MakeUndefined("No first item, sequence was empty.");
 }
 
 Value Last(Call& call) {
-  if (call.self.is_sequence(SequenceKind::kGenerator)) {
-    Invalid("last needs a sequence, not a generator");
-  }
+  if (call.self.is_sequence(SequenceKind::kGenerator)) Invalid("last of a generator");
   const List items = Iterate(call.self);
   return items.empty() ? Value::MakeUndefined("No last item, sequence was empty.") : items.back();
 }
@@ -350,8 +340,7 @@ constexpr Function kFilters[] = {
     {"list", "", ListOf},
     {"lower", "", MapText<ToLower>},
     {"map", "*", Map},
-    {"max", "case_sensitive:never? attribute:never?", Extreme<true>},
-    {"min", "case_sensitive:never? attribute:never?", Extreme<false>},
+    {"min", "case_sensitive:never? attribute:never?", Min},
     {"reject", "*", SelectWhere<false, false>},
     {"rejectattr", "*", SelectWhere<false, true>},
     {"replace", "old new count:int?", ReplaceText},
@@ -365,7 +354,7 @@ constexpr Function kFilters[] = {
     {"trim", "chars:str?", StripText<kBothEnds>},
     {"unique", "case_sensitive:never? attribute:never?", Unique},
     {"upper", "", MapText<ToUpper>},
-    {"abs attr batch center e escape filesizeformat forceescape groupby pprint random reverse "
+    {"abs attr batch center e escape filesizeformat forceescape groupby max pprint random reverse "
      "round slice striptags sum truncate urlencode urlize wordcount wordwrap xmlattr",
      "*", nullptr}};
 
@@ -391,15 +380,18 @@ constexpr Function kStringMethods[] = {
      "translate zfill",
      "*", nullptr}};
 
-constexpr Function kDictMethods[] = {{"copy", "", Copy},     {"get", "key default?", DictGet},
-                                     {"items", "", Items},   {"keys", "", Keys},
-                                     {"values", "", Values}, {"fromkeys", "*", nullptr}};
-constexpr Function kListMethods[] = {{"copy", "", Copy}, {"count index", "*", nullptr}};
+constexpr Function kDictMethods[] = {{"copy", "", Copy},
+                                     {"get", "key default?", DictGet},
+                                     {"items", "", Items},
+                                     {"keys", "", Keys},
+                                     {"values", "", Values},
+                                     {"fromkeys", "*", nullptr},
+                                     {"clear pop popitem setdefault update", kUnsafe, nullptr}};
 
-// What ImmutableSandboxedEnvironment refuses.
-constexpr Function kDictChanges = {"clear pop popitem setdefault update", "*", nullptr};
-constexpr Function kListChanges = {"append clear pop reverse insert sort extend remove", "*",
-                                   nullptr};
+constexpr Function kListMethods[] = {
+    {"copy", "", Copy},
+    {"append clear pop reverse insert sort extend remove", kUnsafe, nullptr},
+    {"count index", "*", nullptr}};
 
 }  // namespace
 
@@ -411,18 +403,15 @@ std::optional<Value> FindAttribute(const Value& object, std::string_view name) {
     return value != nullptr ? std::optional(*value) : std::nullopt;
   }
   if (object.kind() == Kind::kLoop) return object.loop().Attribute(name);
-  const bool is_list = object.is_sequence(SequenceKind::kList);
-  const std::span<const Function> changes(object.is_dict() ? &kDictChanges : &kListChanges, 1);
-  if ((object.is_dict() || is_list) && FindRow(changes, name) != nullptr) {
-    return Value::MakeUndefined(
-        fmt::format("access to attribute '{}' of '{}' object is unsafe", name, object.type_name()));
-  }
   std::span<const Function> rows;
   if (object.is_string()) rows = kStringMethods;
   if (object.is_dict()) rows = kDictMethods;
-  if (object.has_subscript()) rows = std::span(kListMethods).subspan(is_list ? 0 : 1);
+  if (object.has_subscript()) rows = kListMethods;
   const Function* row = FindRow(rows, name);
-  return row == nullptr ? std::nullopt : std::optional(Bound("method", name, *row, object));
+  if (row == nullptr) return std::nullopt;
+  if (row->parameters != kUnsafe) return Bound("method", name, *row, object);
+  return Value::MakeUndefined(
+      fmt::format("access to attribute '{}' of '{}' object is unsafe", name, object.type_name()));
 }
 
 }  // namespace jinja

@@ -1,8 +1,9 @@
-// The state of one rendering: its variables, its output, where it is, and what it has spent. Every
-// loop and every allocation that a template can ask for is charged here. Not the language
-// (parser.cc).
+// The state of one rendering (its variables, its output, where it is, what it has spent), and what
+// runs in it: the functions that the parser makes of a template. Every loop and every allocation
+// that a template can ask for is charged here. Not the language (parser.cc).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,7 +23,6 @@ class Exchanged {
     variable_ = std::move(value);
   }
   Exchanged(const Exchanged&) = delete;
-  Exchanged& operator=(const Exchanged&) = delete;
   ~Exchanged() { variable_ = std::move(before_); }
 
  private:
@@ -41,9 +41,8 @@ using ScopePtr = std::shared_ptr<Scope>;
 
 class Environment {
  public:
-  explicit Environment(const RenderOptions& with) : options(with) {}
+  explicit Environment(const RenderOptions& with) : options(with), limits_(with.limits) {}
   Environment(const Environment&) = delete;
-  Environment& operator=(const Environment&) = delete;
   // Namespaces may hold each other in a ring, and so may scopes and the macros in them: emptied
   // here, so that none keeps another alive.
   ~Environment() {
@@ -54,19 +53,18 @@ class Environment {
   // Each of these is a failure beyond its limit.
   void Step(int64_t num_steps = 1) {
     num_steps_ += num_steps;
-    const int64_t limit = options.limits.max_steps;
-    if (num_steps_ > limit) Invalid("more than {} steps", limit);
+    if (num_steps_ > limits_.max_steps) Invalid("more than {} steps", limits_.max_steps);
   }
   void CheckSize(size_t size) const {
-    const size_t limit = options.limits.max_output_size;
-    if (size > limit) Invalid("a value of {} bytes, limit {}", size, limit);
+    if (size <= limits_.max_output_size) return;
+    Invalid("a value of {} bytes, limit {}", size, limits_.max_output_size);
   }
   // To be asked before a value of `size` bytes is made.
   void Allocate(size_t size) {
     CheckSize(size);
     memory_ += size;
-    const size_t limit = options.limits.max_memory;
-    if (memory_ > limit) Invalid("values of more than {} bytes together", limit);
+    if (memory_ <= limits_.max_memory) return;
+    Invalid("values of more than {} bytes together", limits_.max_memory);
   }
   // Pays for a value that was made, and returns it.
   Value Made(Value value) {
@@ -82,9 +80,8 @@ class Environment {
   Exchanged<int> Enter(int new_line) {
     line = new_line;
     Step();
-    const int limit = options.limits.max_depth;
-    if (depth_ >= limit) Invalid("nested deeper than {}", limit);
-    return {&depth_, depth_ + 1};
+    if (depth_ < limits_.max_depth) return {&depth_, depth_ + 1};
+    Invalid("nested deeper than {}", limits_.max_depth);
   }
 
   Value Lookup(const std::string& name) const {
@@ -123,11 +120,44 @@ class Environment {
   int line = 1;
 
  private:
+  const RenderLimits& limits_;
   int64_t num_steps_ = 0;
   size_t memory_ = 0;
   int depth_ = 0;
   std::vector<std::shared_ptr<Namespace>> namespaces_;
   std::vector<ScopePtr> kept_scopes_;
 };
+
+struct Expression {
+  int line = 0;
+  int depth = 0;                                // levels of expressions below and with this one
+  std::function<Value(Environment&)> evaluate;  // empty: left out
+
+  Value operator()(Environment& environment) const {
+    const auto nesting = environment.Enter(line);
+    return evaluate(environment);
+  }
+  explicit operator bool() const { return evaluate != nullptr; }
+};
+
+// Of a call, filter or test; or a parameter of a macro, whose value is its default or left out.
+struct Argument {
+  std::string name;  // empty by position; "*" and "**" spread a list and a dict
+  Expression value;
+};
+
+enum class Flow { kOn, kBreak, kContinue };
+
+struct Statement {
+  int line = 0;
+  std::function<Flow(Environment&)> run;
+};
+using Body = std::vector<Statement>;
+
+// Failures name the line. What this library lacks, or does not know, of filters, tests and the like
+// is a failure only when it is reached.
+Body ParseSource(std::string_view source);
+
+Flow Run(Environment& environment, const Body& body);
 
 }  // namespace jinja

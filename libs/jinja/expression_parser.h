@@ -7,8 +7,8 @@
 #include <span>
 #include <utility>
 
+#include "jinja/environment.h"
 #include "jinja/error.h"
-#include "jinja/expression.h"
 #include "jinja/functions.h"
 #include "jinja/lexer.h"
 #include "jinja/operators.h"
@@ -36,6 +36,10 @@ inline Value Combine(Environment& environment, std::string_view symbol, const Ex
   environment.Step(static_cast<int64_t>((a.shallow_size() + b.shallow_size()) / 256));
   return environment.Made(symbol == "~" ? Value(ToText(environment, a) + ToText(environment, b))
                                         : Operate(environment, symbol, a, b));
+}
+
+inline Value Negated(Environment& environment, const Expression& operand) {
+  return Value(!operand(environment).Truth());
 }
 
 inline Arguments Evaluate(Environment& environment, const std::vector<Argument>& given) {
@@ -108,7 +112,7 @@ class ExpressionParser {
                 Environment& environment) { return evaluate(environment, parts...); }};
   }
   Expression MakeLiteral(int line, Value value) const {
-    return Make(line, [value = std::move(value)](Environment&) { return value; });
+    return Make(line, [value](Environment&) { return value; });
   }
   Expression MakeName(int line, const std::string& name) const {
     return Make(line, [name](Environment& environment) { return environment.Lookup(name); });
@@ -121,7 +125,6 @@ class ExpressionParser {
   Expression ParseExpression(bool conditional = true) {
     const Exchanged nesting(&nesting_, nesting_ + 1);
     if (nesting_ > kMaxExpressionDepth) Unexpected("expressions that are nested less deep");
-    const size_t num_unknown = unknown_.size();
     Expression expression = ParseBinary(0);
     while (conditional && At("if")) {
       const int line = Next().line;
@@ -136,7 +139,6 @@ class ExpressionParser {
             return test(environment).Truth() ? yes(environment) : no(environment);
           },
           std::move(condition), std::move(expression), std::move(otherwise));
-      unknown_.resize(num_unknown);
     }
     return expression;
   }
@@ -150,7 +152,7 @@ class ExpressionParser {
     items.push_back(ParseExpression(conditional));
     if (!At(",")) return std::move(items[0]);
     while (Skip(",") && !at_end()) items.push_back(ParseExpression(conditional));
-    return MakeSequence(line, SequenceKind::kTuple, std::move(items));
+    return Make(line, SequenceOf, SequenceKind::kTuple, std::move(items));
   }
 
   // `chain` through `|name(...)|...`.
@@ -183,10 +185,6 @@ class ExpressionParser {
     const int line = current().line;
     const std::string name = ExpectName();
     const Function* function = is_filter ? FindFilter(name) : FindTest(name);
-    if (function == nullptr && !soft_) {
-      unknown_.push_back({ErrorKind::kInvalid,
-                          fmt::format("template line {}: no {} named '{}'", line, what, name)});
-    }
     std::vector<Argument> arguments;
     if (At("(")) {
       arguments = ParseArguments();
@@ -208,10 +206,12 @@ class ExpressionParser {
 
   std::span<const Token> tokens_;
   size_t position_ = 0;
-  bool soft_ = false;           // inside of an if: unknown filters and tests may wait
-  std::vector<Error> unknown_;  // filters and tests that may not
 
  private:
+  template <typename Part>
+  static int DepthOf(const Part&) {
+    return 0;  // no expression
+  }
   static int DepthOf(const Expression& part) { return part.depth; }
   static int DepthOf(const Argument& part) { return part.value.depth; }
   template <typename Part>
@@ -238,15 +238,11 @@ class ExpressionParser {
     return kind == TokenKind::kString || kind == TokenKind::kNumber || At("[") || At("{");
   }
 
-  Expression MakeSequence(int line, SequenceKind kind, std::vector<Expression> items) const {
-    return Make(
-        line,
-        [kind](Environment& environment, const auto& parts) {
-          List values;
-          for (const Expression& part : parts) values.push_back(part(environment));
-          return environment.Made(Value::MakeSequence(kind, std::move(values)));
-        },
-        std::move(items));
+  static Value SequenceOf(Environment& environment, SequenceKind kind,
+                          const std::vector<Expression>& parts) {
+    List values;
+    for (const Expression& part : parts) values.push_back(part(environment));
+    return environment.Made(Value::MakeSequence(kind, std::move(values)));
   }
 
   // The operator of `level` that stands here; empty for none.
@@ -264,30 +260,16 @@ class ExpressionParser {
                                       : ParseBinary(level + 1);
     };
     Expression left = operand();
-    std::string_view before;
     for (auto symbol = AtOperator(level); !symbol.empty(); symbol = AtOperator(level)) {
       const int line = Next().line;
       if (symbol == "not in") Next();
-      if (level == kNotLevel && !before.empty()) {
+      Expression right = operand();
+      left = Make(line, Combine, symbol, std::move(left), std::move(right));
+      if (level == kNotLevel && !AtOperator(level).empty()) {
         Unsupported("template line {}: a chain of comparisons is not supported", line);
       }
-      const auto combine = [symbol](Environment& environment, const auto& a, const auto& b) {
-        return Combine(environment, symbol, a, b);
-      };
-      Expression right = operand();
-      left = Make(line, combine, std::move(left), std::move(right));
-      before = symbol;
     }
     return left;
-  }
-
-  Expression MakeNot(int line, Expression operand) const {
-    return Make(
-        line,
-        [](Environment& environment, const auto& part) {
-          return Value(!part(environment).Truth());
-        },
-        std::move(operand));
   }
 
   Expression ParseNot() {
@@ -295,7 +277,7 @@ class ExpressionParser {
     int num_nots = 0;
     while (Skip("not")) ++num_nots;
     Expression operand = ParseBinary(kNotLevel);
-    for (; num_nots > 0; --num_nots) operand = MakeNot(line, std::move(operand));
+    for (; num_nots > 0; --num_nots) operand = Make(line, Negated, std::move(operand));
     return operand;
   }
 
@@ -308,7 +290,7 @@ class ExpressionParser {
         const int line = Next().line;
         const bool negated = Skip("not");
         expression = ParseApplied("test", std::move(expression));
-        if (negated) expression = MakeNot(line, std::move(expression));
+        if (negated) expression = Make(line, Negated, std::move(expression));
       } else if (At("(")) {
         expression = ParsePostfix(std::move(expression));
       } else {
@@ -340,7 +322,8 @@ class ExpressionParser {
       return MakeLiteral(token.line, Value(std::move(text)));
     }
     if (Skip("(")) {
-      if (Skip(")")) return MakeSequence(token.line, SequenceKind::kTuple, {});
+      if (Skip(")"))
+        return Make(token.line, SequenceOf, SequenceKind::kTuple, std::vector<Expression>());
       Expression inner = ParseTuple();
       Expect(")");
       return inner;
@@ -349,7 +332,7 @@ class ExpressionParser {
     Expect("[");
     std::vector<Expression> items;
     ParseItems("]", [&] { items.push_back(ParseExpression()); });
-    return MakeSequence(token.line, SequenceKind::kList, std::move(items));
+    return Make(token.line, SequenceOf, SequenceKind::kList, std::move(items));
   }
 
   Expression ParseDict() {
@@ -396,19 +379,16 @@ class ExpressionParser {
     }
   }
 
-  Expression MakeItem(int line, Expression object, Expression key) const {
-    const auto item = [](Environment& environment, const auto& part, const auto& key_part) {
-      const Value container = part(environment);
-      return GetItem(environment, container, key_part(environment));
-    };
-    return Make(line, item, std::move(object), std::move(key));
+  static Value ItemOf(Environment& environment, const Expression& object, const Expression& key) {
+    const Value container = object(environment);
+    return GetItem(environment, container, key(environment));
   }
 
   Expression ParseSubscript(Expression object) {
     const int line = current().line;
     if (Skip(".")) {
       if (current().kind == TokenKind::kNumber) {
-        return MakeItem(line, std::move(object), ParsePrimary());
+        return Make(line, ItemOf, std::move(object), ParsePrimary());
       }
       const auto attribute = [name = ExpectName()](Environment& environment, const auto& part) {
         return GetAttribute(part(environment), name);
@@ -428,7 +408,7 @@ class ExpressionParser {
     }
     if (num_colons == 0 && !bounds[0]) Unexpected("an expression");
     Next();
-    if (num_colons == 0) return MakeItem(line, std::move(object), std::move(bounds[0]));
+    if (num_colons == 0) return Make(line, ItemOf, std::move(object), std::move(bounds[0]));
     const auto slice = [](Environment& environment, const auto& part, const auto& bounds_of) {
       const Value all = part(environment);
       List values;

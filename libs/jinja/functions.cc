@@ -20,9 +20,9 @@ std::vector<Parameter> ParseParameters(std::string_view text) {
   for (std::string_view part : Split(text, "", -1)) {
     const bool required = !part.ends_with('?');
     if (!required) part.remove_suffix(1);
-    const size_t colon = std::min(part.find(':'), part.size());
+    const auto name_and_type = Split(part, ":", 1);
     parameters.push_back(
-        {part.substr(0, colon), part.substr(std::min(colon + 1, part.size())), required});
+        {name_and_type[0], name_and_type.size() > 1 ? name_and_type[1] : "", required});
   }
   return parameters;
 }
@@ -50,9 +50,8 @@ Value IsBool(Call& call) {
 }
 
 Value IsSequence(Call& call) {
-  const Value& value = call.self;
-  return Value(value.is_undefined() || value.is_string() || value.is_dict() ||
-               value.has_subscript());
+  return Value(call.self.has_subscript() ||
+               IsKind<Kind::kUndefined, Kind::kString, Kind::kDict>(call).boolean());
 }
 
 constexpr std::string_view kComparisons[] = {"==", "!=", "<", "<=", ">", ">=", "in"};
@@ -109,29 +108,17 @@ Value Range(Call& call) {
   return Value::MakeSequence(SequenceKind::kRange, std::move(items));
 }
 
-// dict(mapping, name=value, ...).
-Dict BuildDict(const Arguments& arguments) {
+// name=value, ...; by position no template has anything.
+Value MakeDict(Call& call) {
+  if (!call.arguments.positional.empty()) Unsupported("arguments by position are not supported");
   Dict dict;
-  if (arguments.positional.size() > 1) Invalid("dict() takes one positional argument");
-  if (!arguments.positional.empty()) {
-    const Value& source = arguments.positional[0];
-    if (!source.is_dict()) Unsupported("dict() of a {} is not supported", source.type_name());
-    dict = source.dict();
-  }
-  for (const auto& [name, value] : arguments.keyword) dict.Set(Value(name), value);
-  return dict;
+  for (const auto& [name, value] : call.arguments.keyword) dict.Set(Value(name), value);
+  return Value(std::move(dict));
 }
 
-Value MakeDict(Call& call) { return Value(BuildDict(call.arguments)); }
-
 Value MakeNamespace(Call& call) {
-  Dict attributes = BuildDict(call.arguments);
-  for (const auto& [key, value] : attributes.entries()) {
-    if (key.is_string() && key.string().starts_with('_')) {
-      Invalid("a namespace can't hold '{}': it begins with an underscore", key.string());
-    }
-  }
-  return call.environment.MakeNamespace(std::move(attributes));
+  for (const auto& [name, value] : call.arguments.keyword) CheckMemberName(name);
+  return call.environment.MakeNamespace(MakeDict(call).dict());
 }
 
 Value RaiseException(Call& call) {
@@ -160,46 +147,42 @@ constexpr Function kGlobals[] = {{"dict", "*", MakeDict},
                                  {"raise_exception", "message", RaiseException},
                                  {"range", "start:int stop:int? step:int?", Range},
                                  {"strftime_now", "format:str", StrftimeNow},
-                                 {"cycler", "*", nullptr},
-                                 {"joiner", "*", nullptr},
-                                 {"lipsum", "*", nullptr}};
+                                 {"cycler joiner lipsum", "*", nullptr}};
 
 }  // namespace
 
 void Call::Bind(std::string_view function, std::string_view description) {
   if (description == "*") return;
   const std::vector<Parameter> parameters = ParseParameters(description);
-  bound_.resize(parameters.size());
+  bound.resize(parameters.size());
   if (arguments.positional.size() > parameters.size()) {
     Invalid("{} takes at most {} arguments, got {}", function, parameters.size(),
             arguments.positional.size());
   }
-  std::copy(arguments.positional.begin(), arguments.positional.end(), bound_.begin());
+  std::copy(arguments.positional.begin(), arguments.positional.end(), bound.begin());
   for (const auto& [name, value] : arguments.keyword) {
     const auto place = std::find_if(parameters.begin(), parameters.end(),
                                     [&](const Parameter& p) { return p.name == name; });
     if (place == parameters.end()) Invalid("{} has no parameter '{}'", function, name);
-    auto& slot = bound_[static_cast<size_t>(place - parameters.begin())];
+    auto& slot = bound[static_cast<size_t>(place - parameters.begin())];
     if (slot) Invalid("{} got '{}' twice", function, name);
     slot = value;
   }
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];
-    if (!parameter.required && !parameter.type.empty() && Has(i) && bound_[i]->is_none()) {
-      bound_[i].reset();
+    if (!parameter.required && !parameter.type.empty() && Has(i) && bound[i]->is_none()) {
+      bound[i].reset();
     }
-    if (Has(i)) CheckType(function, parameter, *bound_[i]);
+    if (Has(i)) CheckType(function, parameter, *bound[i]);
     if (!Has(i) && parameter.required) Invalid("{} misses '{}'", function, parameter.name);
   }
 }
-
-std::string Call::SelfText() const { return ToText(environment, self); }
 
 Value Apply(Environment& environment, std::string_view what, std::string_view name,
             const Function& function, const Value& self, const Arguments& arguments) {
   if (function.apply == nullptr) Unsupported("the {} '{}' is not supported", what, name);
   environment.Step(1 + static_cast<int64_t>(self.shallow_size() / 256));
-  Call call(&environment, self, arguments);
+  Call call{environment, self, arguments};
   call.Bind(name, function.parameters);
   return function.apply(call);
 }
@@ -222,9 +205,16 @@ const Function* FindRow(std::span<const Function> rows, std::string_view name) {
 
 const Function* FindTest(std::string_view name) { return FindRow(kTests, name); }
 
+void CheckMemberName(std::string_view name) {
+  if (!name.starts_with('_')) return;
+  Invalid("a namespace can't hold '{}': it begins with an underscore", name);
+}
+
 void SetGlobals(Environment& environment) {
   for (const Function& row : kGlobals) {
-    environment.Set(std::string(row.names), Bound("function", row.names, row));
+    for (const auto name : Split(row.names, "", -1)) {
+      environment.Set(std::string(name), Bound("function", name, row));
+    }
   }
   environment.Set("self", environment.MakeNamespace({}));  // no blocks
 }

@@ -1,7 +1,7 @@
 #include "jinja/operators.h"
 
 #include <algorithm>
-#include <optional>
+#include <utility>
 
 #include "jinja/functions.h"
 #include "jinja/text.h"
@@ -9,25 +9,9 @@
 namespace jinja {
 namespace {
 
-bool EqualItems(Environment& environment, const List& left, const List& right) {
-  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
-                    [&](const Value& a, const Value& b) { return Equals(environment, a, b); });
-}
-
-bool EqualDicts(Environment& environment, const Dict& left, const Dict& right) {
-  return left.size() == right.size() &&
-         std::all_of(left.entries().begin(), left.entries().end(), [&](const auto& entry) {
-           const Value* other = right.Find(entry.first);
-           return other != nullptr && Equals(environment, entry.second, *other);
-         });
-}
-
-std::partial_ordering OrderNumbers(const Value& left, const Value& right) {
-  if (left.is_integral() && right.is_integral()) return left.integer() <=> right.integer();
-  const auto exact = [](const Value& value) -> long double {  // has the digits of any int64
-    return value.is_integral() ? static_cast<long double>(value.integer()) : value.number();
-  };
-  return exact(left) <=> exact(right);
+// Has the digits of any int64, too.
+long double Exact(const Value& number) {
+  return number.is_integral() ? static_cast<long double>(number.integer()) : number.number();
 }
 
 bool Contains(Environment& environment, const Value& container, const Value& item) {
@@ -67,9 +51,9 @@ std::optional<Value> FindElement(Environment& environment, const Value& object, 
 }
 
 Value Missing(const Value& object, const Value& key) {
-  const std::string name = key.is_string()     ? "'" + key.string() + "'"
-                           : key.is_integral() ? std::to_string(key.integer())
-                                               : std::string(key.type_name());
+  const std::string name = key.is_integral() ? std::to_string(key.integer())
+                           : key.is_string() ? "'" + key.string() + "'"
+                                             : std::string(key.type_name());
   return Value::MakeUndefined(
       fmt::format("'{} object' has no attribute {}", object.type_name(), name));
 }
@@ -184,20 +168,28 @@ void RefuseUndefined(const Value& value) {
 
 bool Equals(Environment& environment, const Value& left, const Value& right) {
   environment.Step();
-  if (left.is_number() && right.is_number()) return OrderNumbers(left, right) == 0;
+  if (left.is_number() && right.is_number()) return Exact(left) == Exact(right);
   if (left.kind() != right.kind()) return false;
   if (left.is_undefined() || left.IsSame(right)) return true;
   if (left.is_string()) return left.string() == right.string();
-  if (left.is_dict()) return EqualDicts(environment, left.dict(), right.dict());
+  const auto equal = [&](const Value& a, const Value& b) { return Equals(environment, a, b); };
+  if (left.is_dict()) {
+    const auto& entries = left.dict().entries();
+    return left.dict().size() == right.dict().size() &&
+           std::all_of(entries.begin(), entries.end(), [&](const auto& entry) {
+             const Value* other = right.dict().Find(entry.first);
+             return other != nullptr && equal(entry.second, *other);
+           });
+  }
   return left.has_subscript() && left.type_name() == right.type_name() &&
-         EqualItems(environment, left.sequence().items, right.sequence().items);
+         std::ranges::equal(left.sequence().items, right.sequence().items, equal);
 }
 
 std::partial_ordering Order(Environment& environment, const Value& left, const Value& right) {
   environment.Step();
   RefuseUndefined(left);
   RefuseUndefined(right);
-  if (left.is_number() && right.is_number()) return OrderNumbers(left, right);
+  if (left.is_number() && right.is_number()) return Exact(left) <=> Exact(right);
   if (left.is_string() && right.is_string()) return left.string() <=> right.string();
   if (left.has_subscript() && left.type_name() == right.type_name()) {
     Unsupported("the order of a {} is not supported", left.type_name());
@@ -226,9 +218,9 @@ List Iterate(const Value& value) {
   } else if (value.is_sequence()) {
     const Sequence& sequence = value.sequence();
     if (sequence.kind != SequenceKind::kGenerator) return sequence.items;
-    items.assign(sequence.items.begin() + static_cast<ptrdiff_t>(sequence.num_taken),
-                 sequence.items.end());
-    sequence.num_taken = sequence.items.size();
+    const size_t size = sequence.items.size();
+    const size_t taken = std::min(std::exchange(sequence.num_taken, size), size);
+    items.assign(sequence.items.begin() + static_cast<ptrdiff_t>(taken), sequence.items.end());
   } else if (!value.is_undefined()) {
     Invalid("'{}' is not iterable", value.type_name());
   }

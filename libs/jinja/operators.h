@@ -55,12 +55,12 @@ std::string ToJson(Environment& environment, const Value& value, const JsonStyle
 // & < > ' " as HTML entities.
 std::string EscapeHtml(std::string_view text);
 
-// int(text) and float(text): white space around, a sign; nullopt when Python would refuse it, or
-// an integer does not fit. Underscores are not supported.
+// int(text) and float(text): white space around, a sign; nullopt when Python would refuse it.
+// Failures: what does not fit 64 bits, and underscores.
 std::optional<int64_t> ParseInt(std::string_view text);
 std::optional<double> ParseFloat(std::string_view text);
 
-// format % values, one or a tuple: %s, %% and %d of an integer, without flags, width and precision.
+// format % values, one or a tuple: %s and %%, without flags, width and precision.
 std::string FormatPercent(Environment& environment, std::string_view format, const Value& values);
 // format.format(...): {} {0} {name} {name:d}, {{ and }}, without other specifications.
 std::string FormatBraces(Environment& environment, std::string_view format,

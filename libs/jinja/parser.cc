@@ -40,9 +40,7 @@ struct Target {
     if (space.kind() != Kind::kNamespace) {
       Invalid("cannot assign attribute '{}' on non-namespace object '{}'", attribute, names[0]);
     }
-    if (attribute.starts_with('_')) {
-      Invalid("a namespace can't hold '{}': it begins with an underscore", attribute);
-    }
+    CheckMemberName(attribute);
     space.space().attributes.Set(Value(attribute), value);
   }
 };
@@ -156,28 +154,23 @@ struct Macro {
 
 void BindMacro(Environment& environment, const Macro& macro, const Arguments& arguments) {
   const List& given = arguments.positional;
-  const size_t num_parameters = macro.parameters.size();
-  if (given.size() > num_parameters) {
-    Invalid("macro '{}' takes not more than {} argument(s)", macro.name, num_parameters);
+  if (given.size() > macro.parameters.size()) {
+    Invalid("macro '{}' takes at most {} arguments", macro.name, macro.parameters.size());
   }
+  for (size_t i = 0; i < given.size(); ++i) environment.Set(macro.parameters[i].name, given[i]);
+  const auto& names = environment.scope->names;
   for (const auto& [name, value] : arguments.keyword) {
-    bool known = name == "caller" && macro.uses_caller;
-    for (size_t i = given.size(); i < num_parameters; ++i) {
-      known = known || macro.parameters[i].name == name;
+    const auto is_named = [&](const Argument& parameter) { return parameter.name == name; };
+    const bool known = std::ranges::any_of(macro.parameters, is_named);
+    if (names.contains(name) || !(known || (name == "caller" && macro.uses_caller))) {
+      Invalid("macro '{}' takes no keyword argument '{}'", macro.name, name);
     }
-    if (!known) Invalid("macro '{}' takes no keyword argument '{}'", macro.name, name);
     environment.Set(name, value);
   }
-  const auto& names = environment.scope->names;
-  for (size_t i = 0; i < num_parameters; ++i) {
-    const auto& [name, fallback] = macro.parameters[i];
-    if (i < given.size()) {
-      environment.Set(name, given[i]);
-    } else if (!names.contains(name)) {
-      environment.Set(name, fallback ? fallback(environment)
-                                     : Value::MakeUndefined(
-                                           fmt::format("parameter '{}' was not provided", name)));
-    }
+  for (const auto& [name, fallback] : macro.parameters) {
+    if (names.contains(name)) continue;
+    const auto missing = Value::MakeUndefined("parameter '" + name + "' was not provided");
+    environment.Set(name, fallback ? fallback(environment) : missing);
   }
   if (macro.uses_caller && !names.contains("caller")) {
     environment.Set("caller", Value::MakeUndefined("No caller defined"));
@@ -198,11 +191,7 @@ class Parser : private ExpressionParser {
  public:
   using ExpressionParser::ExpressionParser;
 
-  Body ParseTemplate() {
-    Body body = ParseBody({});
-    if (!unknown_.empty()) throw Failure{unknown_.front()};
-    return body;
-  }
+  Body ParseTemplate() { return ParseBody({}); }
 
  private:
   // Statements up to a block that begins with one of `ends`; that name is the next token. With no
@@ -283,10 +272,9 @@ class Parser : private ExpressionParser {
     return body;
   }
 
-  // A block with a frame of its own: no part of the loop or the if around it.
+  // A block with a frame of its own: no part of the loop around it.
   Body ParseOwnBlock(std::string_view end) {
     const Exchanged loop_depth(&loop_depth_, 0);
-    const Exchanged soft(&soft_, false);
     return ParseBlock(end);
   }
 
@@ -299,7 +287,6 @@ class Parser : private ExpressionParser {
   }
 
   Runner ParseIf() {
-    const Exchanged soft(&soft_, true);
     std::vector<std::pair<Expression, Body>> branches;
     do {
       Expression condition = ParseTuple(false);
@@ -339,7 +326,6 @@ class Parser : private ExpressionParser {
     }
     Expect("in");
     loop.iterable = ParseTuple(false, "recursive");
-    const Exchanged soft(&soft_, false);
     if (Skip("if")) loop.filter = ParseExpression();
     const bool is_recursive = Skip("recursive");
     ++loop_depth_;
@@ -379,7 +365,6 @@ class Parser : private ExpressionParser {
   }
 
   Runner ParseFilterBlock() {
-    const Exchanged soft(&soft_, false);
     Runner print = MakePrint(ParseFilterChain(ParseApplied("filter", MakeCaptured())));
     return [print, capture = MakeCapture(ParseOwnBlock("endfilter"))](Environment& environment) {
       capture(environment);

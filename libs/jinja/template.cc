@@ -1,7 +1,6 @@
 #include "jinja/template.h"
 
 #include "jinja/environment.h"
-#include "jinja/expression.h"
 #include "jinja/functions.h"
 
 namespace jinja {

@@ -49,14 +49,6 @@ Value Value::FromJson(const nlohmann::ordered_json& json, int depth) {
   return Value(std::move(dict));
 }
 
-bool Value::is_sequence(SequenceKind sequence_kind) const {
-  return is_sequence() && sequence().kind == sequence_kind;
-}
-
-bool Value::has_subscript() const {
-  return is_sequence() && sequence().kind <= SequenceKind::kRange;
-}
-
 bool Value::Truth() const {
   if (is_number()) return number() != 0;
   if (is_string()) return !string().empty();

@@ -22,7 +22,6 @@ class Dict;
 struct Callable;
 struct Loop;
 struct Namespace;
-struct Sequence;
 using List = std::vector<Value>;
 
 // Values nested deeper than this are refused, so that recursion over a value is bounded.
@@ -45,6 +44,13 @@ enum class Kind {
 // Lists, tuples and ranges have subscripts; views of a dict and those have a length. A generator
 // gives its items once.
 enum class SequenceKind { kList, kTuple, kRange, kView, kGenerator };
+
+struct Sequence {
+  SequenceKind kind = SequenceKind::kList;
+  List items;
+  int depth = 1;
+  mutable size_t num_taken = 0;  // of kGenerator: items that have been iterated over already
+};
 
 class Value {
  public:
@@ -77,8 +83,10 @@ class Value {
   bool is_number() const { return is_integral() || kind() == Kind::kFloat; }
   bool is_dict() const { return kind() == Kind::kDict; }
   bool is_sequence() const { return kind() == Kind::kSequence; }
-  bool is_sequence(SequenceKind sequence_kind) const;
-  bool has_subscript() const;
+  bool is_sequence(SequenceKind of_kind) const {
+    return is_sequence() && sequence().kind == of_kind;
+  }
+  bool has_subscript() const { return is_sequence() && sequence().kind <= SequenceKind::kRange; }
 
   // Each of these may be called only on a value of its kind.
   const std::string& reason() const { return *std::get<0>(data_); }
@@ -117,13 +125,6 @@ class Value {
                std::shared_ptr<const Dict>, std::shared_ptr<Namespace>,
                std::shared_ptr<const Callable>, std::shared_ptr<Loop>>
       data_;
-};
-
-struct Sequence {
-  SequenceKind kind = SequenceKind::kList;
-  List items;
-  int depth = 1;
-  mutable size_t num_taken = 0;  // of kGenerator: items that have been iterated over already
 };
 
 // The text under which Python would hash the value: equal for equal keys; nullopt for a value that

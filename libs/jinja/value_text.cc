@@ -43,52 +43,42 @@ std::string FloatText(double value) {
 }
 
 // Both forms of a value: JSON in a style, or Python's repr.
-class Writer {
- public:
-  Writer(Environment* environment, const JsonStyle& style, bool is_json)
-      : environment_(*environment), style_(style), is_json_(is_json) {}
-
-  std::string Run(const Value& value) {
-    Write(value);
-    return std::move(text_);
-  }
-
- private:
+struct Writer {
   void Write(const Value& value) {
-    environment_.Step();
-    environment_.CheckSize(text_.size());
+    environment.Step();
+    environment.CheckSize(text.size());
     if (value.is_dict()) return WriteDict(value.dict());
     const bool is_tuple = value.is_sequence(SequenceKind::kTuple);
     if (!is_tuple && !value.is_sequence(SequenceKind::kList)) {
-      text_ += ScalarText(value);
+      text += ScalarText(value);
       return;
     }
     const List& items = value.sequence().items;
-    const bool round = is_tuple && !is_json_;
+    const bool round = is_tuple && !is_json;
     WriteItems(round ? '(' : '[', items, [&](const Value& item) { Write(item); });
-    if (round && items.size() == 1) text_ += ',';
-    text_ += round ? ')' : ']';
+    if (round && items.size() == 1) text += ',';
+    text += round ? ')' : ']';
   }
 
   std::string ScalarText(const Value& value) const {
     switch (value.kind()) {
       case Kind::kNone:
-        return is_json_ ? "null" : "None";
+        return is_json ? "null" : "None";
       case Kind::kBool:
-        if (is_json_) return value.boolean() ? "true" : "false";
+        if (is_json) return value.boolean() ? "true" : "false";
         return value.boolean() ? "True" : "False";
       case Kind::kInt:
         return std::to_string(value.integer());
       case Kind::kFloat:
-        if (!is_json_ || std::isfinite(value.number())) return FloatText(value.number());
+        if (!is_json || std::isfinite(value.number())) return FloatText(value.number());
         if (std::isnan(value.number())) return "NaN";
         return value.number() < 0 ? "-Infinity" : "Infinity";
       case Kind::kString:
-        if (is_json_) return nlohmann::json(value.string()).dump(-1, ' ', style_.ensure_ascii);
+        if (is_json) return nlohmann::json(value.string()).dump(-1, ' ', style.ensure_ascii);
         return value.is_markup() ? "Markup(" + PythonQuoted(value.string()) + ")"
                                  : PythonQuoted(value.string());
       default:
-        if (is_json_) Invalid("'{}' cannot be written as JSON", value.type_name());
+        if (is_json) Invalid("'{}' cannot be written as JSON", value.type_name());
         if (!value.is_undefined()) Unsupported("a {} has no text", value.type_name());
         return "Undefined";
     }
@@ -97,40 +87,47 @@ class Writer {
   void WriteDict(const Dict& dict) {
     WriteItems('{', dict.entries(), [&](const auto& entry) {
       const std::string key = ScalarText(entry.first);
-      text_ += is_json_ && !entry.first.is_string() ? '"' + key + '"' : key;
-      text_ += style_.key_separator;
+      text += is_json && !entry.first.is_string() ? '"' + key + '"' : key;
+      text += style.key_separator;
       Write(entry.second);
     });
-    text_ += '}';
+    text += '}';
   }
 
   template <typename Items, typename WriteItem>
   void WriteItems(char open, const Items& items, WriteItem write) {
-    text_ += open;
-    ++level_;
+    text += open;
+    ++level;
     for (size_t i = 0; i < items.size(); ++i) {
-      if (i != 0) text_ += style_.item_separator;
+      if (i != 0) text += style.item_separator;
       BreakLine();
       write(items[i]);
     }
-    --level_;
+    --level;
     if (!items.empty()) BreakLine();
   }
 
   void BreakLine() {
-    if (!style_.indent) return;
-    text_ += '\n';
-    for (int i = 0; i < level_; ++i) text_ += *style_.indent;
+    if (!style.indent) return;
+    text += '\n';
+    for (int i = 0; i < level; ++i) text += *style.indent;
   }
 
-  Environment& environment_;
-  const JsonStyle& style_;
-  const bool is_json_;
-  std::string text_;
-  int level_ = 0;
+  Environment& environment;
+  const JsonStyle& style;
+  const bool is_json;
+  std::string text;
+  int level = 0;
 };
 
-// All of `text` as a number; infinity where it is too large, nullopt where it is none.
+std::string Written(Environment& environment, const Value& value, const JsonStyle& style,
+                    bool is_json) {
+  Writer writer{environment, style, is_json, "", 0};
+  writer.Write(value);
+  return std::move(writer.text);
+}
+
+// All of `text` as a number; nullopt where it is none, a failure where it does not fit.
 template <typename Number>
 std::optional<Number> ParseNumber(std::string_view text) {
   text = Strip(text, kBothEnds);
@@ -139,8 +136,10 @@ std::optional<Number> ParseNumber(std::string_view text) {
   Number value = 0;
   const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool is_whole = result.ptr == text.data() + text.size() && !text.ends_with(')');
-  if (result.ec == std::errc() && is_whole) return value;
-  return std::nullopt;
+  if (!is_whole) return std::nullopt;
+  if (result.ec == std::errc()) return value;
+  if (result.ec != std::errc::result_out_of_range) return std::nullopt;
+  Invalid("the number {:.40} does not fit 64 bits", text);
 }
 
 // The argument that the braces' content `field` names; `*next` counts the fields without a name.
@@ -164,11 +163,11 @@ Value FieldValue(std::string_view field, const Arguments& arguments, size_t* nex
 std::string ToText(Environment& environment, const Value& value) {
   if (value.is_string()) return value.string();
   if (value.is_undefined()) return "";
-  return Writer(&environment, JsonStyle(), false).Run(value);
+  return Written(environment, value, {}, false);
 }
 
 std::string ToJson(Environment& environment, const Value& value, const JsonStyle& style) {
-  return Writer(&environment, style, true).Run(value);
+  return Written(environment, value, style, true);
 }
 
 std::string EscapeHtml(std::string_view text) {
@@ -189,21 +188,17 @@ std::string FormatPercent(Environment& environment, std::string_view format, con
   const List items = is_tuple ? values.sequence().items : List{values};
   std::string text;
   size_t num_taken = 0;
-  for (size_t i = 0; i < format.size(); ++i) {
-    const std::string_view field = format.substr(i, 2);
-    if (field[0] != '%' || field == "%%") {
-      text += field[0];
-      i += field == "%%" ? 1 : 0;
-      continue;
-    }
-    if (num_taken == items.size()) Invalid("not enough arguments for format string");
-    const Value& value = items[num_taken++];
-    if (field != "%s" && !(field == "%d" && value.is_integral() && !value.is_bool())) {
-      Unsupported("the format {} of a {} is not supported", field, value.type_name());
-    }
-    text += ToText(environment, value);
+  while (!format.empty()) {
+    const size_t percent = std::min(format.find('%'), format.size());
+    text += format.substr(0, percent);
     environment.CheckSize(text.size());
-    ++i;
+    const std::string_view field = format.substr(percent, 2);
+    format.remove_prefix(percent + field.size());
+    if (field == "%s" && num_taken == items.size()) Invalid("not enough arguments for format");
+    if (!field.empty() && field != "%s" && field != "%%") {
+      Unsupported("the format {} is not supported", field);
+    }
+    if (!field.empty()) text += field == "%s" ? ToText(environment, items[num_taken++]) : "%";
   }
   if (values.is_dict() || num_taken == items.size()) return text;
   Invalid("not all arguments converted during string formatting");
