@@ -1,6 +1,5 @@
 // Every native function of the language, in tables: filters, tests, methods, globals. A row tells
-// its parameters, so that binding and checking arguments is written once. Not macros: the
-// interpreter binds those.
+// its parameters, so that binding and checking arguments is written once. Not macros (parser.cc).
 #pragma once
 
 #include <optional>
@@ -10,11 +9,12 @@
 #include <vector>
 
 #include "jinja/environment.h"
+#include "jinja/operators.h"
 #include "jinja/value.h"
 
 namespace jinja {
 
-class Call;
+struct Call;
 
 struct Function {
   std::string_view names;  // one, or several with spaces
@@ -27,42 +27,37 @@ struct Function {
 };
 
 // One call: the value it is applied to and its bound arguments.
-class Call {
- public:
-  Call(Environment* env, const Value& self_value, const Arguments& given)
-      : environment(*env), self(self_value), arguments(given) {}
+struct Call {
+  Environment& environment;
+  const Value& self;
+  const Arguments& arguments;
+  std::vector<std::optional<Value>> bound = {};  // one for each parameter, once Bind was called
 
   // Lays the arguments onto the function's parameters; to be asked before what follows.
   void Bind(std::string_view name, std::string_view parameters);
 
-  bool Has(size_t i) const { return bound_[i].has_value(); }
-  const Value& operator[](size_t i) const { return *bound_[i]; }
-  Value Get(size_t i, const Value& fallback) const { return Has(i) ? *bound_[i] : fallback; }
+  bool Has(size_t i) const { return bound[i].has_value(); }
+  const Value& operator[](size_t i) const { return *bound[i]; }
+  Value Get(size_t i, const Value& fallback) const { return Has(i) ? *bound[i] : fallback; }
   // Only of parameters of that type.
-  bool Truth(size_t i) const { return Has(i) && bound_[i]->Truth(); }
+  bool Truth(size_t i) const { return Has(i) && bound[i]->Truth(); }
   int64_t Integer(size_t i, int64_t fallback) const {
-    return Has(i) ? bound_[i]->integer() : fallback;
+    return Has(i) ? bound[i]->integer() : fallback;
   }
-  std::string Text(size_t i, std::string_view fallback = "") const {
-    return Has(i) ? bound_[i]->string() : std::string(fallback);
-  }
-
-  std::string SelfText() const;  // self as text, whatever it is
+  std::string Text(size_t i) const { return Has(i) ? bound[i]->string() : ""; }
+  std::string SelfText() const { return ToText(environment, self); }
   // `text` as a value that is markup if self is.
   Value Like(std::string_view text) const { return Value(std::string(text), self.is_markup()); }
-
-  Environment& environment;
-  const Value& self;
-  const Arguments& arguments;
-
- private:
-  std::vector<std::optional<Value>> bound_;
 };
 
 // The function on `self`, with arguments that its row describes. `what` it is ("filter", ...) and
 // its name go into messages.
 Value Apply(Environment& environment, std::string_view what, std::string_view name,
             const Function& function, const Value& self, const Arguments& arguments);
+
+// The function as a value; `what` it is ("function", "method") and its name go into messages.
+Value Bound(std::string_view what, std::string_view name, const Function& row,
+            const Value& self = Value());
 
 // Null where there is no filter or test of that name.
 const Function* FindFilter(std::string_view name);
@@ -74,10 +69,9 @@ const Function* FindRow(std::span<const Function> rows, std::string_view name);
 // is none.
 std::optional<Value> FindAttribute(const Value& object, std::string_view name);
 
-// range, dict, namespace, raise_exception, strftime_now, and what this library lacks.
-std::span<const Function> Globals();
-
-extern const std::span<const Function> kScalarFilters;
-extern const std::span<const Function> kSequenceFilters;
+// A failure for a name that a namespace can't hold.
+void CheckMemberName(std::string_view name);
+// Sets range, dict, namespace, raise_exception, strftime_now, and what this library lacks.
+void SetGlobals(Environment& environment);
 
 }  // namespace jinja

@@ -2,17 +2,26 @@
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
 
 #include "jinja/error.h"
-#include "jinja/number_text.h"
+#include "jinja/operators.h"
 #include "jinja/text.h"
 
 namespace jinja {
 namespace {
 
-bool IsAsciiDigit(char c) { return c >= '0' && c <= '9'; }
+constexpr std::string_view kDigits = "0123456789";
+constexpr std::string_view kWord =
+    "0123456789_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 bool IsSign(char c) { return c == '-' || c == '+'; }
+
+// Bytes at the beginning of `text` that are among `characters`.
+size_t SpanOf(std::string_view text, std::string_view characters) {
+  return std::min(text.find_first_not_of(characters), text.size());
+}
+
+size_t SpaceSize(std::string_view text) { return text.size() - Strip(text, kLeftEnd).size(); }
 
 std::string NormalizeNewlines(std::string_view source) {
   std::string text;
@@ -25,42 +34,26 @@ std::string NormalizeNewlines(std::string_view source) {
   return text;
 }
 
-// The code point of `size` digits in `base` at the beginning of `digits`.
-char32_t NumericEscape(std::string_view digits, size_t size, int base, int line) {
-  uint32_t code_point = 0;
-  const char* end = digits.data() + std::min(size, digits.size());
-  const auto result = std::from_chars(digits.data(), end, code_point, base);
-  if (digits.size() < size || result.ptr != end)
-    Invalid("template line {}: a string escape without its digits", line);
-  if (code_point > 0x10ffff || (code_point >= 0xd800 && code_point <= 0xdfff)) {
-    Invalid("template line {}: the string escape {:x} is not a character", line, code_point);
-  }
-  return static_cast<char32_t>(code_point);
+// Bytes of a tag's end at `text`, with the white space that it takes along; 0 if there is none.
+// `trims` says whether one newline goes with it (trim_blocks).
+size_t EndSize(std::string_view text, std::string_view end, bool trims) {
+  const bool has_sign = text.starts_with('-') || (trims && text.starts_with('+'));
+  const size_t size = end.size() + (has_sign ? 1 : 0);
+  if (!text.substr(has_sign ? 1 : 0).starts_with(end)) return 0;
+  if (has_sign) return size + (text[0] == '-' ? SpaceSize(text.substr(size)) : 0);
+  return size + (trims && text.substr(size).starts_with('\n') ? 1 : 0);
 }
 
-// Appends what the escape at `rest` (behind the backslash) stands for; returns its size.
-size_t AppendEscape(std::string_view rest, int line, std::string* text) {
-  static constexpr std::string_view kLetters = "\\'\"abfnrtv";
-  static constexpr std::string_view kMeanings = "\\'\"\a\b\f\n\r\t\v";
-  if (const size_t letter = kLetters.find(rest[0]); letter != kLetters.npos) {
-    *text += kMeanings[letter];
-    return 1;
-  }
-  if (rest[0] == '\n') return 1;
-  if (rest[0] == 'N')
-    Unsupported("template line {}: the string escape \\N{{...}} is not supported", line);
-  const size_t num_hex = rest[0] == 'x' ? 2 : rest[0] == 'u' ? 4 : rest[0] == 'U' ? 8 : 0;
-  if (num_hex != 0) {
-    AppendUtf8(NumericEscape(rest.substr(1), num_hex, 16, line), text);
-    return 1 + num_hex;
-  }
-  const size_t num_octal = std::min<size_t>(rest.find_first_not_of("01234567"), 3);
-  if (num_octal == 0) {
-    *text += '\\';  // an unknown escape stays as it is
-    return 0;
-  }
-  AppendUtf8(NumericEscape(rest, std::min(num_octal, rest.size()), 8, line), text);
-  return std::min(num_octal, rest.size());
+// Bytes of `{% name %}` at `text`, 0 if another tag stands there.
+size_t NamedTagSize(std::string_view text, std::string_view name, bool trims) {
+  if (!text.starts_with("{%")) return 0;
+  size_t size = 2 + (text.size() > 2 && IsSign(text[2]) ? 1 : 0);
+  size += SpaceSize(text.substr(size));
+  if (!text.substr(size).starts_with(name)) return 0;
+  size += name.size();
+  size += SpaceSize(text.substr(size));
+  const size_t end_size = EndSize(text.substr(size), "%}", trims);
+  return end_size == 0 ? 0 : size + end_size;
 }
 
 class Lexer {
@@ -75,11 +68,13 @@ class Lexer {
 
  private:
   template <typename... Args>
-  [[noreturn]] void Refuse(fmt::format_string<Args...> format, Args&&... args) const {
-    Invalid("template line {}: {}", line_, fmt::format(format, std::forward<Args>(args)...));
+  [[noreturn]] void Refuse(ErrorKind kind, fmt::format_string<Args...> format,
+                           Args&&... args) const {
+    Fail(kind, "template line {}: {}", line_, fmt::format(format, std::forward<Args>(args)...));
   }
 
   std::string_view Rest() const { return std::string_view(source_).substr(position_); }
+  char At(size_t offset) const { return offset < Rest().size() ? Rest()[offset] : '\0'; }
 
   void Advance(size_t size) {
     const std::string_view passed = Rest().substr(0, size);
@@ -92,19 +87,10 @@ class Lexer {
     tokens_.push_back({kind, line_, std::string(text), {}});
   }
 
-  static size_t SpaceSize(std::string_view text) {
-    return text.size() - Strip(text, kLeftEnd).size();
-  }
-
-  // Bytes of a tag's end at `text`, with the white space that it takes along; 0 if there is none.
-  // `trims` says whether one newline goes with it (trim_blocks).
-  static size_t EndSize(std::string_view text, std::string_view end, bool trims) {
-    if (text.starts_with('-') && text.substr(1).starts_with(end)) {
-      return 1 + end.size() + SpaceSize(text.substr(1 + end.size()));
-    }
-    if (trims && text.starts_with('+') && text.substr(1).starts_with(end)) return 1 + end.size();
-    if (!text.starts_with(end)) return 0;
-    return end.size() + (trims && text.substr(end.size()).starts_with('\n') ? 1 : 0);
+  // Emits the next `size` bytes, for which the token stands, and passes them.
+  void EmitNext(TokenKind kind, size_t size) {
+    Emit(kind, Rest().substr(0, size));
+    Advance(size);
   }
 
   // Emits the data before a tag whose sign is '-', '+' or something else, and passes it.
@@ -122,180 +108,147 @@ class Lexer {
     Advance(size);
   }
 
-  // Where the next {% or {{ or {# is.
-  size_t FindTag() const {
-    const std::string_view rest = Rest();
-    size_t i = rest.find('{');
-    while (i < rest.size() &&
-           (i + 1 == rest.size() || std::string_view("%{#").find(rest[i + 1]) > 2)) {
-      i = rest.find('{', i + 1);
-    }
-    return i;
-  }
-
-  char SignAt(size_t offset) const {
-    return offset < Rest().size() && IsSign(Rest()[offset]) ? Rest()[offset] : '\0';
-  }
-
   void LexRoot() {
-    const size_t tag = FindTag();
-    if (tag == std::string_view::npos) return EmitData(source_.size() - position_, '+', false);
-    const char type = Rest()[tag + 1];
-    const char sign = SignAt(tag + 2);
+    size_t tag = Rest().find('{');
+    while (tag != std::string::npos && SpanOf(Rest().substr(tag + 1, 1), "%{#") == 0) {
+      tag = Rest().find('{', tag + 1);
+    }
+    if (tag == std::string::npos) return EmitData(Rest().size(), '+', false);
+    const char type = At(tag + 1);
+    const char sign = At(tag + 2);
     const size_t raw_size = NamedTagSize(Rest().substr(tag), "raw", false);
     EmitData(tag, sign, type == '{');
-    if (raw_size != 0) {
-      Advance(raw_size);
-      return LexRaw();
-    }
-    const bool is_print = type == '{';
-    if (type != '#') Emit(is_print ? TokenKind::kPrintBegin : TokenKind::kBlockBegin, "");
-    Advance(sign != 0 ? 3 : 2);
+    if (raw_size != 0) return LexRaw(raw_size);
     if (type == '#') return LexComment();
-    LexExpression(is_print);
+    EmitNext(TokenKind::kSymbol, 2);
+    Advance(IsSign(sign) ? 1 : 0);
+    LexExpression(type == '{');
   }
 
-  // Bytes of `{% name %}` at `text`, 0 if another tag stands there.
-  static size_t NamedTagSize(std::string_view text, std::string_view name, bool trims) {
-    if (!text.starts_with("{%")) return 0;
-    size_t size = 2 + (text.size() > 2 && IsSign(text[2]) ? 1 : 0);
-    size += SpaceSize(text.substr(size));
-    if (!text.substr(size).starts_with(name)) return 0;
-    size += name.size();
-    size += SpaceSize(text.substr(size));
-    const size_t end_size = EndSize(text.substr(size), "%}", trims);
-    return end_size == 0 ? 0 : size + end_size;
-  }
-
-  void LexRaw() {
-    const std::string_view rest = Rest();
-    for (size_t i = 0; (i = rest.find("{%", i)) != rest.npos; ++i) {
-      const size_t size = NamedTagSize(rest.substr(i), "endraw", true);
+  void LexRaw(size_t tag_size) {
+    Advance(tag_size);
+    for (size_t i = 0; (i = Rest().find("{%", i)) != std::string::npos; ++i) {
+      const size_t size = NamedTagSize(Rest().substr(i), "endraw", true);
       if (size == 0) continue;
-      EmitData(i, SignAt(i + 2), false);
+      EmitData(i, At(i + 2), false);
       return Advance(size);
     }
-    Refuse("a raw block without its end");
+    Refuse(ErrorKind::kInvalid, "a raw block without its end");
   }
 
   void LexComment() {
-    const size_t end = Rest().find("#}");
-    if (end == std::string_view::npos) Refuse("a comment without its end");
-    const size_t begin = end > 0 && IsSign(Rest()[end - 1]) ? end - 1 : end;
+    const size_t end = Rest().find("#}", 2);
+    if (end == std::string::npos) Refuse(ErrorKind::kInvalid, "a comment without its end");
+    const size_t begin = end > 2 && IsSign(At(end - 1)) ? end - 1 : end;
     Advance(begin + EndSize(Rest().substr(begin), "#}", true));
   }
 
   // Tokens up to and with the end of a block ({% %}) or a print statement ({{ }}).
   void LexExpression(bool is_print) {
+    const std::string_view end = is_print ? "}}" : "%}";
     while (position_ < source_.size()) {
-      const size_t end_size =
-          brackets_.empty() ? EndSize(Rest(), is_print ? "}}" : "%}", !is_print) : 0;
+      const size_t end_size = num_open_ == 0 ? EndSize(Rest(), end, !is_print) : 0;
       if (end_size != 0) {
-        Emit(is_print ? TokenKind::kPrintEnd : TokenKind::kBlockEnd, "");
+        Emit(TokenKind::kSymbol, end);
         return Advance(end_size);
       }
       const size_t space_size = SpaceSize(Rest());
-      if (space_size != 0) {
-        Advance(space_size);
-      } else {
-        LexToken();
-      }
+      space_size != 0 ? Advance(space_size) : LexToken();
     }
   }
 
   void LexToken() {
-    const char first = Rest()[0];
-    if (IsAsciiDigit(first)) return LexNumber();
+    const char first = At(0);
+    const size_t word_size = SpanOf(Rest(), kWord);
     if (first == '\'' || first == '"') return LexString(first);
-    size_t name_size = 0;
-    for (size_t next = 0; next < Rest().size(); name_size = next) {
-      if (!IsWordCharacter(DecodeAt(Rest(), &next))) break;
-    }
-    if (name_size == 0) return LexOperator();
-    Emit(TokenKind::kName, Rest().substr(0, name_size));
-    Advance(name_size);
+    if (word_size == 0) return LexOperator();
+    if (SpanOf(Rest(), kDigits) != 0) return LexNumber();
+    EmitNext(TokenKind::kName, word_size);
   }
 
   void LexString(char quote) {
-    const std::string_view rest = Rest();
     std::string text;
     size_t i = 1;
-    while (i < rest.size() && rest[i] != quote) {
-      if (rest[i] != '\\') {
-        text += rest[i++];
-      } else if (i + 1 < rest.size()) {
-        i += 1 + AppendEscape(rest.substr(i + 1), line_, &text);
+    while (i < Rest().size() && At(i) != quote) {
+      if (At(i) != '\\') {
+        text += At(i++);
       } else {
-        break;
+        i += 1 + AppendEscape(Rest().substr(i + 1), &text);
       }
     }
-    if (i >= rest.size() || rest[i] != quote) Refuse("a string without its end");
+    if (At(i) != quote) Refuse(ErrorKind::kInvalid, "a string without its end");
     Emit(TokenKind::kString, text);
     Advance(i + 1);
   }
 
-  // 12, 1_000, 1.5, 1e9, 1.5e-3; without the other bases, which no template uses.
-  void LexNumber() {
-    const std::string_view rest = Rest();
-    const auto digits_end = [&](size_t begin) {
-      size_t end = std::min(begin, rest.size());
-      while (end < rest.size() && (IsAsciiDigit(rest[end]) || (rest[end] == '_' && end > begin))) {
-        ++end;
+  // Appends what the escape at `rest` (behind the backslash) stands for; returns its size.
+  size_t AppendEscape(std::string_view rest, std::string* text) const {
+    static constexpr std::string_view kLetters = "\\'\"abfnrtv\n";
+    static constexpr std::string_view kMeanings = "\\'\"\a\b\f\n\r\t\v";
+    const char letter = rest.empty() ? '\0' : rest[0];
+    if (const size_t place = kLetters.find(letter); place != kLetters.npos) {
+      *text += kMeanings.substr(place, 1);  // nothing for a newline
+      return 1;
+    }
+    const size_t num_digits = letter == 'x' ? 2 : letter == 'u' ? 4 : letter == 'U' ? 8 : 0;
+    if (num_digits == 0) {
+      if (letter == 'N' || (letter >= '0' && letter <= '7')) {
+        Refuse(ErrorKind::kUnsupported, "the string escape \\{} is not supported", letter);
       }
-      return end;
-    };
-    size_t end = digits_end(0);
-    const size_t whole_end = end;
+      *text += '\\';  // an unknown escape stays as it is
+      return 0;
+    }
+    const std::string_view digits = rest.substr(1, num_digits);
+    uint32_t point = 0;
+    const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), point, 16).ptr;
+    if (digits.size() < num_digits || end != digits.data() + num_digits || point > 0x10ffff ||
+        (point >= 0xd800 && point <= 0xdfff)) {
+      Refuse(ErrorKind::kInvalid, "the string escape \\{}{} is not a character", letter, digits);
+    }
+    AppendUtf8(static_cast<char32_t>(point), text);
+    return 1 + num_digits;
+  }
+
+  // 12 or 1.5, without the forms that no template uses: exponents, underscores, other bases.
+  void LexNumber() {
+    size_t end = SpanOf(Rest(), kDigits);
     const bool is_index = position_ > 0 && source_[position_ - 1] == '.';  // the 0 of a.0.1
-    if (!is_index && rest.substr(end).starts_with('.') && digits_end(end + 1) > end + 1) {
-      end = digits_end(end + 1);
+    const bool is_whole =
+        is_index || At(end) != '.' || SpanOf(Rest().substr(end + 1), kDigits) == 0;
+    if (!is_whole) end += 1 + SpanOf(Rest().substr(end + 1), kDigits);
+    const std::string_view text = Rest().substr(0, end);
+    if (SpanOf(Rest().substr(end), kWord) != 0 || (is_whole && end > 1 && text[0] == '0')) {
+      const size_t size = end + SpanOf(Rest().substr(end), kWord);
+      Refuse(ErrorKind::kUnsupported, "the number {} is not supported", Rest().substr(0, size));
     }
-    if (!is_index && end < rest.size() && (rest[end] | 0x20) == 'e') {
-      const size_t mark = end + (end + 1 < rest.size() && IsSign(rest[end + 1]) ? 2 : 1);
-      if (digits_end(mark) > mark) end = digits_end(mark);
-    }
-    const std::string_view text = rest.substr(0, end);
-    const bool is_whole = end == whole_end;
-    if ((is_whole && text[0] == '0' && end > 1) ||
-        (text == "0" && end < rest.size() && std::string_view("xXoObB").find(rest[end]) < 6)) {
-      Fail(ErrorKind::kUnsupported, "template line {}: the number {} is not decimal", line_, text);
-    }
-    const std::optional<int64_t> integer = is_whole ? ParseInt(text) : std::nullopt;
-    const std::optional<double> number = is_whole ? std::nullopt : ParseFloat(text);
-    if (!integer && !number) {
-      Refuse("the number {} does not fit 64 bits", text.substr(0, 40));
-    }
-    tokens_.push_back({TokenKind::kNumber, line_, "", integer ? Value(*integer) : Value(*number)});
+    Value number;
+    if (const auto integer = ParseInt(text); is_whole && integer) number = Value(*integer);
+    if (const auto real = ParseFloat(text); !is_whole && real) number = Value(*real);
+    if (number.is_none()) Refuse(ErrorKind::kInvalid, "{:.40} does not fit 64 bits", text);
+    tokens_.push_back({TokenKind::kNumber, line_, "", number});
     Advance(end);
   }
 
   void LexOperator() {
-    static constexpr std::string_view kOperators[] = {
-        "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
-        "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
-    const auto symbol = std::find_if(std::begin(kOperators), std::end(kOperators),
-                                     [&](auto text) { return Rest().starts_with(text); });
-    if (symbol == std::end(kOperators)) {
-      Refuse("unexpected character '{}'", Rest().substr(0, OffsetOf(Rest(), 1)));
+    static constexpr std::string_view kPairs[] = {"//", "**", "==", "!=", ">=", "<="};
+    const std::string_view pair = Rest().substr(0, 2);
+    if (std::find(std::begin(kPairs), std::end(kPairs), pair) != std::end(kPairs)) {
+      return EmitNext(TokenKind::kSymbol, 2);
     }
-    Balance((*symbol)[0]);
-    Emit(TokenKind::kOperator, *symbol);
-    Advance(symbol->size());
-  }
-
-  void Balance(char symbol) {
-    if (const size_t open = std::string_view("([{").find(symbol); open < 3)
-      brackets_ += ")]}"[open];
-    if (std::string_view(")]}").find(symbol) >= 3) return;
-    if (brackets_.empty() || brackets_.back() != symbol) Refuse("unexpected '{}'", symbol);
-    brackets_.pop_back();
+    if (SpanOf(Rest().substr(0, 1), "+-/*%~[](){}><=.:|,;") == 0) {
+      Refuse(ErrorKind::kInvalid, "unexpected character '{}'",
+             Rest().substr(0, OffsetOf(Rest(), 1)));
+    }
+    if (SpanOf(Rest().substr(0, 1), "([{") != 0) ++num_open_;
+    if (SpanOf(Rest().substr(0, 1), ")]}") != 0 && num_open_ > 0) --num_open_;
+    EmitNext(TokenKind::kSymbol, 1);
   }
 
   const std::string source_;
   size_t position_ = 0;
   int line_ = 1;
   bool line_starting_ = true;
-  std::string brackets_;  // the closing brackets that are due
+  int num_open_ = 0;  // brackets; mismatches are the parser's
   std::vector<Token> tokens_;
 };
 
@@ -307,8 +260,8 @@ std::vector<Token> Tokenize(std::string_view source) {
 }
 
 std::string Describe(const Token& token) {
-  static constexpr std::string_view kNames[] = {
-      "text", "{%", "%}", "{{", "}}", "", "a string", "a number", "", "the end of the template"};
+  static constexpr std::string_view kNames[] = {"text",     "", "a string",
+                                                "a number", "", "the end of the template"};
   const std::string_view name = kNames[static_cast<size_t>(token.kind)];
   return name.empty() ? token.text.substr(0, 40) : std::string(name);
 }

@@ -1,5 +1,5 @@
 // Cuts a template's source into tokens as Jinja's lexer does with trim_blocks and lstrip_blocks on
-// and keep_trailing_newline off. Not the grammar (parser.h).
+// and keep_trailing_newline off. Not the grammar (parser.cc).
 #pragma once
 
 #include <string>
@@ -10,28 +10,13 @@
 
 namespace jinja {
 
-enum class TokenKind {
-  kData,
-  kBlockBegin,
-  kBlockEnd,
-  kPrintBegin,
-  kPrintEnd,
-  kName,
-  kString,
-  kNumber,
-  kOperator,
-  kEnd
-};
+enum class TokenKind { kData, kName, kString, kNumber, kSymbol, kEnd };
 
 struct Token {
   TokenKind kind = TokenKind::kEnd;
   int line = 0;
-  std::string text;  // data, name, unescaped string, operator
+  std::string text;  // data, name, unescaped string; operator, bracket or {% %} {{ }}
   Value number;
-
-  bool Is(TokenKind a_kind, std::string_view a_text) const {
-    return kind == a_kind && text == a_text;
-  }
 };
 
 // The last token is kEnd. Failures name the line.

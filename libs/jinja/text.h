@@ -22,26 +22,19 @@ size_t CountCodePoints(std::string_view text);
 size_t OffsetOf(std::string_view text, size_t index);
 std::vector<std::string_view> SplitCodePoints(std::string_view text);
 
-bool IsSpace(char32_t code_point);
-bool IsAlpha(char32_t code_point);
-bool IsDigit(char32_t code_point);
-bool IsWordCharacter(char32_t code_point);
 bool IsPrintable(char32_t code_point);
-bool IsUpper(char32_t code_point);
-bool IsLower(char32_t code_point);
 
 std::string_view Strip(std::string_view text, StripEnds ends);
 std::string_view Strip(std::string_view text, std::string_view characters, StripEnds ends);
 std::string ToUpper(std::string_view text);
 std::string ToLower(std::string_view text);
 std::string Capitalize(std::string_view text);
-std::string ToTitle(std::string_view text);  // str.title(): every run of letters
-std::vector<std::string_view> SplitLines(std::string_view text, bool keep_ends);
+std::string ToTitle(std::string_view text);     // str.title(): every run of letters
+std::string TitleWords(std::string_view text);  // the filter: words behind space and - ( { [ <
 
 // Parts between occurrences of `separator`, or, where that is empty, between runs of white space
-// (as str.split(None)). At most `max_splits` splits unless that is negative, counted from the left
-// or from the right.
+// (as str.split(None)). At most `max_splits` splits unless that is negative.
 std::vector<std::string_view> Split(std::string_view text, std::string_view separator,
-                                    int64_t max_splits, bool from_right);
+                                    int64_t max_splits);
 
 }  // namespace jinja
