@@ -84,8 +84,7 @@ Result<Layer> LayerOf(const MoeBenchOptions& options, int num_workers) {
     bench.num_tokens = static_cast<int64_t>(bench.routing.size()) / bench.experts_per_token;
   }
   layer.auto_blocking =
-      ChooseBlocking({bench.num_experts, bench.experts_per_token, bench.hidden_size,
-                      bench.intermediate_size, numbers.weight_bits, bench.num_tokens, num_workers});
+      ChooseBlocking({bench.num_experts, bench.experts_per_token, bench.num_tokens, num_workers});
   return layer;
 }
 
