@@ -1,3 +1,4 @@
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,7 +19,6 @@ struct Flags {
   bool is_sweep = false;
   std::string shape = "qwen3-30b-a3b";
   std::string num_nsp = "none";
-  std::string packed_chunk_size = "256";
   ProgramSource source;
   MoeBenchOptions moe;
   ModelBenchOptions whole;
@@ -39,8 +39,6 @@ Status BenchMoeCommand(const Flags& flags) {
     return {};
   }
   EXPERTILE_ASSIGN(options.num_nsp, ParseNumNsp("num-nsp", flags.num_nsp));
-  EXPERTILE_ASSIGN(options.packed_chunk_size,
-                   ParseChunkSize("packed-chunk-size", flags.packed_chunk_size));
   EXPERTILE_ASSIGN(const MoeBenchResult result, BenchMoe(options));
   Report(options, result, flags.json);
   return {};
@@ -63,8 +61,11 @@ void AddMoeFlags(CLI::App& app, Flags& flags) {
   CLI::Option* num_nsp =
       app.add_option("--num-nsp", flags.num_nsp, "none | auto | 1 to E")->capture_default_str();
   CLI::Option* chunk_size =
-      app.add_option("--packed-chunk-size", flags.packed_chunk_size, "P: auto | 1 or more")
-          ->capture_default_str();
+      AddParsed(app, "--packed-chunk-size", flags.moe.packed_chunk_size, "INT|auto", "P",
+                [](const std::string& name, const std::string& text) -> Result<int64_t> {
+                  if (text == "auto") return CompileOptions::kAutoChunkSize;
+                  return ParseInteger(name, text, 1, std::numeric_limits<int>::max());
+                });
   app.add_flag("--sweep", flags.is_sweep,
                "Numbers of NSPs, off among them, and chunk sizes in turns, beside what auto is")
       ->excludes(num_nsp)

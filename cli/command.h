@@ -39,8 +39,6 @@ std::vector<std::string> JoinBooleanValues(std::span<char* const> arguments);
 // "none", "auto" or a number; what the number may be at most depends on the model.
 // `option` is its name in errors.
 Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::string& text);
-// "auto" or a number of rows.
-Result<int64_t> ParseChunkSize(const std::string& option, const std::string& text);
 
 // Declares --image, which may be given several times.
 CLI::Option* AddImageOption(CLI::App& app, std::vector<std::string>& files);

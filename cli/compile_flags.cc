@@ -71,13 +71,6 @@ Result<std::optional<int>> ParseNumNsp(const std::string& option, const std::str
   return options.moe_prefill_num_nsp;
 }
 
-Result<int64_t> ParseChunkSize(const std::string& option, const std::string& text) {
-  CompileOptions options;
-  const OptionRow& row = *FindOption("moe_prefill_packed_chunk_size");
-  EXPERTILE_RETURN_IF_ERROR(SetOption(row, text, option, options));
-  return options.moe_prefill_packed_chunk_size;
-}
-
 void AddModelArgument(CLI::App& app, std::string& model) {
   app.add_option("MODEL", model, "Checkpoint folder: config.json, *.safetensors, tokenizer.json")
       ->required();

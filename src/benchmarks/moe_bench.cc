@@ -85,8 +85,7 @@ Result<Layer> LayerOf(const MoeBenchOptions& options, int num_workers) {
     bench.num_tokens = static_cast<int64_t>(bench.routing.size()) / bench.experts_per_token;
   }
   layer.auto_blocking =
-      ChooseBlocking({bench.num_experts, bench.experts_per_token, bench.hidden_size,
-                      bench.intermediate_size, numbers.weight_bits, bench.num_tokens, num_workers});
+      ChooseBlocking({bench.num_experts, bench.experts_per_token, bench.num_tokens, num_workers});
   return layer;
 }
 
@@ -99,8 +98,7 @@ std::vector<MoeBlocking> SweptBlockings(const AutoBlocking& chosen, int num_work
   for (int n = 64; n < num_experts; n *= 2) nsps.push_back(n);
   std::erase_if(nsps, [&](int n) { return n > num_experts; });
   std::ranges::sort(nsps);
-  const auto repeated = std::ranges::unique(nsps);
-  nsps.erase(repeated.begin(), repeated.end());
+  nsps.erase(std::unique(nsps.begin(), nsps.end()), nsps.end());
   std::vector<MoeBlocking> blockings;
   for (const int n : nsps) blockings.push_back({n, chosen.packed_chunk_size});
   for (const int64_t size : kSweptChunkSizes) {

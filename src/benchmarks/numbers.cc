@@ -52,14 +52,14 @@ Result<Arithmetic> ArithmeticNamed(std::string_view option, std::string_view nam
 
 Result<MoeNumbers> MoeNumbersOf(const MoeBenchOptions& options) {
   EXPERTILE_ASSIGN(const Weights* weights, FindNamed(kWeights, "dtype", options.dtype));
-  if (options.arithmetic.empty()) return MoeNumbers{weights->format, weights->bits, weights->own};
+  if (options.arithmetic.empty()) return MoeNumbers{weights->format, weights->own};
   EXPERTILE_ASSIGN(const Arithmetic arithmetic, ArithmeticNamed("arithmetic", options.arithmetic));
   if (arithmetic.type == cpu::ComputeType::kBFloat16 &&
       weights->format == cpu::WeightFormat::kFloat32) {
     return InvalidArgument("arithmetic: {}, which does not take weights in {}", arithmetic.name,
                            weights->name);
   }
-  return MoeNumbers{weights->format, weights->bits, arithmetic};
+  return MoeNumbers{weights->format, arithmetic};
 }
 
 double BitsOfFormat(std::string_view name) {

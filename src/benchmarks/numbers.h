@@ -23,7 +23,6 @@ struct Arithmetic {
 // What a MoE layer's weights are in, and what they are multiplied in.
 struct MoeNumbers {
   cpu::WeightFormat weights;
-  double weight_bits;  // block scales included
   Arithmetic arithmetic;
 };
 

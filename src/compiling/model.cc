@@ -32,10 +32,8 @@ void ResolveBlocking(const DecoderSpec& spec, CompileOptions& options) {
   AutoBlocking chosen{std::min(num_workers, spec.moe.num_experts),
                       CompileOptions().moe_prefill_packed_chunk_size};
   if (TargetOf(options).runs_here()) {
-    chosen =
-        ChooseBlocking({spec.moe.num_experts, spec.moe.router.experts_per_token, spec.hidden_size,
-                        spec.moe.intermediate_size, options.mxfp6_matmul ? 6.25 : 16.0,
-                        MaxStepTokens(options), num_workers});
+    chosen = ChooseBlocking({spec.moe.num_experts, spec.moe.router.experts_per_token,
+                             MaxStepTokens(options), num_workers});
   }
   if (options.moe_prefill_num_nsp == CompileOptions::kAutoNumNsp) {
     options.moe_prefill_num_nsp = chosen.num_nsp;

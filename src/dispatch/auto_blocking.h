@@ -6,13 +6,11 @@
 
 namespace expertile {
 
+// What the choice depends on. H, I and the number format made no difference that was measured.
 struct MoeLayerShape {
-  int num_experts;            // E
-  int experts_per_token;      // K
-  int64_t hidden_size;        // H
-  int64_t intermediate_size;  // I
-  double weight_bits;         // of an expert's weight, block scales included
-  int64_t num_tokens;         // T, rows of a step
+  int num_experts;        // E
+  int experts_per_token;  // K
+  int64_t num_tokens;     // T, rows of a step
   int num_workers;
 };
 
