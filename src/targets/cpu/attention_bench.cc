@@ -14,11 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "targets/cpu/attention.h"
 #include "targets/cpu/isa.h"
 #include "targets/cpu/kernel_table.h"
 #include "targets/cpu/kv_cache.h"
-#include "targets/cpu/roof.h"
 
 namespace expertile::cpu {
 namespace {
@@ -74,6 +74,25 @@ std::vector<float> Normal(int64_t size) {
   std::vector<float> values(size);
   for (float& value : values) value = normal(random);
   return values;
+}
+
+AlignedBuffer<std::byte> Zeros(size_t size) {
+  AlignedBuffer<std::byte> buffer(size);
+  std::ranges::fill(buffer.span(), std::byte{0});
+  return buffer;
+}
+
+// The best of a few measurements of what `work`, which returns an amount, does a second.
+template <typename Function>
+double Rate(int64_t workers, WorkerPool& pool, Function work) {
+  double best = 0.0;
+  for (int i = 0; i < 5; ++i) {
+    std::vector<double> amounts(workers);
+    const double start = Seconds(workers);
+    pool.Run([&](int worker) { amounts[worker] = static_cast<double>(work(worker)); });
+    best = std::max(best, std::reduce(amounts.begin(), amounts.end()) / (Seconds(workers) - start));
+  }
+  return best;
 }
 
 // The rows of a step, with their keys and values in a cache.
@@ -145,9 +164,16 @@ void Bench(const Settings& s, const KernelTable& table) {
   }
   std::ranges::sort(seconds);
   const double median = seconds[seconds.size() / 2];
-  const Roof roof = MeasureRoof(table, pool).value();
-  const double multiply = work.flop / (s.bfloat16 != 0 ? roof.bfloat16_flops : roof.float32_flops);
-  const double read = work.bytes / roof.read_bytes;
+  const auto peak = s.bfloat16 != 0 ? table.peak_bfloat16 : table.peak_float32;
+  const double flops = Rate(s.workers, pool, [&](int) { return peak(2'000'000); });
+  constexpr size_t kReadBytes = 256 << 20;  // a worker
+  const AlignedBuffer<std::byte> memory = Zeros(kReadBytes * s.workers);
+  const double bandwidth = Rate(s.workers, pool, [&](int worker) {
+    const float sum = table.read_bytes(memory.data() + worker * kReadBytes, kReadBytes);
+    return sum == 0.0f ? kReadBytes : size_t{0};
+  });
+  const double multiply = work.flop / flops;
+  const double read = work.bytes / bandwidth;
   std::printf(
       "%s: %.3f ms (least %.3f), %.1f GFLOP/s; multiplying %.3f ms, reading %.3f ms: %.2f\n",
       std::string(table.name).c_str(), median * 1e3, seconds[0] * 1e3, work.flop / median * 1e-9,

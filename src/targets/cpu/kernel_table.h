@@ -72,8 +72,9 @@ struct SoftmaxState {
 
 // Turns the scores [num_panels][num_rows][NR] of some key panels into exp(score * scale - largest),
 // zero outside of `valid`, packed as a tile of depth num_panels * NR, and tells each row's state.
-using SoftmaxFunction = void (*)(float* scores, int num_rows, int num_panels, const KeyRange* valid,
-                                 float scale, SoftmaxState* states, std::byte* tile);
+using SoftmaxFunction = void (*)(const float* scores, int num_rows, int num_panels,
+                                 const KeyRange* valid, float scale, SoftmaxState* states,
+                                 std::byte* tile);
 
 // The kernels of one compute type.
 struct GemmKernels {

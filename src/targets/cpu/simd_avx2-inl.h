@@ -36,6 +36,14 @@ inline Wide AddSquares(Wide sum, Vec v) {
 }
 inline void StoreWide(double* p, Wide v) { _mm256_storeu_pd(p, v); }
 
+// Lanes [begin, end) of v, of others elsewhere; begin and end may lie outside.
+inline Vec SelectLanes(Vec v, int begin, int end, Vec others) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i before = _mm256_cmpgt_epi32(_mm256_set1_epi32(begin), lane);
+  const __m256i until = _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane);
+  return _mm256_blendv_ps(others, v, _mm256_castsi256_ps(_mm256_andnot_si256(before, until)));
+}
+
 // Of all lanes, in one fixed order.
 inline float SumOf(Vec v) {
   __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

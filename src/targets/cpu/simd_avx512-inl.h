@@ -36,6 +36,14 @@ inline Wide AddSquares(Wide sum, Vec v) {
 }
 inline void StoreWide(double* p, Wide v) { _mm512_storeu_pd(p, v); }
 
+// Lanes [begin, end) of v, of others elsewhere; begin and end may lie outside.
+inline Vec SelectLanes(Vec v, int begin, int end, Vec others) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __mmask16 from_begin = _mm512_cmpge_epi32_mask(lane, _mm512_set1_epi32(begin));
+  const __mmask16 mask = _mm512_mask_cmplt_epi32_mask(from_begin, lane, _mm512_set1_epi32(end));
+  return _mm512_mask_mov_ps(others, mask, v);
+}
+
 // Of all lanes, in one fixed order.
 inline float SumOf(Vec v) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));

@@ -11,58 +11,45 @@ struct FloatTile {
   }
 };
 
-// Columns [begin, end) of NR values; `other` elsewhere.
-inline void SetOutside(float* values, int begin, int end, float other) {
-  for (int j = 0; j < begin; ++j) values[j] = other;
-  for (int j = end < 0 ? 0 : end; j < kPanelColumns; ++j) values[j] = other;
-}
-
 // One row of SoftmaxOfPanels: panel p of it at scores + p * stride; `valid` is not empty.
 template <typename Tile>
-inline SoftmaxState SoftmaxRow(float* scores, int64_t stride, int num_rows, int row, KeyRange valid,
-                               float scale, std::byte* tile) {
+inline SoftmaxState SoftmaxRow(const float* scores, int64_t stride, int num_rows, int row,
+                               KeyRange valid, float scale, std::byte* tile) {
   const Vec factor = Broadcast(scale);
   const int first = valid.begin / kPanelColumns;
   const int last = (valid.end - 1) / kPanelColumns;
-  const float lowest = scale > 0.0f ? -INFINITY : scale < 0.0f ? INFINITY : 0.0f;  // once scaled
-  const auto is_whole = [&](int panel) {
-    return panel * kPanelColumns >= valid.begin && (panel + 1) * kPanelColumns <= valid.end;
-  };
-  const auto set_outside = [&](int panel, float* values, float other) {
-    SetOutside(values, valid.begin - panel * kPanelColumns, valid.end - panel * kPanelColumns,
-               other);
+  // `v` of half a panel, with `other` for keys that are not seen.
+  const auto seen = [&](Vec v, int panel, int half, Vec other) {
+    const int column = panel * kPanelColumns + half * kLanes;
+    if (column >= valid.begin && column + kLanes <= valid.end) return v;
+    return SelectLanes(v, valid.begin - column, valid.end - column, other);
   };
   Vec largest_lanes = Broadcast(-INFINITY);
   for (int panel = first; panel <= last; ++panel) {
-    float* block = scores + panel * stride;
-    if (!is_whole(panel)) set_outside(panel, block, lowest);
-    const Vec left = Mul(Load(block), factor);
-    const Vec right = Mul(Load(block + kLanes), factor);
-    largest_lanes = Max(largest_lanes, Max(left, right));
+    for (int half = 0; half < 2; ++half) {
+      const Vec scaled = Mul(Load(scores + panel * stride + half * kLanes), factor);
+      largest_lanes = Max(largest_lanes, seen(scaled, panel, half, Broadcast(-INFINITY)));
+    }
   }
-  const float largest = LargestOf(largest_lanes);
+  const Vec largest = Broadcast(LargestOf(largest_lanes));
   Vec sum = Zero();
   for (int panel = first; panel <= last; ++panel) {
-    float* block = scores + panel * stride;
-    Vec left = Exp(Sub(Mul(Load(block), factor), Broadcast(largest)));
-    Vec right = Exp(Sub(Mul(Load(block + kLanes), factor), Broadcast(largest)));
-    if (!is_whole(panel)) {  // Exp never gives zero; a key that is not seen must
-      Store(block, left);
-      Store(block + kLanes, right);
-      set_outside(panel, block, 0.0f);
-      left = Load(block);
-      right = Load(block + kLanes);
+    Vec halves[2];
+    for (int half = 0; half < 2; ++half) {
+      const Vec scaled = Mul(Load(scores + panel * stride + half * kLanes), factor);
+      // Exp never gives zero; a key that is not seen must.
+      halves[half] = seen(Exp(Sub(scaled, largest)), panel, half, Zero());
+      const auto column = static_cast<unsigned>(panel * kPanelColumns + half * kLanes);
+      Tile::Put(tile, num_rows, row, column, halves[half]);
     }
-    Tile::Put(tile, num_rows, row, panel * kPanelColumns, left);
-    Tile::Put(tile, num_rows, row, panel * kPanelColumns + kLanes, right);
-    sum = Add(sum, Add(left, right));
+    sum = Add(sum, Add(halves[0], halves[1]));
   }
-  return {largest, SumOf(sum)};
+  return {LargestOf(largest_lanes), SumOf(sum)};
 }
 
 // See SoftmaxFunction.
 template <typename Tile>
-void SoftmaxOfPanels(float* scores, int num_rows, int num_panels, const KeyRange* valid,
+void SoftmaxOfPanels(const float* scores, int num_rows, int num_panels, const KeyRange* valid,
                      float scale, SoftmaxState* states, std::byte* tile) {
   const int64_t stride = static_cast<int64_t>(num_rows) * kPanelColumns;
   for (int r = 0; r < num_rows; ++r, scores += kPanelColumns) {
