@@ -81,7 +81,8 @@ Result<Generated> Generate(Session& session, std::span<const Prompt> prompts,
     statistics.prompt_tokens += static_cast<int64_t>(prompts[i].token_ids.size());
   }
   const Stopwatch prefill;
-  EXPERTILE_ASSIGN(std::vector<float> logits, session.Prefill(extensions, LogitsWanted::kLast, options.trace));
+  EXPERTILE_ASSIGN(std::vector<float> logits,
+                   session.Prefill(extensions, LogitsWanted::kLast, options.trace));
   statistics.prefill_seconds = prefill.seconds();
 
   const Stopwatch decode;

@@ -153,3 +153,15 @@ inline int64_t PeakAmxBFloat16(int64_t repeats) {
   EndTiles();
   return repeats * 4 * 2 * kAmxTileRows * kAmxTileRows * kPairBlockDepth;
 }
+
+// What the dot instruction's kernels read, multiplied by tiles.
+constexpr GemmKernels AmxKernels() {
+  GemmKernels kernels = kDotKernels;
+  kernels.max_tile_rows = kAmxMaxRows;
+  kernels.slice_depth = kAmxSliceDepth;
+  kernels.weights_rows = 64;
+  kernels.bfloat16 = TilesByRows<AmxBFloat16Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());
+  kernels.begin = BeginTiles;
+  kernels.end = EndTiles;
+  return kernels;
+}

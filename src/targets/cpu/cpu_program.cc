@@ -57,7 +57,8 @@ Result<std::unique_ptr<TargetProgram>> OpenCpu(const TargetModel& model,
       Placement::CreateIfBlocked(model.decoder.moe.num_experts, options.blocking.num_nsp));
   CpuOps::Context context{options, std::make_shared<WorkerPool>(options.num_workers), &table,
                           std::move(placement)};
-  return OpenDecoderProgram<TimedOps<CpuOps>>(model, options, std::move(weights), opener, std::move(context));
+  return OpenDecoderProgram<TimedOps<CpuOps>>(model, options, std::move(weights), opener,
+                                              std::move(context));
 }
 
 }  // namespace expertile::cpu

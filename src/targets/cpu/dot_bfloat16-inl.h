@@ -91,3 +91,17 @@ inline int64_t PeakDotBFloat16(int64_t repeats) {
   Consume(sum[0]);
   return repeats * kPeakChains * kLanes * 2 * 2;
 }
+
+constexpr GemmKernels kDotKernels = {.activation_size = 2,
+                                     .block_depth = kPairBlockDepth,
+                                     .max_tile_rows = kTileRows,
+                                     .slice_depth = kSliceDepth,
+                                     .weights_rows = 8,
+                                     .pack = PackPairTile,
+                                     .gate = GateToPairTile,
+                                     .softmax = SoftmaxOfPanels<PairTile>,
+                                     .bfloat16 = TilesByRows<DotBFloat16Kernel>(kRowCounts),
+                                     .expand_mxfp4 = ExpandMxfp4ToPairs,
+                                     .expand_mxfp6 = ExpandMxfp6ToPairs,
+                                     .expand_mxint8_keys = ExpandMxint8Keys<ToPairs>,
+                                     .expand_mxint8_values = ExpandMxint8Values<ToPairs>};

@@ -23,55 +23,10 @@ namespace {
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/row_kernels-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
+#include "targets/cpu/kernel_sets-inl.h"
 // clang-format on
 
-constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
-constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
-                                         .block_depth = kBlockDepth,
-                                         .max_tile_rows = kTileRows,
-                                         .slice_depth = kSliceDepth,
-                                         .weights_rows = 8,
-                                         .pack = PackTile<false>,
-                                         .gate = GateToTile<false>,
-                                         .softmax = SoftmaxOfPanels<FloatTile<false>>,
-                                         .float32 = TilesByRows<Float32Kernel>(kRowCounts),
-                                         .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
-                                         .expand_pays = true,
-                                         .expand_mxfp4 = ExpandMxfp4ToFloat32,
-                                         .expand_mxfp6 = ExpandMxfp6ToFloat32,
-                                         .expand_mxint8_keys = ExpandMxint8Keys<ToFloat32>,
-                                         .expand_mxint8_values = ExpandMxint8Values<ToFloat32>};
-// Activations rounded to bfloat16 but kept as floats: a product of two is exact in the FMA.
-constexpr GemmKernels kBFloat16Kernels = {.activation_size = 4,
-                                          .block_depth = kBlockDepth,
-                                          .max_tile_rows = kTileRows,
-                                          .slice_depth = kSliceDepth,
-                                          .weights_rows = 8,
-                                          .pack = PackTile<true>,
-                                          .gate = GateToTile<true>,
-                                          .softmax = SoftmaxOfPanels<FloatTile<true>>,
-                                          .float32 = TilesByRows<Float32Kernel>(kRowCounts),
-                                          .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
-                                          .expand_pays = true,
-                                          .expand_mxfp4 = ExpandMxfp4ToFloat32,
-                                          .expand_mxfp6 = ExpandMxfp6ToFloat32,
-                                          .expand_mxint8_keys = ExpandMxint8Keys<ToFloat32>,
-                                          .expand_mxint8_values = ExpandMxint8Values<ToFloat32>};
-constexpr KernelTable kTable = {.isa = Isa::kAvx512,
-                                .name = "avx512",
-                                .panel_columns = kPanelColumns,
-                                .float32 = kFloat32Kernels,
-                                .bfloat16 = kBFloat16Kernels,
-                                .expand_panel = ExpandPanel,
-                                .combine = Combine,
-                                .store_rows = StoreRows,
-                                .merge_softmax = MergeSoftmax,
-                                .store_softmax = StoreSoftmax,
-                                .peak_float32 = PeakFloat32,
-                                .peak_bfloat16 = PeakFloat32,
-                                .peak_int8 = PeakInt8,
-                                .read_bytes = ReadBytes,
-                                .rows = kRowKernels};
+constexpr KernelTable kTable = TableOf(Isa::kAvx512, "avx512", RoundingKernels(), PeakFloat32);
 
 }  // namespace
 }  // namespace expertile::cpu::avx512

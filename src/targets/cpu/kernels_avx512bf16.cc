@@ -23,53 +23,12 @@ namespace {
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/row_kernels-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
+#include "targets/cpu/kernel_sets-inl.h"
 #include "targets/cpu/dot_bfloat16-inl.h"
 // clang-format on
 
-constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
-constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
-                                         .block_depth = kBlockDepth,
-                                         .max_tile_rows = kTileRows,
-                                         .slice_depth = kSliceDepth,
-                                         .weights_rows = 8,
-                                         .pack = PackTile<false>,
-                                         .gate = GateToTile<false>,
-                                         .softmax = SoftmaxOfPanels<FloatTile<false>>,
-                                         .float32 = TilesByRows<Float32Kernel>(kRowCounts),
-                                         .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
-                                         .expand_pays = true,
-                                         .expand_mxfp4 = ExpandMxfp4ToFloat32,
-                                         .expand_mxfp6 = ExpandMxfp6ToFloat32,
-                                         .expand_mxint8_keys = ExpandMxint8Keys<ToFloat32>,
-                                         .expand_mxint8_values = ExpandMxint8Values<ToFloat32>};
-constexpr GemmKernels kBFloat16Kernels = {.activation_size = 2,
-                                          .block_depth = kPairBlockDepth,
-                                          .max_tile_rows = kTileRows,
-                                          .slice_depth = kSliceDepth,
-                                          .weights_rows = 8,
-                                          .pack = PackPairTile,
-                                          .gate = GateToPairTile,
-                                          .softmax = SoftmaxOfPanels<PairTile>,
-                                          .bfloat16 = TilesByRows<DotBFloat16Kernel>(kRowCounts),
-                                          .expand_mxfp4 = ExpandMxfp4ToPairs,
-                                          .expand_mxfp6 = ExpandMxfp6ToPairs,
-                                          .expand_mxint8_keys = ExpandMxint8Keys<ToPairs>,
-                                          .expand_mxint8_values = ExpandMxint8Values<ToPairs>};
-constexpr KernelTable kTable = {.isa = Isa::kAvx512Bf16,
-                                .name = "avx512bf16",
-                                .panel_columns = kPanelColumns,
-                                .float32 = kFloat32Kernels,
-                                .bfloat16 = kBFloat16Kernels,
-                                .expand_panel = ExpandPanel,
-                                .combine = Combine,
-                                .store_rows = StoreRows,
-                                .merge_softmax = MergeSoftmax,
-                                .store_softmax = StoreSoftmax,
-                                .peak_float32 = PeakFloat32,
-                                .peak_bfloat16 = PeakDotBFloat16,
-                                .peak_int8 = PeakInt8,
-                                .read_bytes = ReadBytes,
-                                .rows = kRowKernels};
+constexpr KernelTable kTable =
+    TableOf(Isa::kAvx512Bf16, "avx512bf16", kDotKernels, PeakDotBFloat16);
 
 }  // namespace
 }  // namespace expertile::cpu::avx512bf16

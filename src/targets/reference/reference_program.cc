@@ -148,7 +148,7 @@ Result<std::unique_ptr<TargetProgram>> OpenReference(const TargetModel& model,
                                 std::move(placement)};
   FloatOpener opener(*weights);
   return OpenDecoderProgram<TimedOps<ReferenceOps>>(model, options, std::move(weights), opener,
-                                          std::move(context));
+                                                    std::move(context));
 }
 
 }  // namespace expertile::reference

@@ -1,0 +1,48 @@
+// The kernels above, as the tables that an instruction set is known by.
+// Not a header of its own: included inside an instruction set's namespace and target region.
+
+constexpr auto kRowCounts = std::make_integer_sequence<int, kTileRows>();
+constexpr GemmKernels kFloat32Kernels = {.activation_size = 4,
+                                         .block_depth = kBlockDepth,
+                                         .max_tile_rows = kTileRows,
+                                         .slice_depth = kSliceDepth,
+                                         .weights_rows = 8,
+                                         .pack = PackTile<false>,
+                                         .gate = GateToTile<false>,
+                                         .softmax = SoftmaxOfPanels<FloatTile<false>>,
+                                         .float32 = TilesByRows<Float32Kernel>(kRowCounts),
+                                         .bfloat16 = TilesByRows<BFloat16Kernel>(kRowCounts),
+                                         .expand_pays = true,
+                                         .expand_mxfp4 = ExpandMxfp4ToFloat32,
+                                         .expand_mxfp6 = ExpandMxfp6ToFloat32,
+                                         .expand_mxint8_keys = ExpandMxint8Keys<ToFloat32>,
+                                         .expand_mxint8_values = ExpandMxint8Values<ToFloat32>};
+
+// For processors that don't multiply bfloat16: activations rounded to it but kept as floats, a
+// product of two is exact in the FMA.
+constexpr GemmKernels RoundingKernels() {
+  GemmKernels kernels = kFloat32Kernels;
+  kernels.pack = PackTile<true>;
+  kernels.gate = GateToTile<true>;
+  kernels.softmax = SoftmaxOfPanels<FloatTile<true>>;
+  return kernels;
+}
+
+constexpr KernelTable TableOf(Isa isa, std::string_view name, const GemmKernels& bfloat16,
+                              int64_t (*peak_bfloat16)(int64_t repeats)) {
+  return {.isa = isa,
+          .name = name,
+          .panel_columns = kPanelColumns,
+          .float32 = kFloat32Kernels,
+          .bfloat16 = bfloat16,
+          .expand_panel = ExpandPanel,
+          .combine = Combine,
+          .store_rows = StoreRows,
+          .merge_softmax = MergeSoftmax,
+          .store_softmax = StoreSoftmax,
+          .peak_float32 = PeakFloat32,
+          .peak_bfloat16 = peak_bfloat16,
+          .peak_int8 = PeakInt8,
+          .read_bytes = ReadBytes,
+          .rows = kRowKernels};
+}
