@@ -32,7 +32,7 @@ Status CheckForcedIsa(std::string_view packed_for) {
 
 TargetRow CpuTarget() {
   return {.name = "cpu",
-          .about = "this machine's processor, AVX2 or AVX-512",
+          .about = "this machine's processor: AVX2, AVX-512 or AMX",
           .dtypes = {DType::kF32, DType::kBF16},
           .honours = {OptionGroup::kBlockFormats},
           .in_process = {ChooseIsaName, PackCpu, OpenCpu, NewMemoryStore}};
