@@ -34,7 +34,9 @@ class DecoderSession : public TargetSession {
     return CatchOutOfMemory(ActivationsOf(step.num_tokens()), [&]() -> Status {
       [[maybe_unused]] const auto time = TimeStep();
       EXPERTILE_ASSIGN(const auto inputs, ops_.Begin(step));
-      return ops_.Fetch(Forward(ops_, spec_, decoder_, inputs), logits);
+      EXPERTILE_RETURN_IF_ERROR(ops_.Fetch(Forward(ops_, spec_, decoder_, inputs), logits));
+      if (step.cancellation == nullptr || !step.cancellation->was_cancelled()) return {};
+      return Fail(ErrorCode::kCancelled, "cancelled in a step of {} tokens", step.num_tokens());
     });
   }
 

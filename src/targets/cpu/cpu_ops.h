@@ -40,6 +40,7 @@ class CpuOps : public CpuRowOps {
     is_repeated_ = step.finite != nullptr;
     return step;
   }
+  bool GoesOn(const Inputs& inputs) const { return inputs.GoesOn(); }
   void BeginLayer(int) {}
   void EndLayer() {}
   Tensor Embed(const Embedding& table, const Inputs& inputs);
