@@ -66,6 +66,8 @@ struct NspPlacement {
 struct NspLoad {
   std::vector<int64_t> rows;         // [N], token rows handled
   std::vector<double> busy_seconds;  // [N], of its experts, by whichever workers
+  // [layers][E], the same by layer and expert; empty where a target does not tell (reference).
+  std::vector<std::vector<double>> expert_seconds = {};
   // Summed over layers: what the busiest worker did, and the mean of the workers. Their ratio is
   // what waiting for the busiest costs. 0 where a target does not tell (reference).
   double busiest_worker_seconds = 0.0;

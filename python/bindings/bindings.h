@@ -28,6 +28,7 @@ void BindGeneration(nb::module_& module);
 void BindText(nb::module_& module);
 void BindMoe(nb::module_& module);
 void BindDispatch(nb::module_& module);
+void BindProfile(nb::module_& module);
 
 // An Error on its way to Python, where it becomes an expertile.Error.
 struct ErrorException : std::exception {

@@ -1,7 +1,7 @@
 // Dispatch as arrays.
 #include "expertile/dispatch.h"
 
-#include "bindings/bindings.h"
+#include "python/bindings/bindings.h"
 
 namespace expertile::python {
 namespace {

@@ -10,8 +10,8 @@
 
 #include <memory>
 
-#include "bindings/handles.h"
 #include "expertile/chat.h"
+#include "python/bindings/handles.h"
 
 namespace expertile::python {
 namespace {

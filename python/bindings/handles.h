@@ -5,8 +5,8 @@
 #include <memory>
 #include <utility>
 
-#include "bindings/locks.h"
 #include "expertile/model.h"
+#include "python/bindings/locks.h"
 
 namespace expertile::python {
 

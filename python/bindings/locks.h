@@ -11,7 +11,7 @@
 #include <mutex>
 #include <thread>
 
-#include "bindings/bindings.h"
+#include "python/bindings/bindings.h"
 
 namespace expertile::python {
 

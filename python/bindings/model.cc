@@ -7,9 +7,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include "bindings/handles.h"
 #include "expertile/export.h"
 #include "expertile/program_description.h"
+#include "python/bindings/handles.h"
 
 namespace expertile::python {
 namespace {

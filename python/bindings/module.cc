@@ -6,9 +6,9 @@
 #include <functional>
 #include <memory>
 
-#include "bindings/bindings.h"
 #include "expertile/log.h"
 #include "expertile/version.h"
+#include "python/bindings/bindings.h"
 
 namespace expertile::python {
 
@@ -111,4 +111,5 @@ NB_MODULE(_core, module) {
   BindGeneration(module);
   BindMoe(module);
   BindDispatch(module);
+  BindProfile(module);
 }

@@ -7,8 +7,8 @@
 
 #include <variant>
 
-#include "bindings/bindings.h"
 #include "expertile/option_table.h"
+#include "python/bindings/bindings.h"
 
 namespace expertile::python {
 namespace {

@@ -5,9 +5,9 @@
 
 #include <type_traits>
 
-#include "bindings/bindings.h"
 #include "expertile/option_table.h"
 #include "expertile/targets.h"
+#include "python/bindings/bindings.h"
 
 namespace expertile::python {
 namespace {

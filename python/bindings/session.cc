@@ -8,8 +8,8 @@
 
 #include <tuple>
 
-#include "bindings/handles.h"
 #include "expertile/evaluation.h"
+#include "python/bindings/handles.h"
 
 namespace expertile::python {
 namespace {

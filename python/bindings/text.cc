@@ -5,8 +5,8 @@
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
-#include "bindings/bindings.h"
 #include "expertile/tokenizer.h"
+#include "python/bindings/bindings.h"
 
 namespace expertile::python {
 

@@ -28,6 +28,7 @@ from expertile.generation import Generation, sampling
 from expertile.experts import Experts, moe
 from expertile.named_io import InferenceSession, QAICInferenceSession
 from expertile.options import options, targets
+from expertile.profile import Profile
 from expertile.sessions import Session
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "InferenceSession",
     "Model",
     "ModelDescription",
+    "Profile",
     "Program",
     "QAICInferenceSession",
     "QEFFAutoModelForCausalLM",

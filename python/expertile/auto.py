@@ -10,12 +10,13 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from expertile import _core, log
-from expertile.arrays import Ids, token_ids
+from expertile.arrays import Ids, TokenIds, token_ids
 from expertile.chat import Chat, with_urls
-from expertile.errors import InvalidArgument
+from expertile.errors import InvalidArgument, unsupported
 from expertile.generation import CHOICES, ExecInfo, Generation, perf_metrics
 from expertile.options import with_options
 from expertile.original import check_target, notes_of, signature_of, translate
+from expertile.profile import Profile
 from expertile.progress import Progress, Wanted
 from expertile.sessions import Session
 
@@ -42,7 +43,12 @@ class _AutoModel:
         if left:
             raise TypeError(f"from_pretrained() got an unexpected keyword argument '{next(iter(left))}'")
         log.refresh()
-        return cls(_core.Model.load(Path(pretrained_model_name_or_path)))
+        model = _core.Model.load(Path(pretrained_model_name_or_path))
+        config = options.get("config")
+        layers = getattr(getattr(config, "text_config", config), "num_hidden_layers", model.description.num_layers)
+        if layers != model.description.num_layers:
+            raise unsupported(f"config: {layers} layers, the checkpoint has {model.description.num_layers}")
+        return cls(model)
 
     @property
     def description(self) -> _core.ModelDescription:
@@ -75,6 +81,11 @@ class _AutoModel:
         if target is not None and target.runs_here:
             self.program = _core.Program.open(made.folder)
         return made
+
+    def profile(self, prompt: Union[str, TokenIds]) -> Profile:
+        """How the prompt's tokens lie on experts, layers and NSPs; the program needs moe_prefill_num_nsp."""
+        ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        return Profile(self._compiled(), ids)
 
     def session(self) -> Session:
         """A new session of the program that compile() made last."""

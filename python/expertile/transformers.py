@@ -49,17 +49,19 @@ def _clamped_swiglu(gate: torch.Tensor, up: torch.Tensor, limit: float, alpha: f
 
 def _activation(module: torch.nn.Module) -> Optional[Tuple[float, float]]:
     """None for silu(gate) up, (limit, alpha) for GPT-OSS's: told by what the module makes of some values."""
-    halves = torch.linspace(-24, 24, 97, dtype=torch.float32)
+    far = torch.tensor([30.0, 100.0, 300.0, 1e3, 1e4])  # beyond any limit that a model may have
+    halves = torch.cat((torch.linspace(-24, 24, 97), far, -far))
     gate, up = (grid.reshape(-1) for grid in torch.meshgrid(halves, halves.flip(0), indexing="ij"))
     both = torch.stack((gate, up), -1).reshape(1, -1) if not module.is_concatenated else torch.cat((gate, up))[None]
     made = module._apply_gate(both)[0].float()
     if made.shape == gate.shape:
         if torch.allclose(made, torch.nn.functional.silu(gate) * up, rtol=1e-5, atol=1e-6):
             return None
-        limit, alpha = (getattr(module, name, None) for name in ("limit", "alpha"))
-        if limit is not None and alpha is not None:
-            if torch.allclose(made, _clamped_swiglu(gate, up, limit, alpha), rtol=1e-5, atol=1e-6):
-                return float(limit), float(alpha)
+        for prefix in ("", "swiglu_"):
+            limit, alpha = (getattr(module, prefix + name, None) for name in ("limit", "alpha"))
+            if limit is not None and alpha is not None:
+                if torch.allclose(made, _clamped_swiglu(gate, up, limit, alpha), rtol=1e-5, atol=1e-6):
+                    return float(limit), float(alpha)
     raise unsupported(f"{NAME}: {type(module).__name__}: its activation is neither silu(gate) up nor GPT-OSS's")
 
 
@@ -89,6 +91,9 @@ def _weights(module: torch.nn.Module) -> Dict[str, torch.Tensor]:
 
 def _packed(module: torch.nn.Module) -> Experts:
     """The module's experts, packed at the first run and whenever weights or settings have changed."""
+    reason = why_not(module)
+    if reason is not None:
+        raise unsupported(f"{NAME}: {type(module).__name__}: {reason}")
     named = _weights(module)
     versions = [(tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in named.values()]
     key = (versions, dataclasses.astuple(settings))
@@ -96,9 +101,6 @@ def _packed(module: torch.nn.Module) -> Experts:
     if known is not None and known[0] == key:
         return known[1]  # type: ignore[no-any-return]
     module.__dict__.pop("_expertile_packed", None)
-    reason = why_not(module)
-    if reason is not None:
-        raise unsupported(f"{NAME}: {type(module).__name__}: {reason}")
     dtype = settings.dtype or ("bfloat16" if module.gate_up_proj.dtype == torch.bfloat16 else "float32")
     experts = Experts(
         **named,

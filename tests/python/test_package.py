@@ -79,3 +79,20 @@ def test_table_of_the_originals_parameters():
     for name in expertile.options():
         assert name in rows, name
     assert CALLS == ("from_pretrained", "export", "compile", "generate")
+
+
+def test_profile(qwen, tmp_path):
+    prompt = "First Citizen:\nBefore we proceed any further, hear me speak.\n" * 4
+    profile = qwen.profile(prompt)
+    description, tokens = qwen.description, len(qwen.tokenizer.encode(prompt))
+    rows = profile.expert_rows
+    assert rows.shape == (description.num_moe_layers, description.num_experts) == profile.expert_seconds.shape
+    assert (rows.sum(axis=1) == tokens * description.experts_per_token).all()
+    placed = expertile.dispatch.placement(description.num_experts, 8)
+    assert all((profile.nsp_rows[:, nsp] == rows[:, placed.nsp == nsp].sum(axis=1)).all() for nsp in range(8))
+    assert profile.nsp_seconds.sum() == pytest.approx(profile.expert_seconds.sum()) and profile.expert_seconds.sum() > 0
+    profile.write_report(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    assert (profile.plot().images[0].get_array() == rows).all()

@@ -41,7 +41,7 @@ class CpuOps : public CpuRowOps {
     return step;
   }
   bool GoesOn(const Inputs& inputs) const { return inputs.GoesOn(); }
-  void BeginLayer(int) {}
+  void BeginLayer(int index) { layer_ = index; }
   void EndLayer() {}
   Tensor Embed(const Embedding& table, const Inputs& inputs);
   Rotation RotationOf(const RopeSpec& rope, const Inputs& inputs) {
@@ -93,6 +93,7 @@ class CpuOps : public CpuRowOps {
   MoeBlock moe_;
   cpu::GatedMlp mlp_;
   bool is_repeated_ = false;  // the step is not counted
+  int layer_ = 0;             // that ops belong to
   NspStatistics statistics_;
   StageClock stage_clock_;
 };
