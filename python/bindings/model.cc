@@ -134,32 +134,7 @@ void BindDescriptions(nb::module_& module) {
           nb::rv_policy::reference_internal, "[num_tokens, H]");
 }
 
-}  // namespace
-
-void BindModel(nb::module_& module) {
-  BindDescriptions(module);
-  nb::class_<Model>(module, "Model", "A checkpoint's folder, opened.")
-      .def_static(
-          "load",
-          [](const Path& folder) {
-            return Unwrap([&] {
-              const nb::gil_scoped_release no_gil;
-              return Model::Load(folder);
-            }());
-          },
-          nb::arg("folder"))
-      .def_prop_ro("description", &Model::description, nb::rv_policy::reference_internal)
-      .def_prop_ro("folder", &Model::folder)
-      .def("compile", Compile, nb::arg("progress").none() = nb::none(), nb::arg("options"),
-           "Prepares the weights in memory; options are those of the option table.")
-      .def("compile_to_disk", CompileToDisk, nb::arg("progress").none() = nb::none(),
-           nb::arg("options"), "The same as a folder, in compile_dir or the compile cache.")
-      .def("export_onnx", Export, nb::arg("folder"), nb::arg("progress").none() = nb::none(),
-           nb::arg("options"), "Writes ONNX graphs; returns their files in the order of running.")
-      .def("placement_on", [](const Model& model, int num_nsp) {
-        return Unwrap(model.PlacementOn(num_nsp)).experts;
-      });
-
+void BindProgram(nb::module_& module) {
   nb::class_<ProgramHandle>(module, "Program", "A checkpoint compiled for one target.")
       .def_static(
           "open",
@@ -204,6 +179,34 @@ void BindModel(nb::module_& module) {
           "description",
           [](const ProgramHandle& h) -> const ModelDescription& { return h.program.description(); },
           nb::rv_policy::reference_internal);
+}
+
+}  // namespace
+
+void BindModel(nb::module_& module) {
+  BindDescriptions(module);
+  nb::class_<Model>(module, "Model", "A checkpoint's folder, opened.")
+      .def_static(
+          "load",
+          [](const Path& folder) {
+            return Unwrap([&] {
+              const nb::gil_scoped_release no_gil;
+              return Model::Load(folder);
+            }());
+          },
+          nb::arg("folder"))
+      .def_prop_ro("description", &Model::description, nb::rv_policy::reference_internal)
+      .def_prop_ro("folder", &Model::folder)
+      .def("compile", Compile, nb::arg("progress").none() = nb::none(), nb::arg("options"),
+           "Prepares the weights in memory; options are those of the option table.")
+      .def("compile_to_disk", CompileToDisk, nb::arg("progress").none() = nb::none(),
+           nb::arg("options"), "The same as a folder, in compile_dir or the compile cache.")
+      .def("export_onnx", Export, nb::arg("folder"), nb::arg("progress").none() = nb::none(),
+           nb::arg("options"), "Writes ONNX graphs; returns their files in the order of running.")
+      .def("placement_on", [](const Model& model, int num_nsp) {
+        return Unwrap(model.PlacementOn(num_nsp)).experts;
+      });
+  BindProgram(module);
 }
 
 }  // namespace expertile::python
