@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check build demo test test-asan test-tsan check fuzz clean
+.PHONY: help setup setup-check build demo test test-asan test-tsan test-torch python wheel check fuzz clean
 
 PYTHON := .venv/bin/python
 VENV_STAMP := .venv/requirements.stamp
@@ -33,11 +33,25 @@ $(VENV_STAMP): tests/requirements.txt
 # The virtual environment needs python3-venv, which setup installs.
 $(VENV_STAMP): | setup
 
+# The Python package is made of what the build folder has anyway.
+PYTHON_PACKAGE := -DEXPERTILE_PYTHON=ON -DPython_EXECUTABLE=$(CURDIR)/$(PYTHON)
+
 test: $(VENV_STAMP)  ## Set up, build, and run all tests
-	@cmake --preset release >/dev/null
+	@cmake --preset release $(PYTHON_PACKAGE) >/dev/null
 	@cmake --build --preset release
 	@ctest --preset release
 	@$(PYTHON) -m pytest --quiet tests/tools tests/e2e tests/packaging
+	@$(PYTHON) -m pytest --quiet tests/python
+
+python: $(VENV_STAMP)  ## Build the Python package in build/release/python (PYTHONPATH)
+	@cmake --preset release $(PYTHON_PACKAGE) >/dev/null
+	@cmake --build --preset release --target expertile expertile_python expertile_python_stub
+
+wheel: $(VENV_STAMP)  ## Build sdist and wheel from a clean clone into build/dist, and try the wheel
+	@tools/build_wheel.sh build/dist
+
+test-torch: python  ## The tests that need torch, which is installed in build/torch
+	@tools/test_torch.sh
 
 test-asan: $(VENV_STAMP)  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/test_sanitized.sh asan tests/tools tests/e2e tests/packaging

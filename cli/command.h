@@ -24,6 +24,7 @@ CommandBody AddForwardCommand(CLI::App& app);
 CommandBody AddTokenizeCommand(CLI::App& app);
 CommandBody AddInspectCommand(CLI::App& app);
 CommandBody AddEvalCommand(CLI::App& app);
+CommandBody AddProfileCommand(CLI::App& app);
 CommandBody AddBenchCommand(CLI::App& app);
 
 // What begins the headings that compile options stand under in --help.

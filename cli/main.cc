@@ -77,6 +77,8 @@ int Run(int argc, char** argv) {
        expertile::cli::AddTokenizeCommand},
       {"forward", "Write the logits of a token list to a file", expertile::cli::AddForwardCommand},
       {"eval", "Measure perplexity on a text", expertile::cli::AddEvalCommand},
+      {"profile", "Show how a prompt's tokens lie on experts, layers and NSPs",
+       expertile::cli::AddProfileCommand},
       {"bench", "Measure this machine's roof, a MoE layer, or a model",
        expertile::cli::AddBenchCommand},
   };

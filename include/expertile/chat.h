@@ -50,6 +50,10 @@ class ChatSession {
   Result<ChatReply> Answer(const Conversation& conversation, const ChatOptions& options,
                            const OnReplyDelta& on_delta = nullptr);
 
+  // Asked before every layer of every step; once it says so, Answer() returns kCancelled, and the
+  // conversation can go on. Empty = never.
+  void SetIsCancelled(IsCancelled is_cancelled);
+
   const ReplyFormat& reply_format() const;
 
  private:

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -94,6 +95,36 @@ struct Prompt {
   std::span<const EncodedImage> images = {};
   // What the sequence holds already, in front of token_ids; repetition_penalty counts it.
   std::span<const int32_t> held_token_ids = {};
+};
+
+// A token that was made for prompt `prompt`.
+struct NewToken {
+  size_t prompt = 0;
+  int32_t token_id = 0;
+};
+
+// Generate(), step by step.
+class Generation {
+ public:
+  // Prefills the prompts, as Generate() says; `session` must outlive this. Errors: Generate()'s.
+  static Result<Generation> Start(Session& session, std::span<const Prompt> prompts,
+                                  const GenerationOptions& options);
+  Generation(Generation&&) noexcept;
+  Generation& operator=(Generation&&) noexcept;
+  ~Generation();
+
+  // The next token of every prompt that goes on, by prompt; none: all have ended. After an error,
+  // which leaves the session as it was, it may be called again.
+  Result<std::vector<NewToken>> Next();
+  // The token that Next() gave for it was a prompt's last.
+  void Stop(size_t prompt);
+  // What was made so far; finish reasons are of those that have ended.
+  Generated Finish();
+
+ private:
+  struct State;
+  explicit Generation(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
 };
 
 // Continues each prompt (at most batch_size of them, none empty) on sequences 0, 1, … of `session`,

@@ -66,6 +66,8 @@ struct NspPlacement {
 struct NspLoad {
   std::vector<int64_t> rows;         // [N], token rows handled
   std::vector<double> busy_seconds;  // [N], of its experts, by whichever workers
+  // [layers][E], the same by layer and expert; empty where a target does not tell (reference).
+  std::vector<std::vector<double>> expert_seconds = {};
   // Summed over layers: what the busiest worker did, and the mean of the workers. Their ratio is
   // what waiting for the busiest costs. 0 where a target does not tell (reference).
   double busiest_worker_seconds = 0.0;
@@ -94,6 +96,20 @@ enum class LogitsWanted {
   kLast,          // of each extension's last token
   kAll,           // of all tokens
   kAllUnchecked,  // likewise, NaN and infinities too: for looking into a damaged model
+};
+
+// What a session's cache holds of a sequence, as values.
+struct KvState {
+  struct Layer {
+    int64_t num_kv_heads = 0;
+    int64_t head_dim = 0;       // D
+    std::vector<float> keys;    // [kv_heads, num_tokens, D], after RoPE
+    std::vector<float> values;  // [kv_heads, num_tokens, D]
+  };
+  int64_t num_tokens = 0;
+  std::vector<Layer> layers;
+  // [num_tokens], as in docs/kv-cache-file.md; empty stands for zeros: text without images.
+  std::vector<int32_t> next_deltas;
 };
 
 // Runs a program on sequences of tokens. A sequence is a number: 0 to batch_size - 1 are there from
@@ -147,6 +163,17 @@ class Session {
   // are the steps' whole time. Empty where a target does not tell.
   std::vector<StageTime> stage_times() const;
 
+  // Asked before every layer of every step. Once it says so, the running call returns kCancelled
+  // and leaves all sequences as they were; the session can be used again. Empty = never.
+  void SetIsCancelled(IsCancelled is_cancelled);
+
+  // What the cache holds of a sequence. Error: an empty one.
+  Result<KvState> ReadKv(int64_t sequence) const;
+  // Continues, on an empty sequence, what ReadKv() of a session of the same model gave: the next
+  // token's logits are the same bits, if both caches have one number format. Errors, which change
+  // nothing: sizes that are not the model's, more tokens than ctx_len.
+  Status WriteKv(int64_t sequence, const KvState& state);
+
   // Writes what the cache holds of a sequence, for LoadKv() of another session, in this process or
   // another (docs/kv-cache-file.md). Errors: an empty sequence; an I/O error, which leaves no file.
   Status SaveKv(int64_t sequence, const std::filesystem::path& file) const;
@@ -196,6 +223,11 @@ class Program {
   Result<EncodedImage> EncodeImage(const std::filesystem::path& file) const;
   // The same from a file's bytes; `name` is what errors call it.
   Result<EncodedImage> EncodeImage(std::span<const std::byte> bytes, std::string_view name) const;
+  // The vision tower alone, on pixels as the model's preprocessor makes them: `grid_t` x `grid_h` x
+  // `grid_w` patches, as many rows of pixel_values. Errors: those of EncodeImage(); another number
+  // of values than the grid says.
+  Result<EncodedImage> EncodePixels(int64_t grid_t, int64_t grid_h, int64_t grid_w,
+                                    std::vector<float> pixel_values) const;
   // The token that stands for a row of an image; none in a model of text alone.
   std::optional<int32_t> image_token_id() const;
   // The prompt with as many image tokens for each image as it has rows: a chat template writes one

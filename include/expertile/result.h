@@ -16,6 +16,7 @@ enum class ErrorCode {
   kIo,               // the operating system refused
   kOutOfMemory,
   kNotFinite,  // the model computed a NaN or an infinity where a number is needed
+  kCancelled,  // the caller's IsCancelled said so
 };
 
 struct Error {

@@ -80,6 +80,7 @@ typename O::Tensor Forward(O& ops, const DecoderSpec& spec, const DecoderWeights
   ops.TraceHidden(inputs, FiniteRows::kInput, hidden);
   const auto rotation = ops.RotationOf(spec.rope, inputs);
   for (int i = 0; i < static_cast<int>(decoder.layers.size()); ++i) {
+    if (!ops.GoesOn(inputs)) break;
     const LayerWeights<O>& layer = decoder.layers[i];
     ops.BeginLayer(i);
     const auto mixer_in = ops.RmsNorm(hidden, layer.mixer_norm, spec.norm_epsilon);

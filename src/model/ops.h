@@ -50,6 +50,8 @@ concept Ops = RowOps<O> &&
              const typename O::Vector& vector, const typename O::Embedding& embedding,
              const typename O::Experts& experts, const typename O::Mlp& mlp,
              const typename O::Routing& routing, const typename O::Vector* sinks) {
+  // Whether the step goes on. After a no its logits are not those of the model, and are not used.
+  { ops.GoesOn(inputs) } -> std::same_as<bool>;
   // The decoder layer that all ops until EndLayer belong to.
   {ops.BeginLayer(index)};
   {ops.EndLayer()};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "expertile/moe_trace.h"
+#include "expertile/progress.h"
 #include "model/finite_rows.h"
 
 namespace expertile {
@@ -26,6 +27,18 @@ struct ImageRows {
   std::vector<std::span<const float>> deepstack;  // [features] of [M,H]: i is added after layer i
 };
 
+// Whether a step is to stop. Once it is, it stays so.
+class StepCancellation {
+ public:
+  explicit StepCancellation(const IsCancelled& is_cancelled) : is_cancelled_(is_cancelled) {}
+  bool Ask() { return was_cancelled_ = was_cancelled_ || (is_cancelled_ && is_cancelled_()); }
+  bool was_cancelled() const { return was_cancelled_; }
+
+ private:
+  const IsCancelled& is_cancelled_;
+  bool was_cancelled_ = false;
+};
+
 struct Step {
   std::span<const int32_t> token_ids;        // [T], 0 <= id < vocab_size
   std::span<const int32_t> sequences;        // [T], the row's sequence: an index of block_tables
@@ -34,10 +47,12 @@ struct Step {
   std::span<const BlockTable> block_tables;  // [S], with a block for every position of the step
   std::span<const int32_t> logit_rows;       // [R], the rows whose logits are wanted
   ImageRows images;
-  MoeTrace* trace = nullptr;     // may be null
-  FiniteRows* finite = nullptr;  // of a step repeated to find a fault; else null
+  MoeTrace* trace = nullptr;                 // may be null
+  FiniteRows* finite = nullptr;              // of a step repeated to find a fault; else null
+  StepCancellation* cancellation = nullptr;  // may be null; asked before every layer
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
+  bool GoesOn() const { return cancellation == nullptr || !cancellation->Ask(); }
 };
 
 }  // namespace expertile

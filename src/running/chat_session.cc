@@ -141,6 +141,10 @@ Result<ChatSession> ChatSession::Open(const Program& program) {
                                                       {}}));
 }
 
+void ChatSession::SetIsCancelled(IsCancelled is_cancelled) {
+  state_->session.SetIsCancelled(std::move(is_cancelled));
+}
+
 const ReplyFormat& ChatSession::reply_format() const { return state_->format; }
 
 Result<ChatReply> ChatSession::Answer(const Conversation& conversation, const ChatOptions& options,

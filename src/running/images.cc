@@ -25,6 +25,22 @@ Status CheckImages(std::span<const EncodedImage> images, int64_t merge_size) {
   return {};
 }
 
+// Refuses a grid that the tower cannot merge, and values that are not one row for each patch.
+Status CheckPixels(const ImageGrid& grid, size_t num_values, const VisionSpec& spec) {
+  constexpr int64_t kMaxSide = int64_t{1} << 20;
+  const int64_t merge_size = spec.prompt.merge_size;
+  const bool is_grid = grid.t == 1 && grid.h > 0 && grid.w > 0 && grid.h <= kMaxSide &&
+                       grid.w <= kMaxSide && grid.h % merge_size == 0 && grid.w % merge_size == 0;
+  if (!is_grid) {
+    return InvalidArgument("pixel_values: a grid of {} x {} x {} patches, expected 1 x {}n x {}n",
+                           grid.t, grid.h, grid.w, merge_size, merge_size);
+  }
+  const int64_t expected = grid.num_patches() * spec.patch_values;
+  if (static_cast<int64_t>(num_values) == expected) return {};
+  return InvalidArgument("pixel_values: {} values, a grid of {} x {} patches has {}", num_values,
+                         grid.h, grid.w, expected);
+}
+
 }  // namespace
 
 Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file) const {
@@ -47,13 +63,24 @@ Result<EncodedImage> Program::EncodeImage(std::span<const std::byte> bytes,
   }
   EXPERTILE_ASSIGN(const StoredImage image, DecodeImage(bytes, name));
   EXPERTILE_ASSIGN(PixelPatches patches, MakePixelPatches(*vision->preprocessor, image));
-  EXPERTILE_ASSIGN(ImageFeatures features,
-                   state_->target->EncodeImage(patches.grid, patches.values));
-  return EncodedImage{patches.grid.t,
-                      patches.grid.h,
-                      patches.grid.w,
-                      patches.grid.num_tokens(vision->spec.prompt.merge_size),
-                      std::move(patches.values),
+  return EncodePixels(patches.grid.t, patches.grid.h, patches.grid.w, std::move(patches.values));
+}
+
+Result<EncodedImage> Program::EncodePixels(int64_t grid_t, int64_t grid_h, int64_t grid_w,
+                                           std::vector<float> pixel_values) const {
+  const auto& vision = state_->model.vision;
+  if (!vision) {
+    return InvalidArgument("images: the model {} reads text only", state_->model.spec.model_type);
+  }
+  const VisionSpec& spec = vision->spec;
+  const ImageGrid grid{grid_t, grid_h, grid_w};
+  EXPERTILE_RETURN_IF_ERROR(CheckPixels(grid, pixel_values.size(), spec));
+  EXPERTILE_ASSIGN(ImageFeatures features, state_->target->EncodeImage(grid, pixel_values));
+  return EncodedImage{grid.t,
+                      grid.h,
+                      grid.w,
+                      grid.num_tokens(spec.prompt.merge_size),
+                      std::move(pixel_values),
                       std::move(features.embeddings),
                       std::move(features.deepstack)};
 }

@@ -116,6 +116,7 @@ Status Session::State::RunSteps(std::span<const PlacedExtension> placed, int64_t
     block_tables.push_back(sequences.blocks(extension.sequence));
   }
   std::vector<float> step_logits;
+  StepCancellation cancellation(is_cancelled);
   for (int64_t done = 0; done < longest; done += step_limit) {
     const StepRows rows = RowsOf(placed, done, step_limit, wanted);
     step_logits.resize(rows.logit_rows.size() * V);
@@ -128,7 +129,8 @@ Status Session::State::RunSteps(std::span<const PlacedExtension> placed, int64_t
                     .images = {rows.image_rows,
                                rows.image_embeddings,
                                {rows.deepstack.begin(), rows.deepstack.end()}},
-                    .trace = trace};
+                    .trace = trace,
+                    .cancellation = &cancellation};
     const Stopwatch watch;
     EXPERTILE_RETURN_IF_ERROR(target->Run(step, step_logits));
     if (wanted != LogitsWanted::kAllUnchecked) {
@@ -217,10 +219,14 @@ Status Session::LoadKv(int64_t sequence, const std::filesystem::path& file) {
   return read;
 }
 
+void Session::SetIsCancelled(IsCancelled is_cancelled) {
+  state_->is_cancelled = std::move(is_cancelled);
+}
+
 NspLoad Session::nsp_load() const {
   const NspStatistics& statistics = state_->target->nsp_statistics();
-  return {statistics.rows, statistics.busy_seconds, statistics.busiest_worker_seconds,
-          statistics.mean_worker_seconds};
+  return {statistics.rows, statistics.busy_seconds, statistics.expert_seconds,
+          statistics.busiest_worker_seconds, statistics.mean_worker_seconds};
 }
 
 std::vector<StageTime> Session::stage_times() const {

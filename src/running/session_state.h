@@ -38,6 +38,7 @@ struct Session::State {
   std::shared_ptr<const Program::State> program;
   std::unique_ptr<TargetSession> target;
   Sequences sequences;
+  IsCancelled is_cancelled = nullptr;
 
   // What a KV cache file of a sequence must say.
   Result<KvHeader> HeaderOf(int64_t sequence) const;

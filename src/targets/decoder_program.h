@@ -36,10 +36,12 @@ class DecoderSession : public TargetSession {
       EXPERTILE_ASSIGN(const auto inputs, ops_.Begin(step));
       const auto forward = [&] { return Forward(ops_, spec_, decoder_, inputs); };
       if constexpr (requires { ops_.Replay(inputs, forward); }) {
-        return ops_.Fetch(ops_.Replay(inputs, forward), logits);
+        EXPERTILE_RETURN_IF_ERROR(ops_.Fetch(ops_.Replay(inputs, forward), logits));
       } else {
-        return ops_.Fetch(forward(), logits);
+        EXPERTILE_RETURN_IF_ERROR(ops_.Fetch(forward(), logits));
       }
+      if (step.cancellation == nullptr || !step.cancellation->was_cancelled()) return {};
+      return Fail(ErrorCode::kCancelled, "cancelled in a step of {} tokens", step.num_tokens());
     });
   }
 

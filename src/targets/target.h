@@ -55,8 +55,9 @@ struct TargetOptions {
 // What the NSPs did in the prefill steps of a session, summed over its MoE layers; empty when
 // blocking is off.
 struct NspStatistics {
-  std::vector<int64_t> rows;         // [N], token rows handled
-  std::vector<double> busy_seconds;  // [N]
+  std::vector<int64_t> rows;                             // [N], token rows handled
+  std::vector<double> busy_seconds;                      // [N]
+  std::vector<std::vector<double>> expert_seconds = {};  // [layers][E]; empty: it is not told
   // Summed over layers, of whoever runs the NSPs: the busiest worker's time, and the mean. 0 where
   // a target does not tell.
   double busiest_worker_seconds = 0.0;

@@ -223,6 +223,12 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
     statistics_.rows[n] += stats.nsp[n].num_rows;
     statistics_.busy_seconds[n] += stats.nsp[n].busy_seconds;
   }
+  if (!stats.expert_busy_seconds.empty()) {
+    statistics_.expert_seconds.resize(caches_.size());
+    std::vector<double>& seconds = statistics_.expert_seconds[layer_];
+    seconds.resize(stats.expert_busy_seconds.size());
+    for (size_t e = 0; e < seconds.size(); ++e) seconds[e] += stats.expert_busy_seconds[e];
+  }
   statistics_.busiest_worker_seconds += stats.workers().busiest_seconds;
   statistics_.mean_worker_seconds += stats.workers().mean_seconds;
   return y;

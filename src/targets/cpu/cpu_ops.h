@@ -40,7 +40,8 @@ class CpuOps : public CpuRowOps {
     is_repeated_ = step.finite != nullptr;
     return step;
   }
-  void BeginLayer(int) {}
+  bool GoesOn(const Inputs& inputs) const { return inputs.GoesOn(); }
+  void BeginLayer(int index) { layer_ = index; }
   void EndLayer() {}
   Tensor Embed(const Embedding& table, const Inputs& inputs);
   Rotation RotationOf(const RopeSpec& rope, const Inputs& inputs) {
@@ -92,6 +93,7 @@ class CpuOps : public CpuRowOps {
   MoeBlock moe_;
   cpu::GatedMlp mlp_;
   bool is_repeated_ = false;  // the step is not counted
+  int layer_ = 0;             // that ops belong to
   NspStatistics statistics_;
   StageClock stage_clock_;
 };

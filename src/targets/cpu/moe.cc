@@ -186,17 +186,20 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
     }
     worker_seconds[static_cast<size_t>(worker)] = busy;
   });
-  if (stats != nullptr) *stats = StatsOf(piece_seconds, std::move(worker_seconds));
+  if (stats == nullptr) return;
+  *stats = StatsOf(pass.experts.shape().num_experts, piece_seconds, std::move(worker_seconds));
 }
 
-MoeStats MoeBlock::StatsOf(const std::vector<double>& piece_seconds,
-                           std::vector<double> worker_seconds) {
+MoeStats MoeBlock::StatsOf(int num_experts, const std::vector<double>& piece_seconds,
+                           std::vector<double> worker_seconds) const {
   MoeStats stats = {std::vector<NspStats>(static_cast<size_t>(work_.num_nsp())),
-                    std::move(worker_seconds)};
+                    std::move(worker_seconds),
+                    std::vector<double>(static_cast<size_t>(num_experts))};
   for (size_t i = 0; i < piece_seconds.size(); ++i) {
     const WorkPiece& piece = work_.pieces[i];
     NspStats& nsp = stats.nsp[static_cast<size_t>(piece.nsp)];
     nsp.busy_seconds += piece_seconds[i];
+    stats.expert_busy_seconds[static_cast<size_t>(piece.expert)] += piece_seconds[i];
     const bool counts = piece.stage != WorkPiece::Stage::kDown && piece.part == 0;
     if (counts) nsp.num_rows += piece.end - piece.begin;
   }

@@ -39,6 +39,7 @@ struct NspStats {
 struct MoeStats {
   std::vector<NspStats> nsp;                // [N]
   std::vector<double> worker_busy_seconds;  // [W], on pieces of any NSP
+  std::vector<double> expert_busy_seconds;  // [E]
   double combine_seconds = 0.0;             // of the weighted sums
 
   struct Busy {
@@ -99,7 +100,8 @@ class MoeBlock {
                    int32_t& gathered);
   void RunDownPart(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch);
   PackedRows SharedActivated(const Pass& pass, const WorkPiece& piece);
-  MoeStats StatsOf(const std::vector<double>& piece_seconds, std::vector<double> worker_seconds);
+  MoeStats StatsOf(int num_experts, const std::vector<double>& piece_seconds,
+                   std::vector<double> worker_seconds) const;
   // `packed` has the rows from matched_.assignments[begin] on.
   void Gather(const Pass& pass, int32_t begin, const PackedRows& packed, Range tiles) const;
   RowSink Scatter(int32_t begin);  // each row to its assignment in expert_out_

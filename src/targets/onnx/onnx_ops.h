@@ -106,7 +106,8 @@ class OnnxOps {
   Tensor AddGated(const Tensor& x, const Tensor& y, const Tensor& z, const Linear& gate);
   // The row of the greatest position of every sequence: [B, width].
   Tensor WantedRows(const Tensor& x, const Inputs& inputs);
-  // Nothing is computed, so there is nothing to trace.
+  // Nothing is computed, so there is nothing to stop or to trace.
+  bool GoesOn(const Inputs&) const { return true; }
   void TraceMoe(const Inputs&, int, const Tensor&, const Routing&, const Tensor&) {}
   void TraceHidden(const Inputs&, int, const Tensor&) {}
 

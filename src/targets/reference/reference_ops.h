@@ -33,6 +33,7 @@ class ReferenceOps : public ReferenceRowOps {
     is_repeated_ = step.finite != nullptr;
     return step;
   }
+  bool GoesOn(const Inputs& inputs) const { return inputs.GoesOn(); }
   void BeginLayer(int) {}
   void EndLayer() {}
   Tensor Embed(const Embedding& table, const Inputs& inputs) const;
