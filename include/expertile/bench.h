@@ -26,6 +26,10 @@ struct Roof {
 
 // num_workers 0 = all processors. Takes a few seconds.
 Result<Roof> MeasureRoof(int num_workers);
+// Of the machine that a target computes on: a device's name in `isa`, its multiprocessors in
+// `workers`, and 0 for what is not measured; otherwise the processor's. Errors: no such target, or
+// none that runs here.
+Result<Roof> MeasureRoof(const std::string& target, int num_workers);
 
 struct MoeShape {
   std::string name;
@@ -39,6 +43,7 @@ struct MoeShape {
 Result<MoeShape> ParseMoeShape(const std::string& text);
 
 struct MoeBenchOptions {
+  std::string target = "cpu";  // or a device's: weights bfloat16 or mxfp4, products bfloat16
   MoeShape shape;
   int64_t tokens = 512;             // T
   std::optional<int> num_nsp;       // none = blocking off; or kAutoNumNsp

@@ -64,7 +64,7 @@ const std::array kRows = {
     OptionRow{.name = "num_cores",
               .field = Field<&Options::num_cores>(),
               .help = "Workers; qaic: cores of each device; 0 = the default",
-              .unset = "all processors; onnx, qaic: 16",
+              .unset = "all processors; cuda: 1; onnx, qaic: 16",
               .fingerprinted = Fingerprinted::kAlways,
               .min = 0,
               .max = kMaxCores},

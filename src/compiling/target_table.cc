@@ -11,6 +11,7 @@
 #include "compiling/qaic_programs.h"
 #include "expertile/targets.h"
 #include "targets/cpu/cpu_program.h"
+#include "targets/cuda/cuda_program.h"
 #include "targets/reference/reference_program.h"
 
 namespace expertile {
@@ -18,8 +19,8 @@ namespace {
 
 struct Table {
   std::mutex mutex;
-  std::deque<TargetRow> rows = {reference::ReferenceTarget(), cpu::CpuTarget(), OnnxTarget(),
-                                QaicTarget()};
+  std::deque<TargetRow> rows = {reference::ReferenceTarget(), cpu::CpuTarget(), cuda::CudaTarget(),
+                                OnnxTarget(), QaicTarget()};
 };
 
 Table& TheTable() {

@@ -34,7 +34,12 @@ class DecoderSession : public TargetSession {
     return CatchOutOfMemory(ActivationsOf(step.num_tokens()), [&]() -> Status {
       [[maybe_unused]] const auto time = TimeStep();
       EXPERTILE_ASSIGN(const auto inputs, ops_.Begin(step));
-      return ops_.Fetch(Forward(ops_, spec_, decoder_, inputs), logits);
+      const auto forward = [&] { return Forward(ops_, spec_, decoder_, inputs); };
+      if constexpr (requires { ops_.Replay(inputs, forward); }) {
+        return ops_.Fetch(ops_.Replay(inputs, forward), logits);
+      } else {
+        return ops_.Fetch(forward(), logits);
+      }
     });
   }
 
@@ -80,9 +85,17 @@ class DecoderSession : public TargetSession {
   O ops_;
 };
 
-// A prepared vision tower. O::Vision is the target's VisionOps.
+// Whether a target has ops of a vision tower, O::Vision.
 template <typename O>
-struct PreparedVision {
+concept HasVision = requires {
+  typename O::Vision;
+};
+
+// A prepared vision tower; nothing for a target that has none.
+template <typename O>
+struct PreparedVision {};
+template <HasVision O>
+struct PreparedVision<O> {
   VisionSpec spec;
   VisionWeights<typename O::Vision> tower;
 };
@@ -105,7 +118,19 @@ class DecoderProgram : public TargetProgram {
   }
   Result<ImageFeatures> EncodeImage(const ImageGrid& grid,
                                     std::span<const float> patches) const override {
-    if (!vision_) return Unsupported("images: the program has no vision part");
+    if constexpr (HasVision<O>) {
+      if (vision_) return Encode(grid, patches);
+    }
+    return Unsupported("images: the program has no vision part");
+  }
+  std::string_view isa() const override { return O::IsaOf(context_); }
+  std::string FormatOf(std::string_view weight) const override {
+    return weights_->FormatOf(weight).value_or("");
+  }
+
+ private:
+  Result<ImageFeatures> Encode(const ImageGrid& grid,
+                               std::span<const float> patches) const requires HasVision<O> {
     const VisionSpec& spec = vision_->spec;
     EXPERTILE_ASSIGN(const VisionPositions positions,
                      ComputeVisionPositions({&grid, 1}, spec.prompt.merge_size, spec.grid_side));
@@ -122,12 +147,7 @@ class DecoderProgram : public TargetProgram {
       return features;
     });
   }
-  std::string_view isa() const override { return O::IsaOf(context_); }
-  std::string FormatOf(std::string_view weight) const override {
-    return weights_->FormatOf(weight).value_or("");
-  }
 
- private:
   DecoderSpec spec_;
   DecoderWeights<O> decoder_;
   std::optional<PreparedVision<O>> vision_;
@@ -156,9 +176,11 @@ Result<std::unique_ptr<TargetProgram>> OpenDecoderProgram(
   DecoderWeights<O> decoder;
   EXPERTILE_RETURN_IF_ERROR(VisitWeights(model.decoder, visitor, decoder));
   std::optional<PreparedVision<O>> vision;
-  if (model.vision && !options.skip_vision) {
-    vision.emplace(PreparedVision<O>{*model.vision, {}});
-    EXPERTILE_RETURN_IF_ERROR(VisitWeights(*model.vision, visitor, vision->tower));
+  if constexpr (HasVision<O>) {
+    if (model.vision && !options.skip_vision) {
+      vision.emplace(PreparedVision<O>{*model.vision, {}});
+      EXPERTILE_RETURN_IF_ERROR(VisitWeights(*model.vision, visitor, vision->tower));
+    }
   }
   return std::make_unique<DecoderProgram<O>>(model.decoder, std::move(decoder), std::move(vision),
                                              std::move(weights), std::move(context));

@@ -2,12 +2,15 @@
 // writes files. Not the list of them: compiling/target_table.cc.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
+#include "expertile/bench.h"
 #include "expertile/model.h"
 #include "expertile/option_table.h"
 #include "model/checkpoint.h"
@@ -38,6 +41,15 @@ using MakeFiles = Result<CompiledProgram> (*)(const Checkpoint& checkpoint,
                                               const CompileOptions& options,
                                               const OnProgress& on_progress);
 
+// What `bench` measures of a device. Null for the processor's own targets: the processor is
+// measured then, and its MoE layer is the target cpu's.
+struct DeviceBench {
+  Result<Roof> (*roof)() = nullptr;
+  // `routing`: recorded ids [T,K], or empty: random ones.
+  Result<MoeBenchResult> (*moe)(const MoeBenchOptions& options,
+                                std::span<const int32_t> routing) = nullptr;
+};
+
 struct TargetRow {
   std::string_view name;                      // CompileOptions::target
   std::string_view about;                     // a line for --help and docs
@@ -50,6 +62,7 @@ struct TargetRow {
   // Exactly one of the two.
   InProcessTarget in_process = {};
   MakeFiles make_files = nullptr;
+  DeviceBench bench = {};
 
   bool runs_here() const { return make_files == nullptr; }
 };

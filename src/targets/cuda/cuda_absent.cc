@@ -1,0 +1,34 @@
+// The CUDA target of a build for which no nvcc was found.
+#include "base/error.h"
+#include "targets/cuda/cuda_program.h"
+#include "targets/memory_store.h"
+
+namespace expertile::cuda {
+namespace {
+
+Result<std::string> ChooseIsa() {
+  return Unsupported("cuda: this build is without the target, no nvcc was found for it");
+}
+
+Status Pack(const Checkpoint&, const TargetOptions&, WeightWriter&) {
+  EXPERTILE_RETURN_IF_ERROR(ChooseIsa());
+  return {};
+}
+
+Result<std::unique_ptr<TargetProgram>> Open(
+    const TargetModel&, const TargetOptions&,
+    std::shared_ptr<const WeightReader>) {  // NOLINT: InProcessTarget::open
+  return tl::unexpected<Error>(ChooseIsa().error());
+}
+
+}  // namespace
+
+TargetRow CudaTarget() {
+  return {.name = "cuda",
+          .about = "a Hopper GPU (H100, H200), text only; in builds with nvcc",
+          .dtypes = {DType::kBF16},
+          .default_cores = 1,
+          .in_process = {ChooseIsa, Pack, Open, NewMemoryStore}};
+}
+
+}  // namespace expertile::cuda

@@ -1,0 +1,222 @@
+#include "targets/cuda/cuda_bench.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "base/error.h"
+#include "targets/cuda/bench.h"
+#include "targets/cuda/cuda_ops.h"
+#include "targets/cuda/random_weights.h"
+#include "targets/cuda/weight_packing.h"
+
+namespace expertile::cuda {
+namespace {
+
+double MedianOf(std::vector<double> values) {
+  std::ranges::nth_element(values, values.begin() + static_cast<int64_t>(values.size() / 2));
+  return values[values.size() / 2];
+}
+
+// Device time of what `work` puts on the stream.
+class Timer {
+ public:
+  static Result<Timer> Create(cudaStream_t stream) {
+    Timer timer(stream);
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventCreate(&timer.begin_), "event"));
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventCreate(&timer.end_), "event"));
+    return timer;
+  }
+  template <typename Work>
+  Result<double> Seconds(Work work) {
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventRecord(begin_, stream_), "event"));
+    EXPERTILE_RETURN_IF_ERROR(work());
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventRecord(end_, stream_), "event"));
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventSynchronize(end_), "bench"));
+    float milliseconds = 0.0f;
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventElapsedTime(&milliseconds, begin_, end_), "event"));
+    return milliseconds * 1e-3;
+  }
+
+ private:
+  explicit Timer(cudaStream_t stream) : stream_(stream) {}
+  cudaStream_t stream_;
+  cudaEvent_t begin_ = nullptr;  // as long as the process
+  cudaEvent_t end_ = nullptr;
+};
+
+// Logits whose K largest are K experts drawn by a Zipf law of their popularity, without replacement
+// (Gumbel's trick); experts' ranks are shuffled.
+std::vector<float> RandomLogits(int64_t num_tokens, int num_experts, double skew) {
+  std::mt19937_64 random(1);
+  std::vector<double> log_popularity(num_experts);
+  for (int e = 0; e < num_experts; ++e) log_popularity[e] = -skew * std::log(e + 1.0);
+  std::ranges::shuffle(log_popularity, random);
+  std::uniform_real_distribution<double> uniform(1e-12, 1.0);
+  std::vector<float> logits(num_tokens * num_experts);
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const double gumbel = -std::log(-std::log(uniform(random)));
+    logits[i] = static_cast<float>(log_popularity[i % num_experts] + gumbel);
+  }
+  return logits;
+}
+
+// Logits that a recorded routing is chosen from again.
+std::vector<float> LogitsOf(std::span<const int32_t> routing, int num_experts, int K) {
+  std::vector<float> logits(routing.size() / K * num_experts, 0.0f);
+  for (size_t a = 0; a < routing.size(); ++a) {
+    logits[a / K * num_experts + routing[a]] = static_cast<float>(K - a % K);
+  }
+  return logits;
+}
+
+DecoderSpec SpecOf(const MoeShape& shape) {
+  DecoderSpec spec;
+  spec.hidden_size = shape.hidden_size;
+  spec.moe.num_experts = shape.num_experts;
+  spec.moe.intermediate_size = shape.intermediate_size;
+  spec.moe.router.experts_per_token = shape.experts_per_token;
+  spec.moe.router.normalize = true;
+  return spec;
+}
+
+// One MoE layer: the router's product, the choice from given logits, both products, the sum.
+struct Layer {
+  CudaOps ops;
+  DecoderSpec spec;
+  DeviceLinear router;
+  DeviceExperts experts;
+  Tensor x;
+  Tensor logits;
+  std::shared_ptr<RandomWeights> store;  // of the router and the experts
+
+  Status Run() {
+    ops.Multiply(x, router);
+    const auto routing = ops.ChooseExperts(logits.floats(), logits.stride, x.rows,
+                                           spec.moe.num_experts, spec.moe.router);
+    ops.Settled(ops.Moe(x, routing, experts, spec.moe.gated));
+    return ops.failure();
+  }
+};
+
+Result<Layer> MakeLayer(const MoeBenchOptions& options, std::span<const float> logits,
+                        std::shared_ptr<RandomWeights> store) {
+  const MoeShape& shape = options.shape;
+  const auto T = static_cast<int64_t>(logits.size()) / shape.num_experts;
+  const DecoderSpec spec = SpecOf(shape);
+  EXPERTILE_ASSIGN(DeviceProperties device, FindDevice());
+  TargetOptions target;
+  target.blocking = {options.num_nsp.value_or(0), options.packed_chunk_size};
+  target.max_step_tokens = T;
+  EXPERTILE_ASSIGN(CudaOps ops, CudaOps::Create(spec, {target, std::move(device)}));
+  Layer layer{std::move(ops), spec, {}, {}, {}, {}, store};
+  DeviceWeights weights(store);
+  TileOpener opener(weights);
+  const Weight router{"router", "", WeightRole::kRouter, shape.num_experts, shape.hidden_size};
+  EXPERTILE_RETURN_IF_ERROR(opener.Open(router, layer.router));
+  const Weight experts{"experts",         "",    WeightRole::kExperts, shape.intermediate_size,
+                       shape.hidden_size, false, shape.num_experts};
+  EXPERTILE_RETURN_IF_ERROR(opener.Open(experts, layer.experts));
+  EXPERTILE_RETURN_IF_ERROR(layer.ops.Begin(Step()));
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(T * shape.hidden_size);
+  for (float& value : x) value = BFloat16ToFloat(FloatToBFloat16(normal(random)));
+  layer.x = layer.ops.SplitOf(layer.ops.FromHost(x, shape.hidden_size));
+  layer.logits = layer.ops.FromHost(logits, shape.num_experts);
+  return layer;
+}
+
+double BytesOf(const DeviceExperts& experts, int num_chosen) {
+  const auto of = [](const TiledWeights& w) { return w.bytes_per_expert + w.scales_per_expert; };
+  return static_cast<double>(of(experts.gate_up) + of(experts.down)) * num_chosen;
+}
+
+int NumChosen(std::span<const float> logits, int E, int K) {
+  std::vector<char> is_chosen(E);
+  std::vector<int> order(E);
+  for (size_t first = 0; first < logits.size(); first += E) {
+    for (int e = 0; e < E; ++e) order[e] = e;
+    std::ranges::nth_element(order, order.begin() + K - 1, std::greater<>(),
+                             [&](int e) { return logits[first + e]; });
+    for (int k = 0; k < K; ++k) is_chosen[order[k]] = 1;
+  }
+  return static_cast<int>(std::ranges::count(is_chosen, 1));
+}
+
+}  // namespace
+
+Result<Roof> MeasureRoof() {
+  constexpr int64_t kCopied = int64_t{1} << 30;
+  constexpr int kSamples = 7;
+  constexpr int kSteps = 4000;  // some milliseconds
+  EXPERTILE_ASSIGN(const DeviceProperties device, FindDevice());
+  EXPERTILE_ASSIGN(const Stream stream, Stream::Create());
+  EXPERTILE_ASSIGN(const DeviceMemory from, DeviceMemory::Allocate(kCopied, "the roof's copy:"));
+  EXPERTILE_ASSIGN(const DeviceMemory to, DeviceMemory::Allocate(kCopied, "the roof's copy:"));
+  EXPERTILE_RETURN_IF_ERROR(
+      Check(LaunchFill(Fill::kBytes, from.data(), kCopied, 0.0f, stream.get()), "roof"));
+  EXPERTILE_ASSIGN(Timer timer, Timer::Create(stream.get()));
+  std::vector<double> copies;
+  std::vector<double> products;
+  double flops = 0.0;
+  for (int i = 0; i < kSamples; ++i) {
+    EXPERTILE_ASSIGN(copies.emplace_back(), timer.Seconds([&] {
+      return Check(
+          cudaMemcpyAsync(to.data(), from.data(), kCopied, cudaMemcpyDeviceToDevice, stream.get()),
+          "roof");
+    }));
+    EXPERTILE_ASSIGN(products.emplace_back(), timer.Seconds([&] {
+      return Check(LaunchMultiplyRoof(device.num_processors, kSteps, &flops, stream.get()), "roof");
+    }));
+  }
+  Roof roof;
+  roof.isa = device.name;
+  roof.workers = device.num_processors;
+  roof.bfloat16_tflops = flops / MedianOf(products) * 1e-12;
+  roof.read_gbs = 2.0 * static_cast<double>(kCopied) / MedianOf(copies) * 1e-9;
+  return roof;
+}
+
+Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options, std::span<const int32_t> routing) {
+  const MoeShape& shape = options.shape;
+  if (options.dtype != "bfloat16" && options.dtype != "mxfp4") {
+    return InvalidArgument("dtype: {}, the target cuda has bfloat16 and mxfp4",
+                           OneLine(options.dtype));
+  }
+  EXPERTILE_ASSIGN(const Roof roof, MeasureRoof());
+  const int K = shape.experts_per_token;
+  const std::vector<float> logits =
+      routing.empty() ? RandomLogits(options.tokens, shape.num_experts, options.skew)
+                      : LogitsOf(routing, shape.num_experts, K);
+  EXPERTILE_ASSIGN(
+      Layer layer,
+      MakeLayer(options, logits, std::make_shared<RandomWeights>(options.dtype == "mxfp4")));
+  EXPERTILE_ASSIGN(Timer timer, Timer::Create(layer.ops.stream()));
+  EXPERTILE_RETURN_IF_ERROR(timer.Seconds([&] { return layer.Run(); }));  // warm-up
+  std::vector<double> seconds;
+  for (int run = 0; run < options.num_runs; ++run) {
+    EXPERTILE_ASSIGN(seconds.emplace_back(), timer.Seconds([&] { return layer.Run(); }));
+  }
+  MoeBenchResult result;
+  result.isa = roof.isa;
+  result.num_nsp = options.num_nsp;
+  result.tokens = layer.x.rows;
+  result.arithmetic = "bfloat16";
+  result.seconds_median = MedianOf(seconds);
+  const double flops = 6.0 * static_cast<double>(layer.x.rows) * K *
+                       static_cast<double>(shape.hidden_size * shape.intermediate_size);
+  result.tflops = flops / result.seconds_median * 1e-12;
+  result.bytes = BytesOf(layer.experts, NumChosen(logits, shape.num_experts, K));
+  result.roof = roof;
+  result.roof_tflops = roof.bfloat16_tflops;
+  const double multiply_time = flops / (roof.bfloat16_tflops * 1e12);
+  const double read_time = result.bytes / (roof.read_gbs * 1e9);
+  result.is_bandwidth_bound = read_time > multiply_time;
+  result.fraction_of_roof = std::max(read_time, multiply_time) / result.seconds_median;
+  result.nsp_imbalance = result.worker_imbalance = 1.0;  // the device does not tell
+  return result;
+}
+
+}  // namespace expertile::cuda

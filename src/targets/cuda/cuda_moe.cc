@@ -1,0 +1,173 @@
+// The CUDA target's MLPs: the router, the plan of a MoE layer, its two products and their sum.
+#include <utility>
+
+#include "dispatch/chunk_plan.h"
+#include "targets/cuda/cuda_ops.h"
+
+namespace expertile::cuda {
+
+// Where a MoE layer's rows go: made on the device, never seen by the host.
+struct CudaOps::Plan {
+  int64_t num_assignments = 0;  // T K
+  int experts_per_token = 1;    // K
+  int num_nsp = 1;
+  int tile_rows = 0;
+  std::shared_ptr<std::byte> memory = {};
+  const int32_t* assignments = nullptr;
+  const RowTile* row_tiles = nullptr;
+  const int32_t* nsp_offsets = nullptr;
+};
+
+CudaOps::Routing CudaOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
+                                const Inputs&) {
+  const Tensor logits = Multiply(SplitOf(x), router);  // [T,E]
+  return ChooseExperts(logits.floats(), logits.stride, x.rows, static_cast<int>(router.out), spec);
+}
+
+CudaOps::Routing CudaOps::ChooseExperts(const float* logits, int64_t stride, int64_t num_tokens,
+                                        int num_experts, const RouterSpec& spec) {
+  const int64_t size = num_tokens * spec.experts_per_token;
+  Routing routing{spec.experts_per_token, NewBuffer(size * static_cast<int64_t>(sizeof(int32_t))),
+                  NewBuffer(size * static_cast<int64_t>(sizeof(float)))};
+  Run("routing", [&] {
+    return LaunchRoute({.logits = logits,
+                        .logits_stride = stride,
+                        .num_tokens = num_tokens,
+                        .num_experts = num_experts,
+                        .experts_per_token = spec.experts_per_token,
+                        .score = spec.score,
+                        .normalize = spec.normalize,
+                        .ids = reinterpret_cast<int32_t*>(routing.ids.get()),
+                        .weights = reinterpret_cast<float*>(routing.weights.get())},
+                       stream());
+  });
+  return routing;
+}
+
+// Blocking is for prefill: without it, and in decode, all multiprocessors are one NSP.
+CudaOps::Plan CudaOps::MakePlan(int64_t num_tokens, int experts_per_token, int num_experts,
+                                const int32_t* ids) {
+  const MoeBlocking& blocking = context_.options.blocking;
+  const bool is_blocked = blocking.num_nsp > 0 && !IsGathered(num_tokens);
+  Plan plan{.num_assignments = num_tokens * experts_per_token,
+            .experts_per_token = experts_per_token,
+            .num_nsp = is_blocked ? blocking.num_nsp : 1};
+  plan.tile_rows =
+      ChooseTileShape(plan.num_assignments, num_experts, 0, context_.device.num_processors).rows;
+  const int64_t chunk = is_blocked ? blocking.packed_chunk_size : 0;
+  const int64_t num_tiles = MaxRowTiles(plan.num_assignments, num_experts, chunk, plan.tile_rows);
+  const int64_t blocks = RoundUp(num_tokens, kTokensPerRouteBlock) / kTokensPerRouteBlock;
+  const int64_t words =
+      plan.num_assignments + num_experts * blocks + num_experts + 1 + plan.num_nsp + 1;
+  const auto word_size = static_cast<int64_t>(sizeof(int32_t));
+  plan.memory = NewBuffer(num_tiles * static_cast<int64_t>(sizeof(RowTile)) + words * word_size);
+  auto* row_tiles = reinterpret_cast<RowTile*>(plan.memory.get());
+  auto* assignments = reinterpret_cast<int32_t*>(row_tiles + num_tiles);
+  int32_t* counts = assignments + plan.num_assignments;
+  int32_t* offsets = counts + num_experts * blocks;
+  int32_t* nsp_offsets = offsets + num_experts + 1;
+  plan.row_tiles = row_tiles;
+  plan.assignments = assignments;
+  plan.nsp_offsets = nsp_offsets;
+  Run("plan", [&] {
+    return LaunchPlan(
+        {.ids = ids,
+         .num_tokens = num_tokens,
+         .num_experts = num_experts,
+         .experts_per_token = experts_per_token,
+         .num_nsp = plan.num_nsp,
+         .packed_chunk_size = chunk,
+         .tile_rows = plan.tile_rows,
+         .block_counts = counts,
+         .assignments = assignments,
+         .offsets = offsets,
+         .row_tiles = row_tiles,
+         .nsp_offsets = nsp_offsets,
+         .nsp_rows = is_blocked && is_counted_ ? nsp_rows_.As<unsigned long long>() : nullptr},
+        stream());
+  });
+  return plan;
+}
+
+void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& spec,
+                     const Plan* plan, void* out, int64_t out_stride) {
+  const int processors = context_.device.num_processors;
+  const int64_t num_rows = plan != nullptr ? plan->num_assignments : x.rows;
+  const int64_t act_stride = mlp.gate_up.columns / 2;
+  const auto activated = NewBuffer(num_rows * act_stride * 2);
+  const auto tiles_of = [](int64_t depth) {
+    return static_cast<int>(RoundUp(depth, kTileDepth) / kTileDepth);
+  };
+  GemmArgs gate_up{.rows = x.bfloats(),
+                   .row_stride = x.stride,
+                   .depth_tiles = tiles_of(mlp.hidden_size),
+                   .wrap_tiles = tiles_of(mlp.hidden_size),
+                   .weights = {mlp.gate_up},
+                   .out = activated.get(),
+                   .out_stride = act_stride,
+                   .num_rows = num_rows,
+                   .limit = spec.limit,
+                   .alpha = spec.alpha};
+  GemmArgs down{.rows = reinterpret_cast<const __nv_bfloat16*>(activated.get()),
+                .row_stride = act_stride,
+                .depth_tiles = tiles_of(mlp.intermediate_size),
+                .wrap_tiles = tiles_of(mlp.intermediate_size),
+                .weights = {mlp.down},
+                .out = out,
+                .out_stride = out_stride,
+                .num_rows = num_rows};
+  if (plan != nullptr) {
+    gate_up.gather = plan->assignments;
+    gate_up.gather_divisor = plan->experts_per_token;
+    down.scatter = plan->assignments;
+    for (GemmArgs* args : {&gate_up, &down}) {
+      args->row_tiles = plan->row_tiles;
+      args->nsp_offsets = plan->nsp_offsets;
+      args->num_nsp = plan->num_nsp;
+    }
+  }
+  if (num_rows == 0) return;
+  const auto launch = [&](const GemmArgs& args, Epilogue epilogue) {
+    TileShape shape = ChooseTileShape(num_rows, mlp.count, args.weights[0].columns, processors);
+    return LaunchGemm(args, shape, epilogue, processors, stream());
+  };
+  Run("gate and up", [&] {
+    return launch(gate_up,
+                  spec.activation == GatedActivation::kSilu ? Epilogue::kSilu : Epilogue::kSwiGlu);
+  });
+  Run("down",
+      [&] { return launch(down, plan != nullptr ? Epilogue::kBFloat16 : Epilogue::kFloat32); });
+}
+
+Tensor CudaOps::Moe(const Tensor& x, const Routing& routing, const Experts& experts,
+                    const GatedMlpSpec& spec) {
+  const int K = routing.experts_per_token;
+  const Tensor rows = SplitOf(x);
+  const Plan plan =
+      MakePlan(x.rows, K, experts.count, reinterpret_cast<const int32_t*>(routing.ids.get()));
+  const int64_t stride = experts.down.columns;
+  const auto outputs = NewBuffer(x.rows * K * stride * 2);  // [T K, H], row t K + k
+  RunMlp(rows, experts, spec, &plan, outputs.get(), stride);
+  return {.data = outputs,
+          .form = Tensor::Form::kExperts,
+          .rows = x.rows,
+          .width = x.width,
+          .stride = stride,
+          .weights = routing.weights,
+          .experts_per_token = K};
+}
+
+Tensor CudaOps::GatedMlp(const Tensor& x, const Mlp& mlp, const GatedMlpSpec& spec) {
+  Tensor y = NewFloats(x.rows, x.width);
+  RunMlp(SplitOf(x), mlp, spec, nullptr, y.floats(), y.stride);
+  return y;
+}
+
+Tensor CudaOps::SplitOf(const Tensor& x) {
+  if (x.form == Tensor::Form::kSplit) return x;
+  Tensor y = NewSplit(x.rows, x.width);
+  Run("split", [&] { return LaunchSplit(x.floats(), y.split(), stream()); });
+  return y;
+}
+
+}  // namespace expertile::cuda

@@ -1,0 +1,480 @@
+#include "targets/cuda/cuda_ops.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace expertile::cuda {
+namespace {
+
+constexpr int64_t kFloatBytes = sizeof(float);
+
+int64_t PaddedWidth(int64_t width) { return RoundUp(width, kColumnsPerAtom); }
+
+// What the layers' activations take at most, roughly: a step that needs more allocates it.
+int64_t ActivationBytes(const DecoderSpec& spec, int64_t max_rows) {
+  const int64_t H = RoundUp(spec.hidden_size, kTileDepth);
+  int64_t attention = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    const AttentionSpec& a = AttentionOf(layer);
+    const int64_t heads = a.num_heads + 2 * a.num_kv_heads;
+    const int64_t padded = std::max<int64_t>(64, a.head_dim);
+    attention = std::max(attention, 2 * (heads * a.head_dim + 2 * a.num_heads * padded));
+  }
+  const int64_t K = spec.moe.router.experts_per_token;
+  const int64_t moe = 2 * K * (RoundUp(spec.moe.intermediate_size, kTileDepth) + H);
+  const int64_t rows = 3 * kFloatBytes * H + 2 * 2 * H;  // hidden, branches, normed
+  return max_rows * (rows + std::max(attention, moe)) + (int64_t{16} << 20);
+}
+
+Status CheckSpec(const DecoderSpec& spec) {
+  if (spec.moe.num_experts > kMaxExperts) {
+    return Unsupported("cuda: {} experts, at most {} are known", spec.moe.num_experts, kMaxExperts);
+  }
+  return {};
+}
+
+int64_t CacheBytes(const DecoderSpec& spec, int64_t num_blocks) {
+  int64_t num_bytes = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    const AttentionSpec& attention = AttentionOf(layer);
+    num_bytes += KvCache::BytesOf(num_blocks, attention.num_kv_heads, attention.head_dim);
+  }
+  return num_bytes;
+}
+
+}  // namespace
+
+Result<CudaOps> CudaOps::Create(const DecoderSpec& spec, const Context& context) {
+  const TargetOptions& options = context.options;
+  EXPERTILE_RETURN_IF_ERROR(CheckSpec(spec));
+  const int64_t activations = ActivationBytes(spec, options.max_step_tokens);
+  EXPERTILE_RETURN_IF_ERROR(
+      CheckFreeMemory(CacheBytes(spec, options.num_kv_blocks()) + activations,
+                      fmt::format("keys and values of {} blocks and the activations of {} rows",
+                                  options.num_kv_blocks(), options.max_step_tokens)));
+  std::set<int> groups;
+  for (const LayerSpec& layer : spec.layers) {
+    groups.insert(AttentionOf(layer).num_heads / AttentionOf(layer).num_kv_heads);
+  }
+  EXPERTILE_ASSIGN(Stream stream, Stream::Create());
+  EXPERTILE_ASSIGN(StepUploads uploads, StepUploads::Create({groups.begin(), groups.end()}));
+  CudaOps ops(context, std::move(stream), std::move(uploads));
+  EXPERTILE_RETURN_IF_ERROR(ops.buffers_->Reserve(activations, "activations"));
+  for (const LayerSpec& layer : spec.layers) {
+    const AttentionSpec& attention = AttentionOf(layer);
+    EXPERTILE_ASSIGN(KvCache cache, KvCache::Create(options.num_kv_blocks(), attention.num_kv_heads,
+                                                    attention.head_dim, ops.stream()));
+    ops.caches_.push_back(std::move(cache));
+  }
+  const auto half = static_cast<int64_t>(spec.rope.inv_freq.size());
+  EXPERTILE_ASSIGN(ops.rope_, DeviceMemory::Allocate(2 * half * kFloatBytes, "RoPE"));
+  EXPERTILE_RETURN_IF_ERROR(Check(cudaMemcpy(ops.rope_.data(), spec.rope.inv_freq.data(),
+                                             half * kFloatBytes, cudaMemcpyHostToDevice),
+                                  "RoPE"));
+  ops.has_axes_ = !spec.rope.axes.empty();
+  if (ops.has_axes_) {
+    EXPERTILE_RETURN_IF_ERROR(
+        Check(cudaMemcpy(ops.rope_.data() + half * kFloatBytes, spec.rope.axes.data(),
+                         half * sizeof(int32_t), cudaMemcpyHostToDevice),
+              "RoPE"));
+  }
+  const int64_t num_nsp = options.blocking.num_nsp;
+  const auto counts = num_nsp * static_cast<int64_t>(sizeof(unsigned long long));
+  EXPERTILE_ASSIGN(ops.nsp_rows_, DeviceMemory::Allocate(counts, "the NSPs' row counts"));
+  EXPERTILE_RETURN_IF_ERROR(Check(cudaMemset(ops.nsp_rows_.data(), 0, counts), "row counts"));
+  EXPERTILE_RETURN_IF_ERROR(ops.stream_.Synchronize("session"));
+  ops.statistics_.rows.resize(num_nsp);
+  ops.statistics_.busy_seconds.resize(num_nsp);
+  return ops;
+}
+
+std::shared_ptr<std::byte> CudaOps::NewBuffer(int64_t num_bytes) {
+  if (!failure_) return nullptr;
+  auto taken = buffers_->Take(num_bytes);
+  if (!taken) {
+    failure_ = tl::unexpected<Error>(std::move(taken).error());
+    return nullptr;
+  }
+  return {*taken, [pool = buffers_](std::byte* data) { pool->Give(data); }};
+}
+
+Tensor CudaOps::NewFloats(int64_t rows, int64_t width) {
+  const int64_t stride = PaddedWidth(width);
+  return {.data = NewBuffer(rows * stride * kFloatBytes),
+          .form = Tensor::Form::kFloats,
+          .rows = rows,
+          .width = width,
+          .stride = stride};
+}
+
+Tensor CudaOps::NewSplit(int64_t rows, int64_t width) {
+  const int64_t stride = 2 * RoundUp(width, kTileDepth);
+  return {.data = NewBuffer(rows * stride * 2),
+          .form = Tensor::Form::kSplit,
+          .rows = rows,
+          .width = width,
+          .stride = stride};
+}
+
+Result<StepInputs> CudaOps::Begin(const Step& step) {
+  failure_ = {};
+  is_counted_ = step.finite == nullptr;
+  return uploads_.Upload(step, stream());
+}
+
+CudaOps::Recording* CudaOps::FindRecording(const Inputs& inputs) {
+  if (!inputs.IsDeviceOnly()) return nullptr;
+  const auto found = std::ranges::find_if(
+      recordings_, [&](const Recording& recording) { return recording.inputs.LaunchesAs(inputs); });
+  if (found != recordings_.end()) return &*found;
+  if (recordings_.size() == kMaxRecordings) recordings_.pop_front();
+  recordings_.push_back({inputs, nullptr, {}});
+  return nullptr;
+}
+
+void CudaOps::BeginRecording() {
+  Run("graph", [&] { return cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed); });
+}
+
+void CudaOps::EndRecording(const Tensor& logits, Recording& recording) {
+  cudaGraph_t graph = nullptr;
+  const cudaError_t ended = cudaStreamEndCapture(stream(), &graph);
+  Run("graph", [&] { return ended; });
+  cudaGraphExec_t made = nullptr;
+  Run("graph", [&] { return cudaGraphInstantiate(&made, graph, 0); });
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  recording.graph.reset(made);
+  recording.logits = logits;
+  recording.logits.data = {std::shared_ptr<std::byte>(), logits.data.get()};
+}
+
+Tensor CudaOps::Embed(const Embedding& table, const Inputs& inputs) {
+  Tensor y = NewFloats(inputs.num_tokens, table.cols);
+  Run("embedding", [&] {
+    return LaunchEmbed(table.data, table.dtype, inputs.token_ids, y.rows, y.width, y.floats(),
+                       stream());
+  });
+  return y;
+}
+
+Rotation CudaOps::RotationOf(const RopeSpec& rope, const Inputs& inputs) {
+  const auto half = static_cast<int64_t>(rope.inv_freq.size());
+  const int64_t size = inputs.num_tokens * half;
+  Rotation rotation{NewBuffer(2 * size * kFloatBytes), nullptr, nullptr};
+  auto* cos = reinterpret_cast<float*>(rotation.data.get());
+  rotation.cos = cos;
+  rotation.sin = cos + size;
+  const auto* inv_freq = rope_.As<const float>();
+  const auto* axes = has_axes_ ? rope_.As<const int32_t>() + half : nullptr;
+  Run("RoPE", [&] {
+    return LaunchRotation(inputs.rope_positions, axes, inv_freq, inputs.num_tokens,
+                          static_cast<int>(half), rope.table_scale, cos, cos + size, stream());
+  });
+  return rotation;
+}
+
+Addend CudaOps::TakePending(const Tensor& x) {
+  if (x.pending == nullptr || x.pending->is_done) return {};
+  x.pending->is_done = true;
+  return x.pending->y.AddendOf(x.pending->scale);
+}
+
+Tensor CudaOps::Settled(const Tensor& x) {
+  if (x.form == Tensor::Form::kExperts) {
+    Tensor y = NewFloats(x.rows, x.width);
+    Run("sum of experts", [&] {
+      return LaunchAdd(y.floats(), x.AddendOf(1.0f), /*replaces=*/true, x.rows, x.width, stream());
+    });
+    return y;
+  }
+  if (x.pending != nullptr && !x.pending->is_done) {
+    const Addend addend = TakePending(x);
+    Run("sum", [&] {
+      return LaunchAdd(x.floats(), addend, /*replaces=*/false, x.rows, x.width, stream());
+    });
+  }
+  return x;
+}
+
+Tensor CudaOps::PlaceImages(Tensor x, const Inputs& inputs) {
+  const auto count = static_cast<int64_t>(inputs.images.rows.size());
+  if (count == 0) return x;
+  x = Settled(x);
+  const Tensor rows = FromHost(inputs.images.embeddings, x.width);
+  Run("images", [&] {
+    return LaunchPlaceRows(x.floats(), inputs.image_rows, rows.floats(), count, x.width,
+                           /*adds=*/false, stream());
+  });
+  return x;
+}
+
+Tensor CudaOps::AddDeepstack(Tensor x, int layer, const Inputs& inputs) {
+  const ImageRows& images = inputs.images;
+  if (layer >= static_cast<int>(images.deepstack.size()) || images.rows.empty()) return x;
+  x = Settled(x);
+  const Tensor rows = FromHost(images.deepstack[layer], x.width);
+  Run("images", [&] {
+    return LaunchPlaceRows(x.floats(), inputs.image_rows, rows.floats(),
+                           static_cast<int64_t>(images.rows.size()), x.width, /*adds=*/true,
+                           stream());
+  });
+  return x;
+}
+
+Tensor CudaOps::WantedRows(const Tensor& hidden, const Inputs& inputs) {
+  const Tensor x = Settled(hidden);
+  Tensor y = NewFloats(inputs.num_logit_rows, x.width);
+  Run("wanted rows", [&] {
+    return LaunchGatherRows(x.floats(), inputs.logit_rows, y.rows, y.width, y.floats(), stream());
+  });
+  return y;
+}
+
+Tensor CudaOps::Scale(Tensor x, float scale) {
+  if (scale == 1.0f) return x;
+  x = Settled(x);
+  Run("scale", [&] { return LaunchScale(x.floats(), scale, x.rows * x.stride, stream()); });
+  return x;
+}
+
+Tensor CudaOps::AddScaled(Tensor x, const Tensor& y, float scale) {
+  x = Settled(x);
+  const Tensor addend = y.form == Tensor::Form::kFloats ? Settled(y) : y;
+  x.pending = std::make_shared<PendingSum>(PendingSum{addend, scale});
+  return x;
+}
+
+void CudaOps::Product(const char* what, GemmArgs args, Epilogue epilogue) {
+  if (args.num_rows == 0) return;
+  const int processors = context_.device.num_processors;
+  int64_t columns = 0;
+  for (int i = 0; i < args.num_weights; ++i) columns += args.weights[i].columns;
+  Run(what, [&] {
+    return LaunchGemm(args, ChooseTileShape(args.num_rows, 1, columns, processors), epilogue,
+                      processors, stream());
+  });
+}
+
+Tensor CudaOps::Multiply(const Tensor& x, const Linear& linear) {
+  Tensor y = NewFloats(x.rows, linear.out);
+  const bool is_split = x.form == Tensor::Form::kSplit;
+  const auto tiles = static_cast<int>(RoundUp(linear.in, kTileDepth) / kTileDepth);
+  Product("product",
+          {.rows = x.bfloats(),
+           .row_stride = x.stride,
+           .depth_tiles = linear.parts * tiles,
+           .wrap_tiles = is_split ? 2 * tiles : tiles,
+           .weights = {linear.tiles},
+           .out = y.floats(),
+           .out_stride = y.stride,
+           .num_rows = x.rows},
+          Epilogue::kFloat32);
+  return y;
+}
+
+std::array<Tensor, 3> CudaOps::MultiplyThree(const Tensor& x, const Linear& query,
+                                             const Linear& key, const Linear& value) {
+  const DeviceLinear* linears[] = {&query, &key, &value};
+  const auto tiles = static_cast<int>(RoundUp(query.in, kTileDepth) / kTileDepth);
+  GemmArgs args{.rows = x.bfloats(),
+                .row_stride = x.stride,
+                .depth_tiles = tiles,
+                .wrap_tiles = tiles,
+                .num_weights = 3,
+                .num_rows = x.rows};
+  for (int i = 0; i < 3; ++i) {
+    args.weights[i] = linears[i]->tiles;
+    args.out_column[i] = static_cast<int>(args.out_stride);
+    args.out_stride += linears[i]->tiles.columns;
+  }
+  const auto data = NewBuffer(x.rows * args.out_stride * 2);
+  args.out = data.get();
+  Product("query, key and value", args, Epilogue::kBFloat16);
+  std::array<Tensor, 3> parts;
+  for (int i = 0; i < 3; ++i) {
+    parts[i] = {.data = data,
+                .form = Tensor::Form::kHeads,
+                .rows = x.rows,
+                .width = linears[i]->out,
+                .stride = args.out_stride,
+                .column = args.out_column[i]};
+  }
+  return parts;
+}
+
+Tensor CudaOps::RmsNorm(const Tensor& x, const Vector& weight, float epsilon) {
+  if (x.form == Tensor::Form::kHeads) {
+    Tensor y = x;
+    y.norm = &weight;
+    y.epsilon = epsilon;
+    return y;
+  }
+  Tensor y = NewSplit(x.rows, x.width);
+  const Addend addend = TakePending(x);
+  Run("norm",
+      [&] { return LaunchRmsNorm(x.floats(), addend, weight.data, epsilon, y.split(), stream()); });
+  return y;
+}
+
+Tensor CudaOps::Rotate(Tensor x, const Rotation& rotation) {
+  x.rotation = rotation;
+  return x;
+}
+
+// Few tiles share their chunks: those of the longest sequence that there can be, so that the launch
+// is the same whatever its length.
+int CudaOps::SharedChunksOf(const AttentionTiles& tiles, int num_kv_heads) const {
+  const int64_t chunks = RoundUp(context_.options.ctx_len, kKeysPerChunk) / kKeysPerChunk;
+  const bool are_few = 2 * tiles.count * num_kv_heads <= context_.device.num_processors;
+  const bool is_narrow = tiles.pairs_per_tile == kPairsPerWarpgroup;
+  return are_few && is_narrow && chunks > 1 ? static_cast<int>(chunks) : 0;
+}
+
+Tensor CudaOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inputs,
+                          const Tensor& query, const Tensor& key, const Tensor& value,
+                          const Vector* sinks) {
+  const KvPlanes& cache = caches_[layer].planes();
+  const int64_t T = query.rows;
+  const int64_t padded = cache.padded_head_dim;
+  const auto queries = NewBuffer(T * spec.num_heads * padded * 2);
+  Run("heads", [&] {
+    return LaunchPrepareHeads({.heads = query.bfloats(),
+                               .row_stride = query.stride,
+                               .key_column = key.column,
+                               .value_column = value.column,
+                               .num_rows = T,
+                               .num_heads = spec.num_heads,
+                               .query_norm = query.norm != nullptr ? query.norm->data : nullptr,
+                               .key_norm = key.norm != nullptr ? key.norm->data : nullptr,
+                               .epsilon = query.epsilon,
+                               .cos = query.rotation.cos,
+                               .sin = query.rotation.sin,
+                               .rows = inputs.rows,
+                               .cache = cache,
+                               .queries = reinterpret_cast<__nv_bfloat16*>(queries.get())},
+                              stream());
+  });
+  const int64_t width = spec.num_heads * spec.head_dim;
+  Tensor mixed{.data = NewBuffer(T * RoundUp(width, kTileDepth) * 2),
+               .form = Tensor::Form::kHeads,
+               .rows = T,
+               .width = width,
+               .stride = RoundUp(width, kTileDepth)};
+  if (mixed.stride != width) {
+    Run("attention",
+        [&] { return cudaMemsetAsync(mixed.data.get(), 0, T * mixed.stride * 2, stream()); });
+  }
+  const AttentionTiles& tiles = inputs.tiles.at(spec.num_heads / spec.num_kv_heads);
+  const int chunks = SharedChunksOf(tiles, spec.num_kv_heads);
+  const auto partials = NewBuffer(PartialFloats(tiles.count, cache, chunks) * kFloatBytes);
+  Run("attention", [&] {
+    return LaunchAttention(
+        {.queries = reinterpret_cast<__nv_bfloat16*>(queries.get()),
+         .num_heads = spec.num_heads,
+         .window = spec.window,
+         .scale = spec.scale,
+         .sinks = sinks != nullptr ? sinks->data : nullptr,
+         .rows = inputs.rows,
+         .cache = cache,
+         .tiles = reinterpret_cast<const AttentionTile*>(inputs.words + tiles.first),
+         .num_tiles = tiles.count,
+         .pairs_per_tile = tiles.pairs_per_tile,
+         .mixed = mixed.bfloats(),
+         .mixed_stride = mixed.stride,
+         .shared_chunks = chunks,
+         .partials = reinterpret_cast<float*>(partials.get())},
+        stream());
+  });
+  return mixed;
+}
+
+Tensor CudaOps::AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate) {
+  x = Settled(x);
+  const Tensor logits = Multiply(z, gate);
+  Run("gated sum", [&] {
+    return LaunchAddGated(x.floats(), y.floats(), logits.floats(), logits.stride, x.rows, x.width,
+                          stream());
+  });
+  return x;
+}
+
+Tensor CudaOps::FromHost(std::span<const float> values, int64_t width) {
+  Tensor x = NewFloats(static_cast<int64_t>(values.size()) / width, width);
+  Run("copy to the device", [&] {
+    return cudaMemcpy2DAsync(x.floats(), x.stride * kFloatBytes, values.data(), width * kFloatBytes,
+                             width * kFloatBytes, x.rows, cudaMemcpyHostToDevice, stream());
+  });
+  return x;
+}
+
+Status CudaOps::FetchFloats(const float* data, int64_t rows, int64_t width, int64_t stride,
+                            std::span<float> values) {
+  if (rows > 0) {
+    EXPERTILE_RETURN_IF_ERROR(
+        Check(cudaMemcpy2DAsync(values.data(), width * kFloatBytes, data, stride * kFloatBytes,
+                                width * kFloatBytes, rows, cudaMemcpyDeviceToHost, stream()),
+              "copy to the host"));
+  }
+  return stream_.Synchronize("step");
+}
+
+Status CudaOps::FetchRows(const Tensor& tensor, std::span<float> values) {
+  const Tensor x = Settled(tensor);
+  EXPERTILE_RETURN_IF_ERROR(failure_);
+  if (x.form == Tensor::Form::kFloats) {
+    return FetchFloats(x.floats(), x.rows, x.width, x.stride, values);
+  }
+  const Tensor joined = NewFloats(x.rows, x.width);
+  Run("copy", [&] { return LaunchJoin(x.split(), joined.floats(), stream()); });
+  EXPERTILE_RETURN_IF_ERROR(failure_);
+  return FetchFloats(joined.floats(), x.rows, x.width, joined.stride, values);
+}
+
+Status CudaOps::Fetch(const Tensor& x, std::span<float> values) {
+  EXPERTILE_RETURN_IF_ERROR(failure_);
+  std::vector<unsigned long long> rows(statistics_.rows.size());
+  EXPERTILE_RETURN_IF_ERROR(
+      Check(cudaMemcpyAsync(rows.data(), nsp_rows_.data(), rows.size() * sizeof(rows[0]),
+                            cudaMemcpyDeviceToHost, stream()),
+            "copy to the host"));
+  EXPERTILE_RETURN_IF_ERROR(FetchRows(x, values));
+  std::ranges::copy(rows, statistics_.rows.begin());
+  return {};
+}
+
+void CudaOps::TraceMoe(const Inputs& inputs, int layer, const Tensor& x, const Routing& routing,
+                       const Tensor& y) {
+  if (inputs.trace == nullptr || !failure_) return;
+  std::vector<float> moe_in(x.rows * x.width);
+  std::vector<float> moe_out(y.rows * y.width);
+  std::vector<int32_t> ids(x.rows * routing.experts_per_token);
+  std::vector<float> weights(ids.size());
+  Run("trace", [&] {
+    return cudaMemcpyAsync(ids.data(), routing.ids.get(), ids.size() * sizeof(ids[0]),
+                           cudaMemcpyDeviceToHost, stream());
+  });
+  Run("trace", [&] {
+    return cudaMemcpyAsync(weights.data(), routing.weights.get(), weights.size() * kFloatBytes,
+                           cudaMemcpyDeviceToHost, stream());
+  });
+  if (failure_) failure_ = FetchRows(x, moe_in);
+  if (failure_) failure_ = FetchRows(y, moe_out);
+  if (failure_) inputs.trace->Record(layer, moe_in, ids, weights, moe_out);
+}
+
+void CudaOps::TraceHidden(const Inputs& inputs, int layer, const Tensor& hidden) {
+  if (inputs.finite == nullptr || !failure_) return;
+  std::vector<float> rows(hidden.rows * hidden.width);
+  failure_ = FetchRows(hidden, rows);
+  if (failure_) inputs.finite->Record(layer, rows);
+}
+
+Status CudaOps::CopyBlock(int32_t from, int32_t to) {
+  for (const KvCache& cache : caches_) {
+    EXPERTILE_RETURN_IF_ERROR(cache.CopyBlock(from, to, stream()));
+  }
+  return {};
+}
+
+}  // namespace expertile::cuda

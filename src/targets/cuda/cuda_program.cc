@@ -1,0 +1,78 @@
+#include "targets/cuda/cuda_program.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/processors.h"
+#include "base/worker_pool.h"
+#include "targets/cuda/cuda_bench.h"
+#include "targets/cuda/cuda_ops.h"
+#include "targets/cuda/device_store.h"
+#include "targets/cuda/weight_packing.h"
+#include "targets/decoder_program.h"
+
+namespace expertile::cuda {
+namespace {
+
+constexpr const char* kIsa = "sm_90a";
+
+Result<std::string> ChooseIsa() {
+  EXPERTILE_ASSIGN(const DeviceProperties device, FindDevice());
+  Log(LogLevel::kInfo, "cuda: {}, {} multiprocessors", device.name, device.num_processors);
+  return kIsa;
+}
+
+bool HasMxfp4Experts(const Checkpoint& checkpoint) {
+  for (const LayerViews& layer : checkpoint.weights.layers) {
+    const auto* moe = std::get_if<MoeViews>(&layer.mlp);
+    if (moe != nullptr) return moe->experts[0].gate.weight.is_mxfp4();
+  }
+  return false;
+}
+
+// Images are encoded elsewhere: the vision part is left out.
+Status Pack(const Checkpoint& checkpoint, const TargetOptions& options, WeightWriter& writer) {
+  auto* store = dynamic_cast<DeviceStore*>(&writer);
+  if (store != nullptr) {
+    EXPERTILE_RETURN_IF_ERROR(CheckFreeMemory(
+        PackedBytes(checkpoint.config.spec, HasMxfp4Experts(checkpoint)), "the weights"));
+  }
+  TargetOptions text_options = options;
+  text_options.skip_vision = true;
+  WorkerPool pool(NumUsableProcessors());
+  TilePacker packer(pool, writer);
+  EXPERTILE_RETURN_IF_ERROR(PackCheckpoint(checkpoint, text_options, writer, packer));
+  return store != nullptr ? store->Finish() : Status();
+}
+
+Result<std::unique_ptr<TargetProgram>> Open(const TargetModel& model, const TargetOptions& options,
+                                            std::shared_ptr<const WeightReader> reader) {
+  EXPERTILE_ASSIGN(DeviceProperties device, FindDevice());
+  DeviceWeights weights(std::move(reader));
+  TileOpener opener(weights);
+  OpeningVisitor<TileOpener> visitor{opener};
+  DecoderWeights<CudaOps> decoder;
+  EXPERTILE_RETURN_IF_ERROR(VisitWeights(model.decoder, visitor, decoder));
+  EXPERTILE_ASSIGN(auto kept, weights.Finish());
+  return std::make_unique<DecoderProgram<CudaOps>>(model.decoder, std::move(decoder), std::nullopt,
+                                                   std::move(kept),
+                                                   CudaOps::Context{options, std::move(device)});
+}
+
+}  // namespace
+
+TargetRow CudaTarget() {
+  return {.name = "cuda",
+          .about = "a Hopper GPU (H100, H200), text only; in builds with nvcc",
+          .dtypes = {DType::kBF16},
+          // NSPs that `auto` takes: one of all multiprocessors is never behind, since no NSP waits
+          // for another's tokens (docs/cuda.md).
+          .default_cores = 1,
+          .in_process = {ChooseIsa, Pack, Open, NewDeviceStore},
+          .bench = {MeasureRoof, BenchMoe}};
+}
+
+}  // namespace expertile::cuda

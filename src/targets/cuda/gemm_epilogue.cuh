@@ -1,0 +1,142 @@
+// What follows a matrix product on its way from registers to memory: bias, activation, rounding.
+// Not the product: gemm.cu.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include "targets/cuda/gemm.h"
+#include "targets/cuda/gemm_tiles.cuh"
+
+namespace expertile::cuda {
+
+// What one multiplying thread knows of a tile's results.
+struct OutputRows {
+  char* rows[2];  // of `out`; null: past the tile's last
+};
+
+__device__ OutputRows FindOutputRows(const GemmArgs& args, const RowTile& tile, int row,
+                                     int element_size) {
+  OutputRows output;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int packed = tile.begin + row + 8 * half;
+    output.rows[half] = nullptr;
+    if (packed >= tile.end) continue;
+    const int64_t target = args.scatter != nullptr ? args.scatter[packed] : packed;
+    output.rows[half] = static_cast<char*>(args.out) + target * args.out_stride * element_size;
+  }
+  return output;
+}
+
+__device__ inline uint32_t PackPair(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+// Thread q of four holds pairs of columns 2 q of four blocks of 8; it gets all of block q.
+__device__ inline uint4 GatherBlock(uint32_t (&pairs)[4], int q) {
+  const bool odd = (q & 1) != 0;
+  const bool high = (q & 2) != 0;
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {  // blocks i and i + 1 change places between q and q ^ 1
+    const uint32_t sent = odd ? pairs[i] : pairs[i + 1];
+    const uint32_t got = __shfl_xor_sync(0xffffffff, sent, 1);
+    (odd ? pairs[i] : pairs[i + 1]) = got;
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {  // i and i + 2 between q and q ^ 2
+    const uint32_t sent = high ? pairs[i] : pairs[i + 2];
+    const uint32_t got = __shfl_xor_sync(0xffffffff, sent, 2);
+    (high ? pairs[i] : pairs[i + 2]) = got;
+  }
+  return {pairs[0], pairs[1], pairs[2], pairs[3]};
+}
+
+// Blocks of 8 columns as pairs of bfloat16: `pair(block, half)`; `end` is the number of columns.
+template <int kBlocks, typename Pair>
+__device__ void StoreBFloat16(const OutputRows& output, int column, int end, Pair pair) {
+  const int q = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int block = 0; block < kBlocks; block += kBlocks < 4 ? 1 : 4) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      char* row = output.rows[half];
+      if constexpr (kBlocks < 4) {
+        const uint32_t value = pair(block, half);
+        if (row == nullptr || block * 8 >= end) continue;
+        *reinterpret_cast<uint32_t*>(row + (column + block * 8 + 2 * q) * 2) = value;
+      } else {
+        uint32_t pairs[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) pairs[i] = pair(block + i, half);
+        const uint4 values = GatherBlock(pairs, q);
+        if (row == nullptr || (block + q) * 8 >= end) continue;
+        *reinterpret_cast<uint4*>(row + (column + (block + q) * 8) * 2) = values;
+      }
+    }
+  }
+}
+
+template <Epilogue kEpilogue>
+__device__ inline float Activate(const GemmArgs& args, float gate, float up) {
+  if constexpr (kEpilogue == Epilogue::kSilu) {
+    return gate / (1.0f + __expf(-gate)) * up;
+  } else {
+    const float g = gate < args.limit || isnan(gate) ? gate : args.limit;
+    const float u = up < -args.limit ? -args.limit : (up > args.limit ? args.limit : up);
+    return (u + 1.0f) * g / (1.0f + __expf(-args.alpha * g));
+  }
+}
+
+template <int kColumns>
+__device__ void AddBias(const float* bias, int count, float (&sums)[kColumns / 2]) {
+  const int q = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int block = 0; block < kColumns / 8; ++block) {
+    if (block * 8 >= count) break;
+    const float2 b = *reinterpret_cast<const float2*>(bias + block * 8 + 2 * q);
+    sums[block * 4] += b.x;
+    sums[block * 4 + 1] += b.y;
+    sums[block * 4 + 2] += b.x;
+    sums[block * 4 + 3] += b.y;
+  }
+}
+
+template <int kColumns, Epilogue kEpilogue>
+__device__ void StoreTile(const GemmArgs& args, const RowTile& tile, const ColumnTile& columns,
+                          int row, float (&sums)[kColumns / 2]) {
+  constexpr int kElementSize = kEpilogue == Epilogue::kFloat32 ? 4 : 2;
+  const int q = static_cast<int>(threadIdx.x) % 4;
+  const TiledWeights& weights = args.weights[columns.weights];
+  const int count = columns.end - columns.begin;
+  if (weights.bias != nullptr) {
+    AddBias<kColumns>(weights.bias + tile.expert * weights.columns + columns.begin, count, sums);
+  }
+  const OutputRows output = FindOutputRows(args, tile, row, kElementSize);
+  const int column = args.out_column[columns.weights] + columns.begin;
+  if constexpr (kEpilogue == Epilogue::kFloat32) {
+#pragma unroll
+    for (int block = 0; block < kColumns / 8; ++block) {
+      if (block * 8 >= count) break;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        if (output.rows[half] == nullptr) continue;
+        *reinterpret_cast<float2*>(output.rows[half] + (column + block * 8 + 2 * q) * 4) = {
+            sums[block * 4 + 2 * half], sums[block * 4 + 2 * half + 1]};
+      }
+    }
+  } else if constexpr (kEpilogue == Epilogue::kBFloat16) {
+    StoreBFloat16<kColumns / 8>(output, column, count, [&](int block, int half) {
+      return PackPair(sums[block * 4 + 2 * half], sums[block * 4 + 2 * half + 1]);
+    });
+  } else {
+    StoreBFloat16<kColumns / 16>(output, column / 2, count / 2, [&](int block, int half) {
+      const float* gate = &sums[block * 8 + 2 * half];
+      const float* up = gate + 4;
+      return PackPair(Activate<kEpilogue>(args, gate[0], up[0]),
+                      Activate<kEpilogue>(args, gate[1], up[1]));
+    });
+  }
+}
+
+}  // namespace expertile::cuda

@@ -1,0 +1,45 @@
+#include "targets/cuda/tile_shape.h"
+
+#include <algorithm>
+#include <array>
+
+namespace expertile::cuda {
+namespace {
+
+constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Cycles of a step of 64 of the depth: of the tensor cores, a quarter of which is one warpgroup's;
+// of the second-level cache, which gives a multiprocessor some 40 bytes a cycle; of the step
+// itself.
+double StepCycles(const TileShape& shape, int64_t rows_there) {
+  const double multiply = 2.0 * shape.columns * (shape.rows / 64);
+  const double fetch = 128.0 / 40.0 * static_cast<double>(rows_there + shape.columns);
+  return std::max({multiply, fetch, 300.0});
+}
+
+}  // namespace
+
+// 128 rows read each weight half as often as 64, which pays once an expert's rows fill them. Of the
+// shapes that are left, the one whose tiles are through soonest, in whole rounds of the processors.
+TileShape ChooseTileShape(int64_t rows, int64_t groups, int64_t columns, int processors) {
+  constexpr std::array kShapes = {TileShape{128, 256}, TileShape{128, 128}, TileShape{64, 256},
+                                  TileShape{64, 128}, TileShape{64, 32}};
+  const int64_t rows_per_group = std::max<int64_t>(1, CeilDiv(rows, groups));
+  const int grouped_rows = rows_per_group > 96 ? 128 : 64;
+  const int64_t chosen_groups = std::min(rows, groups);
+  TileShape best = kShapes.back();
+  double least = -1.0;
+  for (const TileShape& shape : kShapes) {
+    if (groups > 1 && shape.rows != grouped_rows) continue;
+    const int64_t tiles = chosen_groups * CeilDiv(rows_per_group, shape.rows) *
+                          CeilDiv(std::max<int64_t>(1, columns), shape.columns);
+    const double cycles = static_cast<double>(CeilDiv(tiles, processors)) *
+                          StepCycles(shape, std::min<int64_t>(shape.rows, rows_per_group));
+    if (least >= 0.0 && cycles >= least) continue;
+    best = shape;
+    least = cycles;
+  }
+  return best;
+}
+
+}  // namespace expertile::cuda

@@ -1,0 +1,39 @@
+#include "targets/cuda/tile_shape.h"
+
+#include <gtest/gtest.h>
+
+namespace expertile::cuda {
+namespace {
+
+constexpr int kH100 = 132;  // multiprocessors
+
+TEST(TileShape, LargeForManyRows) {
+  EXPECT_EQ(ChooseTileShape(8192, 1, 5120, kH100), (TileShape{128, 256}));
+  EXPECT_EQ(ChooseTileShape(65536, 128, 1536, kH100), (TileShape{128, 256}));
+}
+
+TEST(TileShape, NarrowWhereWideTilesLeaveProcessorsIdle) {
+  EXPECT_EQ(ChooseTileShape(1, 1, 2048, kH100), (TileShape{64, 32}));
+  EXPECT_EQ(ChooseTileShape(512, 1, 128, kH100), (TileShape{64, 32}));  // a router
+  EXPECT_EQ(ChooseTileShape(512, 1, 2048, kH100), (TileShape{64, 128}));
+}
+
+TEST(TileShape, RowsFollowThoseOfAnExpert) {
+  EXPECT_EQ(ChooseTileShape(512 * 8, 128, 1536, kH100).rows, 64);    // 32 rows each
+  EXPECT_EQ(ChooseTileShape(2048 * 8, 128, 1536, kH100).rows, 128);  // 128 rows each
+}
+
+// A layer's two products share a list of row tiles.
+TEST(TileShape, RowsOfExpertsDoNotDependOnColumns) {
+  for (const int64_t rows : {1, 7, 64, 1000, 12289, 100000}) {
+    for (const int64_t groups : {2, 32, 128, 1000}) {
+      const int expected = ChooseTileShape(rows, groups, 0, kH100).rows;
+      for (const int64_t columns : {8, 128, 768, 2048, 5760, 150000}) {
+        EXPECT_EQ(ChooseTileShape(rows, groups, columns, kH100).rows, expected);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace expertile::cuda
