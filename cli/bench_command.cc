@@ -25,7 +25,7 @@ struct Flags {
 };
 
 Status BenchRoofCommand(const Flags& flags) {
-  EXPERTILE_ASSIGN(const Roof roof, MeasureRoof(flags.moe.num_workers));
+  EXPERTILE_ASSIGN(const Roof roof, MeasureRoof(flags.moe.target, flags.moe.num_workers));
   Report(roof, flags.json);
   return {};
 }
@@ -98,6 +98,8 @@ CommandBody AddBenchCommand(CLI::App& app) {
     command->add_flag("--json", flags->json, "One JSON object");
   }
   for (CLI::App* command : {roof, moe}) {
+    command->add_option("--target", flags->moe.target, "cpu, or a device's: cuda")
+        ->capture_default_str();
     AddInteger(*command, "--num-cores", flags->moe.num_workers, "Workers; 0 = all processors", 0,
                kMaxWorkers);
   }

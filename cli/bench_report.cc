@@ -17,7 +17,9 @@ void Row(const char* name, const std::string& value) { Print("{:<20}{}\n", name,
 void PrintJson(const Json& object) { Print("{}\n", object.dump()); }
 
 void PrintRoofRows(const Roof& roof) {
-  Row("roof float32", fmt::format("{:.4f} TFLOP/s", roof.float32_tflops));
+  if (roof.float32_tflops > 0.0) {  // a device measures what it multiplies in
+    Row("roof float32", fmt::format("{:.4f} TFLOP/s", roof.float32_tflops));
+  }
   Row("roof bfloat16", fmt::format("{:.4f} TFLOP/s", roof.bfloat16_tflops));
   if (roof.int8_tops) Row("roof int8", fmt::format("{:.4f} TOP/s", *roof.int8_tops));
   Row("roof read", fmt::format("{:.2f} GB/s", roof.read_gbs));

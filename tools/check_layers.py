@@ -23,7 +23,7 @@ LAYERS = {
 }
 # libs/NAME/: includes nothing but itself; src/ and what is free may include it.
 LIBRARIES = {"jinja"}
-SAME_LAYER = {("image", "formats")}
+SAME_LAYER = {("image", "formats"), ("benchmarks", "compiling")}
 # Lower layers that are closed to a folder all the same, but for the files named.
 CLOSED = {("dispatch", "formats"): set(), ("model", "image"): {"image/image_grid.h", "image/vision_preprocessor.h"}}
 # Clients use the public API and themselves, and what else is named.

@@ -259,7 +259,12 @@ Result<Measured> Measure(const Program& program, const ModelBenchOptions& option
     roof->Sample();
     EXPERTILE_RETURN_IF_ERROR(RunOnce(session, ids, options.decode_tokens, measured.times));
   }
-  measured.roof = roof->Median();
+  EXPERTILE_ASSIGN(const TargetRow* row, RowOfTarget(program.options().target));
+  if (row->bench.roof != nullptr) {
+    EXPERTILE_ASSIGN(measured.roof, row->bench.roof());
+  } else {
+    measured.roof = roof->Median();
+  }
   const NspLoad after = session.nsp_load();
   const double mean = after.mean_worker_seconds - before.mean_worker_seconds;
   if (mean > 0.0) {

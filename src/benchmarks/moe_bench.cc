@@ -146,7 +146,32 @@ Result<MoeShape> ParseMoeShape(const std::string& text) {
   return shape;
 }
 
+namespace {
+
+Result<MoeBenchResult> BenchMoeOnDevice(const TargetRow& row, MoeBenchOptions options) {
+  EXPERTILE_RETURN_IF_ERROR(CheckMoeOptions(options));
+  const MoeShape& shape = options.shape;
+  std::vector<int32_t> routing;
+  if (!options.routing_file.empty()) {
+    EXPERTILE_ASSIGN(routing, ReadRouting(options.routing_file, options.routing_layer,
+                                          shape.experts_per_token, shape.num_experts));
+  }
+  if (options.num_nsp == CompileOptions::kAutoNumNsp) {
+    options.num_nsp = std::min(std::max(row.default_cores, 1), shape.num_experts);
+  }
+  if (options.packed_chunk_size == CompileOptions::kAutoChunkSize) {
+    options.packed_chunk_size = CompileOptions().moe_prefill_packed_chunk_size;
+  }
+  EXPERTILE_ASSIGN(MoeBenchResult result, row.bench.moe(options, routing));
+  result.packed_chunk_size = options.packed_chunk_size;
+  return result;
+}
+
+}  // namespace
+
 Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
+  EXPERTILE_ASSIGN(const TargetRow* row, RowOfTarget(options.target));
+  if (row->bench.moe != nullptr) return BenchMoeOnDevice(*row, options);
   const int num_workers = WorkersOf(options);
   EXPERTILE_ASSIGN(Layer layer, LayerOf(options, num_workers));
   const bool is_auto = options.num_nsp == CompileOptions::kAutoNumNsp;

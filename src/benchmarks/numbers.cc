@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/processors.h"
 #include "base/worker_pool.h"
+#include "compiling/target_table.h"
 
 namespace expertile {
 namespace {
@@ -75,6 +76,17 @@ Roof PublicRoof(const cpu::Roof& roof, const cpu::KernelTable& table, int worker
           roof.bfloat16_flops * 1e-12,
           roof.int8_ops > 0.0 ? std::optional(roof.int8_ops * 1e-12) : std::nullopt,
           roof.read_bytes * 1e-9};
+}
+
+Result<const TargetRow*> RowOfTarget(const std::string& target) {
+  const TargetRow* row = FindTarget(target);
+  if (row != nullptr && row->runs_here()) return row;
+  return InvalidArgument("target: {} is none that runs here", OneLine(target));
+}
+
+Result<Roof> MeasureRoof(const std::string& target, int num_workers) {
+  EXPERTILE_ASSIGN(const TargetRow* row, RowOfTarget(target));
+  return row->bench.roof != nullptr ? row->bench.roof() : MeasureRoof(num_workers);
 }
 
 Result<Roof> MeasureRoof(int num_workers) {

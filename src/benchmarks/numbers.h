@@ -10,6 +10,7 @@
 #include "expertile/bench.h"
 #include "targets/cpu/kernel_table.h"
 #include "targets/cpu/roof.h"
+#include "targets/target_row.h"
 
 namespace expertile {
 
@@ -34,6 +35,9 @@ Result<MoeNumbers> MoeNumbersOf(const MoeBenchOptions& options);
 double BitsOfFormat(std::string_view name);
 
 Roof PublicRoof(const cpu::Roof& roof, const cpu::KernelTable& table, int workers);
+
+// The row of a target that runs here. Errors: there is none of that name.
+Result<const TargetRow*> RowOfTarget(const std::string& target);
 
 double MedianOf(std::vector<double> values);
 
