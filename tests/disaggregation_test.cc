@@ -11,6 +11,7 @@
 #include "expertile/tokenizer.h"
 #include "formats/safetensors_writer.h"
 #include "tests/golden.h"
+#include "tests/target_here.h"
 
 namespace expertile {
 namespace {
@@ -27,6 +28,8 @@ void PrintTo(const Handoff& handoff, std::ostream* out) {
 
 class DisaggregationTest : public testing::TestWithParam<Handoff> {
  protected:
+  void SetUp() override { EXPERTILE_SKIP_UNLESS_HERE(GetParam().target); }
+
   CompileOptions Options(int64_t prefill_seq_len) const {
     CompileOptions options;
     options.target = GetParam().target;
@@ -85,6 +88,7 @@ std::vector<Handoff> AllHandoffs() {
       handoffs.push_back({model, "cpu", format});
     }
     handoffs.push_back({model, "reference", "float32"});
+    handoffs.push_back({model, "cuda", "bfloat16"});
   }
   return handoffs;
 }

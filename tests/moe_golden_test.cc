@@ -5,6 +5,7 @@
 #include "compiling/target_table.h"
 #include "model/checkpoint.h"
 #include "tests/golden.h"
+#include "tests/target_here.h"
 #include "tests/tolerances.h"
 
 namespace expertile {
@@ -27,6 +28,7 @@ class MoeGoldenTest : public testing::TestWithParam<MoeRun> {};
 
 TEST_P(MoeGoldenTest, BlockOfEveryLayer) {
   const MoeRun& run = GetParam();
+  EXPERTILE_SKIP_UNLESS_HERE(run.target);
   const Golden golden(run.model);
   const auto checkpoint = LoadCheckpoint(Golden::ModelPath(run.model)).value();
   const TargetOptions options{.compute = run.compute,
@@ -64,6 +66,10 @@ std::vector<MoeRun> AllRuns() {
       runs.push_back({model, target, DType::kF32, 0, true});
     }
     runs.push_back({model, "cpu", DType::kBF16, 7, false});
+    for (const int num_nsp : {0, 1, 7, 16}) {
+      runs.push_back({model, "cuda", DType::kBF16, num_nsp, false});
+    }
+    runs.push_back({model, "cuda", DType::kBF16, 0, true});
   }
   return runs;
 }

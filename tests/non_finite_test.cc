@@ -16,6 +16,7 @@
 #include "expertile/model.h"
 #include "fuzz/tiny_checkpoint.h"
 #include "targets/cpu/isa.h"
+#include "tests/target_here.h"
 
 namespace expertile {
 namespace {
@@ -104,7 +105,10 @@ bool SameBits(std::span<const float> a, std::span<const float> b) {
 
 class NonFiniteTest : public testing::TestWithParam<Subject> {
  protected:
-  void SetUp() override { ::setenv("EXPERTILE_ISA", GetParam().isa.c_str(), 1); }
+  void SetUp() override {
+    EXPERTILE_SKIP_UNLESS_HERE(GetParam().target);
+    ::setenv("EXPERTILE_ISA", GetParam().isa.c_str(), 1);
+  }
   void TearDown() override { ::unsetenv("EXPERTILE_ISA"); }
 
   // The logits of all `ids`, row by row, NaN and infinities too.
@@ -312,7 +316,8 @@ TEST_P(NonFiniteQwenTest, AnExpertsFaultStaysWithTheTokensThatChoseIt) {
 
 // Every instruction set in float32, the widest in the other formats.
 std::vector<Subject> SubjectsOf(const std::string& model) {
-  std::vector<Subject> subjects = {{model, "reference", "", "float32"}};
+  std::vector<Subject> subjects = {{model, "reference", "", "float32"},
+                                   {model, "cuda", "", "bfloat16"}};
   std::string widest;
   for (const cpu::Isa isa : cpu::SupportedIsas()) {
     widest = cpu::NameOf(isa);

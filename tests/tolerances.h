@@ -26,6 +26,15 @@ inline constexpr double kBFloat16MoeRelativeL2 = 5e-3;
 // errors add up to about a percent.
 inline constexpr double kBFloat16RelativeL2 = 3e-2;
 
+// The same of a row on the target cuda: half of a prompt's rows at least are within it. Queries,
+// keys, values and experts' rows are rounded beside what enters a product; sums and branches are
+// not.
+inline constexpr double kCudaRelativeL2 = 2e-2;
+
+// All rows of a prompt on the target cuda. Rounding makes some rows' routers choose another expert
+// of two that are nearly alike, which changes such a row by tens of percent: one in a hundred does.
+inline constexpr double kCudaRoutedRelativeL2 = 4e-2;
+
 // Relative L2 of logits, cpu against reference, with the KV cache in bfloat16 or MXINT8. The two
 // targets' keys and values differ by about 1e-6; where that carries one over a rounding boundary it
 // moves by a whole step, 2^-8 of it in bfloat16 and 2^-7 of its block's largest in MXINT8. About
