@@ -15,8 +15,9 @@ Status Pack(const Checkpoint&, const TargetOptions&, WeightWriter&) {
   return {};
 }
 
-Result<std::unique_ptr<TargetProgram>> Open(const TargetModel&, const TargetOptions&,
-                                            std::shared_ptr<const WeightReader>) {
+Result<std::unique_ptr<TargetProgram>> Open(
+    const TargetModel&, const TargetOptions&,
+    std::shared_ptr<const WeightReader>) {  // NOLINT: InProcessTarget::open
   return tl::unexpected<Error>(ChooseIsa().error());
 }
 

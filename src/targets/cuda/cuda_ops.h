@@ -118,7 +118,7 @@ class CudaOps {
   // A kind of step: noted when the first comes, recorded when the second does.
   struct Recording {
     struct Destroy {
-      void operator()(cudaGraphExec_t graph) const { cudaGraphExecDestroy(graph); }
+      void operator()(cudaGraphExec_t made) const { cudaGraphExecDestroy(made); }
     };
     StepInputs inputs;
     std::unique_ptr<CUgraphExec_st, Destroy> graph;
