@@ -68,14 +68,12 @@ STAGES = ["embed", "norms", "projections", "rope", "KV write", "attention", "rou
           "residual adds", "LM head", "other"]  # fmt: skip
 
 
-def check_stages(stages, seconds, sanitizer):
+def check_stages(stages):
     assert [row["stage"] for row in stages] == STAGES
     assert sum(row["share"] for row in stages) == pytest.approx(1)
     for row in stages:
         assert row["seconds"] >= 0 and (row["bound"] is None) == (row["flops"] + row["bytes"] == 0)
         assert (row["fraction_of_roof"] is None) == (row["bound"] is None)
-    if not sanitizer:  # medians of the parts are near the median of the whole
-        assert sum(row["seconds"] for row in stages) == pytest.approx(seconds, rel=0.5)
 
 
 @pytest.mark.parametrize("target", ["cpu", "reference"])
@@ -85,8 +83,8 @@ def test_stages(bench, sanitizer, target):
     config = json.loads((MODEL / "config.json").read_text())
     layers, H, D = (config[key] for key in ("num_hidden_layers", "hidden_size", "head_dim"))
     width, kv_width = (config[key] * D for key in ("num_attention_heads", "num_key_value_heads"))
-    for part, seconds in (("prefill", "prefill_seconds_median"), ("decode", "decode_seconds_per_token_median")):
-        check_stages(result[part + "_stages"], result[seconds], sanitizer)
+    for part in ("prefill", "decode"):
+        check_stages(result[part + "_stages"])
         assert result[part + "_fraction_of_roof"] > 0  # a tiny model lies in the cache: no upper bound
     prefill, decode = ({row["stage"]: row for row in result[part + "_stages"]} for part in ("prefill", "decode"))
     assert prefill["attention"]["flops"] == layers * 4 * width * 100 * 101 / 2

@@ -74,7 +74,7 @@ NUMBERS = [
     (["bench", "roof"], "--num-cores", ["0", "1024"]),
     (["bench", "moe"], "--num-cores", ["0", "1024"]),
     (["bench", "moe"], "--tokens", ["1", "2147483647"]),
-    (["bench", "moe"], "--packed-chunk-size", ["1", "1073741824"]),
+    (["bench", "moe"], "--packed-chunk-size", ["1", "2147483647"]),
     (["bench", "moe"], "--runs", ["1", "2147483647"]),
     (["bench", "moe"], "--routing-layer", ["0", "2147483647"]),
     (["bench", "moe"], "--skew", ["0 or more"]),
