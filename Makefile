@@ -37,7 +37,7 @@ test: $(VENV_STAMP)  ## Set up, build, and run all tests
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release
 	@ctest --preset release
-	@$(PYTHON) -m pytest --quiet tests/tools tests/e2e tests/packaging
+	@$(PYTHON) -m pytest --quiet --numprocesses 2 --dist loadfile tests/tools tests/e2e tests/packaging
 
 test-asan: $(VENV_STAMP)  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/test_sanitized.sh asan tests/tools tests/e2e tests/packaging
