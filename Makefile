@@ -40,8 +40,7 @@ test: $(VENV_STAMP)  ## Set up, build, and run all tests
 	@cmake --preset release $(PYTHON_PACKAGE) >/dev/null
 	@cmake --build --preset release
 	@ctest --preset release
-	@$(PYTHON) -m pytest --quiet --numprocesses 2 --dist loadfile tests/tools tests/e2e
-	@$(PYTHON) -m pytest --quiet tests/packaging
+	@$(PYTHON) -m pytest --quiet --numprocesses 2 --dist loadfile tests/tools tests/e2e tests/packaging
 	@$(PYTHON) -m pytest --quiet tests/python
 
 python: $(VENV_STAMP)  ## Build the Python package in build/release/python (PYTHONPATH)

@@ -1,5 +1,5 @@
-// PageMemory: a large zeroed block of memory, on huge pages where the system gives them.
-// Not for small or short-lived buffers (base/aligned_buffer.h).
+// PageMemory: a zeroed block of memory that lives long, on huge pages where it fills them and the
+// system gives them. Not for short-lived buffers (base/aligned_buffer.h).
 #pragma once
 
 #include <cstddef>
@@ -16,14 +16,15 @@ class PageMemory {
   PageMemory() = default;
   // Errors: kOutOfMemory. Pages are taken when they are first written.
   static Result<PageMemory> Allocate(int64_t num_bytes);
-  std::byte* data() const { return data_.get(); }
+  std::byte* data() const { return data_; }
 
  private:
   struct Unmap {
     int64_t num_bytes;
-    void operator()(std::byte* data) const;
+    void operator()(std::byte* mapped) const;
   };
-  std::unique_ptr<std::byte, Unmap> data_;
+  std::unique_ptr<std::byte, Unmap> mapped_;
+  std::byte* data_ = nullptr;  // in mapped_
 };
 
 }  // namespace expertile

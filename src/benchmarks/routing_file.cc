@@ -2,7 +2,9 @@
 
 #include <charconv>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -13,19 +15,19 @@
 namespace expertile {
 namespace {
 
-// [T,K] with K known; ids that no int32 holds are -2, which no routing has.
+// [T,K] with K known, as they stand in the file.
 struct Ids {
-  std::vector<int32_t> values;
+  std::vector<int64_t> values;
   int64_t width = 0;
 };
 
 template <typename T>
-std::vector<int32_t> Copied(std::span<const std::byte> bytes) {
-  std::vector<int32_t> ids(bytes.size() / sizeof(T));
+std::vector<int64_t> Copied(std::span<const std::byte> bytes) {
+  std::vector<int64_t> ids(bytes.size() / sizeof(T));
   for (size_t i = 0; i < ids.size(); ++i) {
     T id;
     std::memcpy(&id, bytes.data() + i * sizeof(T), sizeof(T));
-    ids[i] = std::in_range<int32_t>(id) ? static_cast<int32_t>(id) : -2;
+    ids[i] = id;
   }
   return ids;
 }
@@ -81,15 +83,39 @@ Result<Ids> ReadJson(const std::filesystem::path& path) {
   for (size_t t = 0; is_table && t < tokens.size(); ++t) {
     is_table = tokens[t].is_array() && static_cast<int64_t>(tokens[t].size()) == ids.width;
     for (size_t k = 0; is_table && k < tokens[t].size(); ++k) {
-      is_table = tokens[t][k].is_number_integer();
+      const nlohmann::json& id = tokens[t][k];
+      is_table = id.is_number_integer();
       if (!is_table) break;
-      const auto id = tokens[t][k].get<int64_t>();
-      ids.values.push_back(std::in_range<int32_t>(id) ? static_cast<int32_t>(id) : -2);
+      const bool is_too_large =
+          id.is_number_unsigned() && !std::in_range<int64_t>(id.get<uint64_t>());
+      ids.values.push_back(is_too_large ? std::numeric_limits<int64_t>::max() : id.get<int64_t>());
     }
   }
   if (is_table) return ids;
   return InvalidArgument("{}: expected a list of tokens' lists of expert ids, all of one length",
                          path.string());
+}
+
+// What a router gives: K distinct experts a token, or padding.
+Result<std::vector<int32_t>> CheckedIds(const Ids& ids, int num_experts) {
+  std::vector<int32_t> checked;
+  std::vector<int64_t> last_token(static_cast<size_t>(num_experts), -1);  // that chose each expert
+  for (size_t i = 0; i < ids.values.size(); ++i) {
+    const int64_t id = ids.values[i];
+    const int64_t token = static_cast<int64_t>(i) / ids.width;
+    if (id != kNoExpert && (id < 0 || id >= num_experts)) {
+      return InvalidArgument("token {}: expert {}, expected 0 to {}", token, id, num_experts - 1);
+    }
+    checked.push_back(static_cast<int32_t>(id));
+    if (id == kNoExpert) continue;
+    if (std::exchange(last_token[static_cast<size_t>(id)], token) == token) {
+      return InvalidArgument("token {}: expert {} twice", token, id);
+    }
+  }
+  EXPERTILE_RETURN_IF_ERROR(CheckRoutingTable(
+      {static_cast<int64_t>(checked.size()) / ids.width, static_cast<int>(ids.width), checked},
+      num_experts));
+  return checked;
 }
 
 }  // namespace
@@ -103,10 +129,11 @@ Result<std::vector<int32_t>> ReadRouting(const std::filesystem::path& file,
     return InvalidArgument("{}: {} ids, {} of a token, expected {} of each", file.string(),
                            ids.values.size(), ids.width, experts_per_token);
   }
-  const RoutingTable table = {static_cast<int64_t>(ids.values.size()) / ids.width,
-                              experts_per_token, ids.values};
-  EXPERTILE_RETURN_IF_ERROR(CheckRoutingTable(table, num_experts));
-  return std::move(ids.values);
+  auto checked = CheckedIds(ids, num_experts);
+  if (!checked) {
+    return InvalidArgument("routing in {}: {}", file.string(), checked.error().message);
+  }
+  return checked;
 }
 
 }  // namespace expertile

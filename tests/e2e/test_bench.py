@@ -182,3 +182,6 @@ def test_routing_in_json(expertile, bench, tmp_path):
     for bad in ([[0, 8]], [[0]], [[0, 1], [2]], [], {}, [[0, "1"]], [[0, 2**40]], [0, 1]):
         routing.write_text(json.dumps(bad))
         assert_refusal(expertile(*MOE, "--routing", routing), ["rout"], (2,))
+    for row, named in (([0, 2**40], 2**40), ([2**64 - 1] * 2, 2**63 - 1), ([3, 3], "3 twice"), ([-1, 0], "padding")):
+        routing.write_text(json.dumps([[0, 1], row]))
+        assert_refusal(expertile(*MOE, "--routing", routing), [routing.name, "token 1", str(named)], (2,))

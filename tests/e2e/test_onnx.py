@@ -1,6 +1,7 @@
 """expertile export: graphs that the ONNX checker passes and that onnxruntime runs as the reference runs."""
 
 import collections
+import functools
 import json
 import subprocess
 import sys
@@ -42,17 +43,21 @@ def export(expertile, tmp_path):
     return run
 
 
-@pytest.fixture
-def reference(expertile, tmp_path):
-    def run(family, ids):
-        (tmp_path / "ids.json").write_text(json.dumps(ids))
-        output = tmp_path / "reference.safetensors"
+@pytest.fixture(scope="session")
+def reference(expertile, tmp_path_factory):
+    """The reference's logits of a family's model, [T,V]; many graphs are compared with the same."""
+    folder = tmp_path_factory.mktemp("reference")
+
+    @functools.cache
+    def logits(family, ids):
+        (folder / "ids.json").write_text(json.dumps(ids))
+        output = folder / "reference.safetensors"
         model = ROOT / "models" / f"tiny-{family}"
-        done = expertile("forward", model, "--input-ids", tmp_path / "ids.json", "-o", output, "--target", "reference")
+        done = expertile("forward", model, "--input-ids", folder / "ids.json", "-o", output, "--target", "reference")
         assert done.returncode == 0, done.stderr
         return read_safetensors(output)["logits"]
 
-    return run
+    return lambda family, ids: logits(family, tuple(ids))
 
 
 class Runner:
