@@ -132,6 +132,15 @@ def slow(models):
     return expertile.Session(program)
 
 
+@pytest.fixture
+def interruptible():
+    """A test run in the background may ignore Ctrl-C."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_a_prefill(slow):
     ids = np.arange(4000) % 1000
     before = slow.run([(0, ids[:5])])
