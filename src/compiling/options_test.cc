@@ -121,6 +121,20 @@ TEST(OptionTable, WordsForValues) {
   }
 }
 
+TEST(Options, AMatrixHasOneFormat) {
+  CompileOptions options;
+  options.dtype = "mxint8";
+  EXPECT_TRUE(CheckOptions(options));
+  options.mxfp6_matmul = true;
+  EXPECT_FALSE(CheckOptions(options));
+  options.dtype = "bfloat16";
+  EXPECT_TRUE(CheckOptions(options));
+  options = {};
+  options.target = "reference";
+  options.dtype = "mxint8";
+  EXPECT_FALSE(CheckOptions(options));
+}
+
 TEST(OptionJson, ComesBack) {
   for (const OptionRow& row : OptionTable()) {
     const CompileOptions options = With(row, AnotherValue(row), CompileOptions().target);
@@ -188,7 +202,7 @@ TEST(TargetTable, EveryRowCompilesToMemoryOrToFiles) {
                           row.in_process.choose_isa != nullptr &&
                           row.in_process.new_store != nullptr;
     EXPECT_EQ(computes, row.runs_here()) << name;
-    EXPECT_FALSE(row.dtypes.empty()) << name;
+    EXPECT_FALSE(row.arithmetics.empty()) << name;
   }
   EXPECT_EQ(FindTarget("abacus"), nullptr);
 }
