@@ -21,6 +21,7 @@ FEWEST_TOKENS = 20_000
 FORMATS = {
     "float32": [],
     "bfloat16": ["--dtype", "bfloat16"],
+    "MXINT8 matrices and activations": ["--dtype", "mxint8"],
     "MXFP6 matrices": ["--mxfp6-matmul"],
     "MXINT8 KV cache": ["--mxint8-kv-cache"],
     "both": ["--mxfp6-matmul", "--mxint8-kv-cache"],

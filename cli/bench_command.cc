@@ -70,10 +70,12 @@ void AddMoeFlags(CLI::App& app, Flags& flags) {
                "Numbers of NSPs, off among them, and chunk sizes in turns, beside what auto is")
       ->excludes(num_nsp)
       ->excludes(chunk_size);
-  app.add_option("--dtype", flags.moe.dtype, "Of the weights: float32 | bfloat16 | mxfp4 | mxfp6")
+  app.add_option("--dtype", flags.moe.dtype,
+                 "Of the weights: float32 | bfloat16 | mxfp4 | mxfp6 | mxint8")
       ->capture_default_str();
-  app.add_option("--arithmetic", flags.moe.arithmetic,
-                 "Of the products: float32 | bfloat16 [as the weights; MX formats: float32]");
+  app.add_option(
+      "--arithmetic", flags.moe.arithmetic,
+      "Of the products: float32 | bfloat16 | mxint8 [as the weights; mxfp4, mxfp6: float32]");
   AddReal(app, "--skew", flags.moe.skew, "Zipf exponent of expert popularity", {});
   CLI::Option* routing =
       app.add_option("--routing", flags.moe.routing_file,

@@ -14,14 +14,26 @@ namespace {
 struct MoeRun {
   std::string model;
   std::string target;
-  DType compute;
+  MatmulArithmetic arithmetic;
   int num_nsp;
   bool is_decode;  // a row at a time
 };
 
 void PrintTo(const MoeRun& run, std::ostream* out) {
-  *out << run.model << " on " << run.target << " in " << LongNameOf(run.compute) << ", num_nsp "
+  *out << run.model << " on " << run.target << " in " << NameOf(run.arithmetic) << ", num_nsp "
        << run.num_nsp << (run.is_decode ? ", decode" : "");
+}
+
+double BoundOf(MatmulArithmetic arithmetic) {
+  switch (arithmetic) {
+    case MatmulArithmetic::kFloat32:
+      return tolerances::kFloat32RelativeL2;
+    case MatmulArithmetic::kBFloat16:
+      return tolerances::kBFloat16MoeRelativeL2;
+    case MatmulArithmetic::kMxint8:
+      return tolerances::kMxint8MoeRelativeL2;
+  }
+  return 0.0;
 }
 
 class MoeGoldenTest : public testing::TestWithParam<MoeRun> {};
@@ -31,7 +43,7 @@ TEST_P(MoeGoldenTest, BlockOfEveryLayer) {
   EXPERTILE_SKIP_UNLESS_HERE(run.target);
   const Golden golden(run.model);
   const auto checkpoint = LoadCheckpoint(Golden::ModelPath(run.model)).value();
-  const TargetOptions options{.compute = run.compute,
+  const TargetOptions options{.arithmetic = run.arithmetic,
                               .blocking = {run.num_nsp, 4},
                               .num_workers = 2,
                               .batch_size = 1,
@@ -39,8 +51,7 @@ TEST_P(MoeGoldenTest, BlockOfEveryLayer) {
                               .max_step_tokens = 64};
   const auto program = PackAndOpen(run.target, *checkpoint, options).value();
   const auto session = program->NewSession().value();
-  const double bound = run.compute == DType::kF32 ? tolerances::kFloat32RelativeL2
-                                                  : tolerances::kBFloat16MoeRelativeL2;
+  const double bound = BoundOf(run.arithmetic);
   for (size_t layer = 0; layer < checkpoint->config.spec.layers.size(); ++layer) {
     const std::string name = "short.layer." + std::to_string(layer);
     const auto x = golden.Values<float>(name + ".moe_in");
@@ -61,15 +72,16 @@ std::vector<MoeRun> AllRuns() {
        {"tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe", "tiny-qwen3_vl_moe"}) {
     for (const char* target : {"reference", "cpu"}) {
       for (const int num_nsp : {0, 1, 7, 16}) {
-        runs.push_back({model, target, DType::kF32, num_nsp, false});
+        runs.push_back({model, target, MatmulArithmetic::kFloat32, num_nsp, false});
       }
-      runs.push_back({model, target, DType::kF32, 0, true});
+      runs.push_back({model, target, MatmulArithmetic::kFloat32, 0, true});
     }
-    runs.push_back({model, "cpu", DType::kBF16, 7, false});
+    runs.push_back({model, "cpu", MatmulArithmetic::kBFloat16, 7, false});
+    runs.push_back({model, "cpu", MatmulArithmetic::kMxint8, 7, false});
     for (const int num_nsp : {0, 1, 7, 16}) {
-      runs.push_back({model, "cuda", DType::kBF16, num_nsp, false});
+      runs.push_back({model, "cuda", MatmulArithmetic::kBFloat16, num_nsp, false});
     }
-    runs.push_back({model, "cuda", DType::kBF16, 0, true});
+    runs.push_back({model, "cuda", MatmulArithmetic::kBFloat16, 0, true});
   }
   return runs;
 }

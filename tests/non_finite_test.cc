@@ -326,6 +326,7 @@ std::vector<Subject> SubjectsOf(const std::string& model) {
   if (widest.empty()) return subjects;
   subjects.push_back({model, "cpu", widest, "bfloat16"});
   subjects.push_back({model, "cpu", widest, "mx"});
+  subjects.push_back({model, "cpu", widest, "mxint8"});
   return subjects;
 }
 

@@ -35,6 +35,18 @@ TEST_P(NumberFormatTest, Mxfp6Matrices) {
   EXPECT_GT(RelativeL2(Logits(options, "cpu"), float32), 1e-3) << "nothing was rounded";
 }
 
+// The reference computes in float32 alone; mxint8_test.cc has the oracle of the products.
+TEST_P(NumberFormatTest, Mxint8Arithmetic) {
+  CompileOptions options;
+  const auto float32 = Logits(options, "reference");
+  options.dtype = "bfloat16";
+  const double of_bfloat16 = RelativeL2(Logits(options, "cpu"), float32);
+  options.dtype = "mxint8";
+  const auto logits = Logits(options, "cpu");
+  EXPECT_LE(RelativeL2(logits, float32), tolerances::kMxint8RelativeL2);
+  EXPECT_GT(RelativeL2(logits, float32), of_bfloat16) << "nothing was rounded further";
+}
+
 TEST_P(NumberFormatTest, Mxint8KvCache) {
   CompileOptions options;
   const auto float32 = Logits(options, "reference");

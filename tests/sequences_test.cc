@@ -168,7 +168,7 @@ std::vector<Subject> AllSubjects() {
   for (const char* model :
        {"tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe", "tiny-qwen3_vl_moe"}) {
     subjects.push_back({model, "reference", "float32"});
-    for (const char* dtype : {"float32", "bfloat16", "mx"})
+    for (const char* dtype : {"float32", "bfloat16", "mx", "mxint8"})
       subjects.push_back({model, "cpu", dtype});
     subjects.push_back({model, "cuda", "bfloat16"});
   }

@@ -32,8 +32,16 @@ inline constexpr double kBFloat16RelativeL2 = 3e-2;
 inline constexpr double kCudaRelativeL2 = 2e-2;
 
 // All rows of a prompt on the target cuda. Rounding makes some rows' routers choose another expert
-// of two that are nearly alike, which changes such a row by tens of percent: one in a hundred does.
+// of two that are nearly alike, which changes such a row more; that this is all of it is supposed.
 inline constexpr double kCudaRoutedRelativeL2 = 4e-2;
+// Relative L2 of logits in MXINT8 arithmetic against float32. Both operands of a product are off by
+// up to 2^-7 of the largest power of two in their block, a third to half a percent of a typical
+// value's size each; over four layers of attention and experts that adds up to a few percent.
+inline constexpr double kMxint8RelativeL2 = 1e-1;
+
+// Relative L2 of one MoE block in MXINT8 arithmetic against float32: the same of two products, and
+// the gate's nonlinearity between them.
+inline constexpr double kMxint8MoeRelativeL2 = 3e-2;
 
 // Relative L2 of logits, cpu against reference, with the KV cache in bfloat16 or MXINT8. The two
 // targets' keys and values differ by about 1e-6; where that carries one over a rounding boundary it

@@ -25,6 +25,7 @@ FORMATS = {
     "float32": [],
     "bfloat16": ["--dtype", "bfloat16"],
     "mxfp6": ["--mxfp6-matmul"],
+    "mxint8": ["--dtype", "mxint8"],
     "mxint8 kv": ["--mxint8-kv-cache"],
     "bfloat16 mxfp6 mxint8 kv": ["--dtype", "bfloat16", "--mxfp6-matmul", "--mxint8-kv-cache"],
 }

@@ -48,9 +48,9 @@ struct MoeBenchOptions {
   int64_t tokens = 512;             // T
   std::optional<int> num_nsp;       // none = blocking off; or kAutoNumNsp
   int64_t packed_chunk_size = 256;  // P; or kAutoChunkSize
-  std::string dtype = "float32";    // of the weights: float32 | bfloat16 | mxfp4 | mxfp6
-  // Of matrix products: float32 | bfloat16; empty = as the weights, float32 for MX formats.
-  // bfloat16 does not take float32 weights.
+  std::string dtype = "float32";    // of the weights: float32 | bfloat16 | mxfp4 | mxfp6 | mxint8
+  // Of matrix products: float32 | bfloat16 | mxint8; empty = as the weights, float32 for mxfp4 and
+  // mxfp6. bfloat16 does not take float32 weights; mxint8 takes mxint8 alone, which takes no other.
   std::string arithmetic;
   // A recorded routing [T,K], instead of a random one: a JSON list of T lists of K ids, or a
   // safetensors file with `topk_ids` or `layer.<i>.topk_ids` (those of `expertile forward

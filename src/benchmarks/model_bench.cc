@@ -162,9 +162,19 @@ PerStage<StageWork> DecodeWork(const DecoderSpec& spec, const NumberFormats& for
       {{&row, 1}, 1, static_cast<double>(num_moe_layers * spec.moe.router.experts_per_token)});
 }
 
-// The router decides in float32, whatever the arithmetic.
+// The router decides in float32, whatever the arithmetic; MXINT8 is for the weights that are in it.
+double TflopsOf(Stage stage, const Arithmetic& arithmetic, const NumberFormats& formats,
+                const Roof& roof) {
+  if (stage == Stage::kRouter) return roof.float32_tflops;
+  const bool is_matrix =
+      stage == Stage::kProjections || stage == Stage::kMlp ||
+      (stage == Stage::kExperts && formats.experts == BitsOfFormat(arithmetic.name));
+  return is_matrix ? arithmetic.tflops(roof) : BesideMatrices(arithmetic).tflops(roof);
+}
+
 std::vector<StageBench> StagesOf(const std::vector<Timed>& times, const PerStage<StageWork>& work,
-                                 const Arithmetic& arithmetic, const Roof& roof) {
+                                 const NumberFormats& formats, const Arithmetic& arithmetic,
+                                 const Roof& roof) {
   std::vector<StageBench> stages;
   if (times.empty() || times[0].stages.empty()) return stages;
   double whole = 0.0;
@@ -172,7 +182,7 @@ std::vector<StageBench> StagesOf(const std::vector<Timed>& times, const PerStage
     const auto stage = static_cast<Stage>(i);
     std::vector<double> seconds;
     for (const Timed& each : times) seconds.push_back(each.stages[i]);
-    const double tflops = stage == Stage::kRouter ? roof.float32_tflops : roof.*arithmetic.tflops;
+    const double tflops = TflopsOf(stage, arithmetic, formats, roof);
     const double multiply = work[stage].flops / (tflops * 1e12);
     const double read = work[stage].bytes / (roof.read_gbs * 1e9);
     stages.push_back({.name = NameOf(stage),
@@ -298,7 +308,7 @@ Result<ModelBenchResult> BenchModel(const Program& program, const ModelBenchOpti
   result.isa = program.isa();
   result.num_nsp = compiled.moe_prefill_num_nsp;
   result.roof = measured.roof;
-  result.roof_tflops = result.roof.*arithmetic.tflops;
+  result.roof_tflops = arithmetic.tflops(result.roof);
   result.worker_imbalance = measured.worker_imbalance;
   result.prefill_seconds_median = MedianSeconds(times.prefill);
   result.prefill_tokens_per_second =
@@ -308,14 +318,14 @@ Result<ModelBenchResult> BenchModel(const Program& program, const ModelBenchOpti
   result.prefill_stages = StagesOf(
       times.prefill,
       PrefillWork(spec, formats, options.tokens, compiled.prefill_seq_len, measured.experts),
-      arithmetic, result.roof);
+      formats, arithmetic, result.roof);
   result.prefill_fraction_of_roof =
       FractionOfRoof(result.prefill_stages, result.prefill_seconds_median);
   if (times.decode.empty()) return result;
   result.decode_seconds_per_token_median = MedianSeconds(times.decode);
   result.decode_stages =
       StagesOf(times.decode, DecodeWork(spec, formats, options.tokens + options.decode_tokens / 2),
-               arithmetic, result.roof);
+               formats, arithmetic, result.roof);
   result.decode_fraction_of_roof =
       FractionOfRoof(result.decode_stages, result.decode_seconds_per_token_median);
   return result;

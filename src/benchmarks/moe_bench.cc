@@ -197,7 +197,7 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   result.worker_imbalance = measured.worker_imbalance;
   result.padding_waste = measured.padding_waste;
   result.roof = PublicRoof(measured.roof, layer.table, num_workers);
-  result.roof_tflops = result.roof.*layer.numbers.arithmetic.tflops;
+  result.roof_tflops = layer.numbers.arithmetic.tflops(result.roof);
   return result;
 }
 

@@ -9,18 +9,24 @@
 #include "base/processors.h"
 #include "base/worker_pool.h"
 #include "compiling/target_table.h"
+#include "targets/target.h"
 
 namespace expertile {
 namespace {
 
 constexpr std::array kArithmetics = {
-    Arithmetic{LongNameOf(DType::kF32), cpu::ComputeType::kFloat32, &Roof::float32_tflops},
-    Arithmetic{LongNameOf(DType::kBF16), cpu::ComputeType::kBFloat16, &Roof::bfloat16_tflops}};
+    Arithmetic{NameOf(MatmulArithmetic::kFloat32), cpu::ComputeType::kFloat32,
+               [](const Roof& roof) { return roof.float32_tflops; }},
+    Arithmetic{NameOf(MatmulArithmetic::kBFloat16), cpu::ComputeType::kBFloat16,
+               [](const Roof& roof) { return roof.bfloat16_tflops; }},
+    Arithmetic{NameOf(MatmulArithmetic::kMxint8), cpu::ComputeType::kBFloat16,
+               [](const Roof& roof) { return roof.int8_tops.value_or(0.0); }}};
 constexpr const Arithmetic& kFloat32 = kArithmetics[0];
 constexpr const Arithmetic& kBFloat16 = kArithmetics[1];
+constexpr const Arithmetic& kMxint8 = kArithmetics[2];
 
-// The CPU target's weights by name; `own` is the arithmetic that loses nothing of them. A block of
-// the MX formats is 32 codes and a scale of 8 bits.
+// The CPU target's weights by name; `own` is the arithmetic that loses nothing of them, or the only
+// one that they have. A block of the MX formats is 32 codes and a scale of 8 bits.
 struct Weights {
   std::string_view name;
   cpu::WeightFormat format;
@@ -31,7 +37,8 @@ constexpr std::array kWeights = {
     Weights{kFloat32.name, cpu::WeightFormat::kFloat32, 32.0, kFloat32},
     Weights{kBFloat16.name, cpu::WeightFormat::kBFloat16, 16.0, kBFloat16},
     Weights{"mxfp4", cpu::WeightFormat::kMxfp4, 4.25, kFloat32},
-    Weights{"mxfp6", cpu::WeightFormat::kMxfp6, 6.25, kFloat32}};
+    Weights{"mxfp6", cpu::WeightFormat::kMxfp6, 6.25, kFloat32},
+    Weights{kMxint8.name, cpu::WeightFormat::kMxint8, 8.25, kMxint8}};
 
 template <typename Rows>
 auto FindNamed(const Rows& rows, std::string_view option, std::string_view name)
@@ -55,12 +62,17 @@ Result<MoeNumbers> MoeNumbersOf(const MoeBenchOptions& options) {
   EXPERTILE_ASSIGN(const Weights* weights, FindNamed(kWeights, "dtype", options.dtype));
   if (options.arithmetic.empty()) return MoeNumbers{weights->format, weights->own};
   EXPERTILE_ASSIGN(const Arithmetic arithmetic, ArithmeticNamed("arithmetic", options.arithmetic));
-  if (arithmetic.type == cpu::ComputeType::kBFloat16 &&
-      weights->format == cpu::WeightFormat::kFloat32) {
+  const bool takes = (arithmetic.name == kMxint8.name) == (weights->name == kMxint8.name) &&
+                     (arithmetic.name == kFloat32.name || weights->name != kFloat32.name);
+  if (!takes) {
     return InvalidArgument("arithmetic: {}, which does not take weights in {}", arithmetic.name,
                            weights->name);
   }
   return MoeNumbers{weights->format, arithmetic};
+}
+
+const Arithmetic& BesideMatrices(const Arithmetic& arithmetic) {
+  return arithmetic.name == kMxint8.name ? kBFloat16 : arithmetic;
 }
 
 double BitsOfFormat(std::string_view name) {

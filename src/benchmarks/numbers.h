@@ -18,7 +18,7 @@ namespace expertile {
 struct Arithmetic {
   std::string_view name;
   cpu::ComputeType type;
-  double Roof::*tflops;
+  double (*tflops)(const Roof& roof);
 };
 
 // What a MoE layer's weights are in, and what they are multiplied in.
@@ -26,6 +26,9 @@ struct MoeNumbers {
   cpu::WeightFormat weights;
   Arithmetic arithmetic;
 };
+
+// What attention's products and the LM head are in, where `arithmetic` is of the other matrices.
+const Arithmetic& BesideMatrices(const Arithmetic& arithmetic);
 
 // Errors: a name that is none, named beside those that are.
 Result<Arithmetic> ArithmeticNamed(std::string_view option, std::string_view name);

@@ -79,12 +79,13 @@ int CoresOf(const CompileOptions& options) {
 
 KvFormat KvFormatOf(const CompileOptions& options) {
   if (options.mxint8_kv_cache) return KvFormat::kMxInt8;
-  return ArithmeticOf(options) == DType::kBF16 ? KvFormat::kBFloat16 : KvFormat::kFloat32;
+  const bool is_float32 = ArithmeticOf(options) == MatmulArithmetic::kFloat32;
+  return is_float32 ? KvFormat::kFloat32 : KvFormat::kBFloat16;
 }
 
 TargetOptions TargetOptionsOf(const CompileOptions& options) {
   return {
-      .compute = ArithmeticOf(options),
+      .arithmetic = ArithmeticOf(options),
       .blocking = {options.moe_prefill_num_nsp.value_or(0), options.moe_prefill_packed_chunk_size},
       .num_workers = CoresOf(options),
       .batch_size = options.batch_size,

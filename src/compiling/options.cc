@@ -43,7 +43,7 @@ Status RefuseUnhonoured(const CompileOptions& options) {
     }
   }
   std::vector<std::string> has;
-  for (const DType dtype : target.dtypes) has.emplace_back(LongNameOf(dtype));
+  for (const MatmulArithmetic each : target.arithmetics) has.emplace_back(NameOf(each));
   if (std::ranges::count(has, options.dtype) > 0) return {};
   return InvalidArgument("dtype: {}, the target {} has {}{}", options.dtype, target.name,
                          ListWords(has, "and"), has.size() == 1 ? " only" : "");
@@ -80,6 +80,10 @@ Status CheckOptions(const CompileOptions& options) {
         "prefill_only: true with prefill_seq_len: 1, which makes a decode program");
   }
   EXPERTILE_RETURN_IF_ERROR(RefuseUnhonoured(options));
+  if (options.mxfp6_matmul && ArithmeticOf(options) == MatmulArithmetic::kMxint8) {
+    return InvalidArgument("mxfp6_matmul: true with dtype: {}, expected one format of matrices",
+                           options.dtype);
+  }
   return CheckPartitions(options);
 }
 

@@ -27,8 +27,10 @@ std::string AnotherValue(const OptionRow& row) {
 CompileOptions DefaultsFor(const std::string& target) {
   CompileOptions options;
   options.target = target;
-  const std::vector<DType>& dtypes = FindTarget(target)->dtypes;
-  if (std::ranges::count(dtypes, DType::kF32) == 0) options.dtype = LongNameOf(dtypes[0]);
+  const std::vector<MatmulArithmetic>& arithmetics = FindTarget(target)->arithmetics;
+  if (std::ranges::count(arithmetics, MatmulArithmetic::kFloat32) == 0) {
+    options.dtype = NameOf(arithmetics[0]);
+  }
   return options;
 }
 
@@ -127,6 +129,20 @@ TEST(OptionTable, WordsForValues) {
   }
 }
 
+TEST(Options, AMatrixHasOneFormat) {
+  CompileOptions options;
+  options.dtype = "mxint8";
+  EXPECT_TRUE(CheckOptions(options));
+  options.mxfp6_matmul = true;
+  EXPECT_FALSE(CheckOptions(options));
+  options.dtype = "bfloat16";
+  EXPECT_TRUE(CheckOptions(options));
+  options = {};
+  options.target = "reference";
+  options.dtype = "mxint8";
+  EXPECT_FALSE(CheckOptions(options));
+}
+
 TEST(OptionJson, ComesBack) {
   for (const OptionRow& row : OptionTable()) {
     const CompileOptions options = With(row, AnotherValue(row), CompileOptions().target);
@@ -194,7 +210,7 @@ TEST(TargetTable, EveryRowCompilesToMemoryOrToFiles) {
                           row.in_process.choose_isa != nullptr &&
                           row.in_process.new_store != nullptr;
     EXPECT_EQ(computes, row.runs_here()) << name;
-    EXPECT_FALSE(row.dtypes.empty()) << name;
+    EXPECT_FALSE(row.arithmetics.empty()) << name;
   }
   EXPECT_EQ(FindTarget("abacus"), nullptr);
 }

@@ -68,8 +68,8 @@ std::vector<std::string> TargetNames() {
 std::vector<std::string> ArithmeticNames() {
   std::vector<std::string> names;
   VisitRows([&](const TargetRow& row) {
-    for (const DType dtype : row.dtypes) {
-      const std::string name(LongNameOf(dtype));
+    for (const MatmulArithmetic each : row.arithmetics) {
+      const std::string name(NameOf(each));
       if (std::ranges::count(names, name) == 0) names.push_back(name);
     }
   });
@@ -82,11 +82,12 @@ const TargetRow& TargetOf(const CompileOptions& options) {
   return *row;
 }
 
-DType ArithmeticOf(const CompileOptions& options) {
-  const std::vector<DType>& dtypes = TargetOf(options).dtypes;
-  const auto dtype = std::ranges::find(dtypes, options.dtype, LongNameOf);
-  EXPERTILE_DCHECK(dtype != dtypes.end());
-  return *dtype;
+MatmulArithmetic ArithmeticOf(const CompileOptions& options) {
+  const std::vector<MatmulArithmetic>& has = TargetOf(options).arithmetics;
+  const auto named = std::ranges::find(
+      has, options.dtype, [](MatmulArithmetic arithmetic) { return NameOf(arithmetic); });
+  EXPERTILE_DCHECK(named != has.end());
+  return *named;
 }
 
 std::string ListWords(const std::vector<std::string>& words, std::string_view last) {
@@ -113,7 +114,7 @@ std::vector<TargetDescription> Targets() {
   VisitRows([&](const TargetRow& row) {
     TargetDescription target{
         std::string(row.name), std::string(row.about), row.runs_here(), {}, row.honours};
-    for (const DType dtype : row.dtypes) target.dtypes.emplace_back(LongNameOf(dtype));
+    for (const MatmulArithmetic each : row.arithmetics) target.dtypes.emplace_back(NameOf(each));
     targets.push_back(std::move(target));
   });
   return targets;

@@ -25,7 +25,7 @@ std::vector<std::string> ArithmeticNames();
 
 // The row and the arithmetic of options that CheckOptions() has passed.
 const TargetRow& TargetOf(const CompileOptions& options);
-DType ArithmeticOf(const CompileOptions& options);
+MatmulArithmetic ArithmeticOf(const CompileOptions& options);
 
 // "a", "a or b", "a, b or c".
 std::string ListWords(const std::vector<std::string>& words, std::string_view last);

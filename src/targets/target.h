@@ -10,7 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/dtype.h"
 #include "expertile/progress.h"
 #include "expertile/result.h"
 #include "formats/kv_codec.h"
@@ -33,8 +32,28 @@ struct MoeBlocking {
   int64_t packed_chunk_size = 256;  // P >= 1
 };
 
+// The arithmetic of matrix products.
+enum class MatmulArithmetic {
+  kFloat32,
+  kBFloat16,  // operands rounded to bfloat16
+  kMxint8,    // the matrices that MXFP6 has, and what they multiply, in MXINT8; others as kBFloat16
+};
+
+// As the option `dtype` spells it.
+constexpr std::string_view NameOf(MatmulArithmetic arithmetic) {
+  switch (arithmetic) {
+    case MatmulArithmetic::kFloat32:
+      return "float32";
+    case MatmulArithmetic::kBFloat16:
+      return "bfloat16";
+    case MatmulArithmetic::kMxint8:
+      return "mxint8";
+  }
+  return "";
+}
+
 struct TargetOptions {
-  DType compute = DType::kF32;  // the arithmetic of matrix products: kF32 or kBF16
+  MatmulArithmetic arithmetic = MatmulArithmetic::kFloat32;
   MoeBlocking blocking;
   int num_workers = 1;
   int64_t batch_size = 1;       // sequences of a session
@@ -46,6 +65,8 @@ struct TargetOptions {
   std::string isa = {};      // instruction set of kernels and panels, from ChooseIsa(target)
   OnProgress on_layer = {};  // told how many layers are prepared; may be empty
 
+  // What is not in float32 is rounded to bfloat16 where it has no other format.
+  bool is_rounded() const { return arithmetic != MatmulArithmetic::kFloat32; }
   // Blocks of a session's pool: enough for batch_size sequences of ctx_len positions.
   int64_t num_kv_blocks() const {
     return batch_size * ((ctx_len + kKvBlockSize - 1) / kKvBlockSize);

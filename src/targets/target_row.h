@@ -51,10 +51,11 @@ struct DeviceBench {
 };
 
 struct TargetRow {
-  std::string_view name;                      // CompileOptions::target
-  std::string_view about;                     // a line for --help and docs
-  std::vector<DType> dtypes = {DType::kF32};  // arithmetic of matrix products
-  std::vector<OptionGroup> honours = {};      // beside OptionGroup::kGeneral
+  std::string_view name;   // CompileOptions::target
+  std::string_view about;  // a line for --help and docs
+  std::vector<MatmulArithmetic> arithmetics = {
+      MatmulArithmetic::kFloat32};        // CompileOptions::dtype
+  std::vector<OptionGroup> honours = {};  // beside OptionGroup::kGeneral
   int default_cores = 0;  // what num_cores 0 stands for; 0 = the processors this process may use
   // One graph is compiled for several shapes, so that decode's serves prefill, too, where nothing
   // needs a graph of its own.

@@ -8,7 +8,7 @@ from test_bad_input import assert_refusal
 
 MOE = ["bench", "moe", "--shape", "8,2,128,64", "--tokens", 32, "--runs", 1, "--json"]
 EXPERT = 3 * 128 * 64  # weights of one
-BITS = {"float32": 32, "bfloat16": 16, "mxfp6": 6.25, "mxfp4": 4.25}
+BITS = {"float32": 32, "bfloat16": 16, "mxfp6": 6.25, "mxfp4": 4.25, "mxint8": 8.25}
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def bench(expertile):
 @pytest.mark.parametrize("dtype, arithmetic", [
     ("float32", "float32"), ("bfloat16", "bfloat16"), ("bfloat16", "float32"),
     ("mxfp4", "float32"), ("mxfp4", "bfloat16"), ("mxfp6", "float32"), ("mxfp6", "bfloat16"),
+    ("mxint8", "mxint8"),
 ])  # fmt: skip
 def test_formats(bench, sanitizer, dtype, arithmetic):
     result = bench(*MOE, "--dtype", dtype, "--arithmetic", arithmetic)
@@ -36,6 +37,7 @@ def test_formats(bench, sanitizer, dtype, arithmetic):
 
 @pytest.mark.parametrize("dtype, arithmetic", [
     ("float32", "float32"), ("bfloat16", "bfloat16"), ("mxfp4", "float32"), ("mxfp6", "float32"),
+    ("mxint8", "mxint8"),
 ])  # fmt: skip
 def test_arithmetic_follows_the_weights(bench, dtype, arithmetic):
     assert bench(*MOE, "--dtype", dtype)["arithmetic"] == arithmetic
@@ -45,6 +47,8 @@ def test_refusals(expertile):
     assert_refusal(expertile(*MOE, "--dtype", "fp8"), ["dtype", "fp8", "mxfp4"], (2,))
     assert_refusal(expertile(*MOE, "--arithmetic", "mxfp4"), ["arithmetic", "mxfp4", "bfloat16"], (2,))
     assert_refusal(expertile(*MOE, "--arithmetic", "bfloat16"), ["arithmetic", "bfloat16", "float32"], (2,))
+    for weights, arithmetic in (("mxint8", "bfloat16"), ("bfloat16", "mxint8"), ("float32", "mxint8")):
+        assert_refusal(expertile(*MOE, "--dtype", weights, "--arithmetic", arithmetic), [weights, arithmetic], (2,))
     odd = ["bench", "moe", "--shape", "8,2,100,64", "--dtype", "mxfp4"]
     assert_refusal(expertile(*odd), ["100", "32"], (2,))
 

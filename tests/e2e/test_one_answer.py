@@ -11,7 +11,7 @@ SANITIZED = ["none", 5], [(7, 32), (256, 512)]  # the two, under a sanitizer
 NUM_CORES = [1, 2]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "mxint8"])
 def test_one_answer(forward, golden, sanitizer, dtype):
     nums_nsp, chunks_and_lengths = SANITIZED if sanitizer else (NUM_NSP, CHUNKS_AND_LENGTHS)
     ids = golden.ids("window")[:130]

@@ -33,7 +33,8 @@ Status CheckForcedIsa(std::string_view packed_for) {
 TargetRow CpuTarget() {
   return {.name = "cpu",
           .about = "this machine's processor: AVX2, AVX-512 or AMX",
-          .dtypes = {DType::kF32, DType::kBF16},
+          .arithmetics = {MatmulArithmetic::kFloat32, MatmulArithmetic::kBFloat16,
+                          MatmulArithmetic::kMxint8},
           .honours = {OptionGroup::kBlockFormats},
           .in_process = {ChooseIsaName, PackCpu, OpenCpu, NewMemoryStore}};
 }

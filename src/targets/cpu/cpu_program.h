@@ -14,7 +14,7 @@ namespace expertile::cpu {
 TargetRow CpuTarget();
 
 // Panels as the kernels of options.isa read them, in the checkpoint's number format or, with
-// options.compute kBF16, in bfloat16.
+// options.arithmetic, in bfloat16 or MXINT8.
 Status PackCpu(const Checkpoint& checkpoint, const TargetOptions& options, WeightWriter& writer);
 
 // Uses the weights in place. Errors: those of the reader; options.isa that this machine lacks, or

@@ -7,7 +7,7 @@
 namespace expertile::cpu {
 namespace {
 
-constexpr int64_t kPanelsPerPiece = 4;
+constexpr int64_t kPanelsPerPiece = 4;  // a multiple of every Gemm's gate_panels()
 
 }  // namespace
 
@@ -46,8 +46,9 @@ Status GatedMlp::Run(const float* x, int64_t num_tokens, const PackedMlp& mlp,
 void GatedMlp::RunRows(const float* x, int64_t first, int64_t count, const PackedMlp& mlp,
                        const GatedMlpSpec& spec, WorkerPool& pool, float* out) {
   const int64_t H = limits_.hidden_size;
-  const PackedRows rows = gemm_.View(packed_.data(), count, mlp.gate_up.in);
-  const PackedRows activated = gemm_.View(activated_.data(), count, mlp.down.in);
+  const Gemm gemm = gemm_.For(mlp.gate_up.format);
+  const PackedRows rows = gemm.View(packed_.data(), count, mlp.gate_up.in);
+  const PackedRows activated = gemm.View(activated_.data(), count, mlp.down.in);
   const auto for_panels = [&](const PanelMatrix& matrix, auto task) {
     const int64_t num_panels = matrix.num_panels();
     pool.ForEach(CeilDiv(num_panels, kPanelsPerPiece), [&](int64_t piece, int worker) {
@@ -57,13 +58,13 @@ void GatedMlp::RunRows(const float* x, int64_t first, int64_t count, const Packe
     });
   };
   pool.ForEach(rows.tiles.num_tiles(), [&](int64_t tile, int) {
-    gemm_.Pack(x + first * H, H, nullptr, rows, {tile, tile + 1});
+    gemm.Pack(x + first * H, H, nullptr, rows, {tile, tile + 1});
   });
   for_panels(mlp.gate_up, [&](Range panels, PanelScratch& scratch) {
-    gemm_.Gate(rows, mlp.gate_up, panels, spec, activated, scratch);
+    gemm.Gate(rows, mlp.gate_up, panels, spec, activated, scratch);
   });
   for_panels(mlp.down, [&](Range panels, PanelScratch& scratch) {
-    gemm_.Store(activated, mlp.down, panels, {out + first * H, H, nullptr}, scratch);
+    gemm.Store(activated, mlp.down, panels, {out + first * H, H, nullptr}, scratch);
   });
 }
 

@@ -41,8 +41,10 @@ TEST_P(GatedMlpRun, IsAnExpertThatEveryTokenChooses) {
   const PlainMatrix x = RandomMatrix(T, kHidden, 7);
   const std::vector<int32_t> ids(T, 0);
   const std::vector<float> ones(T, 1.0f);
-  for (const ComputeType type : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
-    const PackedExperts expert = OneExpert(table(), WeightFormat::kBFloat16);
+  for (const auto& [type, format] : {std::pair{ComputeType::kFloat32, WeightFormat::kBFloat16},
+                                     std::pair{ComputeType::kBFloat16, WeightFormat::kBFloat16},
+                                     std::pair{ComputeType::kBFloat16, WeightFormat::kMxint8}}) {
+    const PackedExperts expert = OneExpert(table(), format);
     const PackedMlp mlp = {expert.GateUp(0), expert.Down(0)};
     WorkerPool pool(2);
     auto block = *MoeBlock::Create(table(), type, {T, 1, kHidden, kIntermediate, 256}, {}, 2);

@@ -31,7 +31,8 @@ class PrefetchPlan {
 bool PanelScratch::Reserve(const KernelTable& table, int64_t max_rows) {
   const int64_t depth = std::max(table.float32.slice_depth, table.bfloat16.slice_depth);
   return accumulators_.Reserve(static_cast<size_t>(max_rows * table.panel_columns)) &&
-         expanded_.Reserve(static_cast<size_t>(depth * table.panel_columns));
+         expanded_.Reserve(static_cast<size_t>(depth * table.panel_columns)) &&
+         staged_.Reserve(static_cast<size_t>(max_rows * table.mxint8.staged_columns));
 }
 
 void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const PackedRows& packed,
@@ -48,19 +49,24 @@ void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const Packe
 Gemm::ReadySlice Gemm::Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
                              int64_t num_tiles, PanelScratch& scratch) const {
   auto* expanded = reinterpret_cast<std::byte*>(scratch.expanded());
-  if (matrix.format == WeightFormat::kMxfp4) {
-    kernels_.expand_mxfp4(slice, depth, expanded);
-    return {expanded, kernels_.float32[1] != nullptr};
+  const auto* of_expanded = kernels_.float32[1] != nullptr ? &kernels_.float32 : &kernels_.bfloat16;
+  switch (matrix.format) {
+    case WeightFormat::kFloat32:
+      return {slice, &kernels_.float32};
+    case WeightFormat::kBFloat16:
+      if (!kernels_.expand_pays || num_tiles == 1) return {slice, &kernels_.bfloat16};
+      table_.expand_panel(slice, depth, scratch.expanded());
+      return {expanded, &kernels_.float32};
+    case WeightFormat::kMxfp6:
+      kernels_.expand_mxfp6(slice, depth, expanded);
+      return {expanded, of_expanded};
+    case WeightFormat::kMxfp4:
+      kernels_.expand_mxfp4(slice, depth, expanded);
+      return {expanded, of_expanded};
+    case WeightFormat::kMxint8:
+      break;
   }
-  if (matrix.format == WeightFormat::kMxfp6) {
-    kernels_.expand_mxfp6(slice, depth, expanded);
-    return {expanded, kernels_.float32[1] != nullptr};
-  }
-  if (matrix.format == WeightFormat::kBFloat16 && kernels_.expand_pays && num_tiles > 1) {
-    table_.expand_panel(slice, depth, scratch.expanded());
-    return {expanded, true};
-  }
-  return {slice, matrix.format == WeightFormat::kFloat32};
+  return {slice, &kernels_.mxint8};
 }
 
 void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
@@ -70,18 +76,18 @@ void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const s
   const PrefetchPlan plan(slice + num_bytes, num_bytes, num_tiles,
                           CeilDiv(depth, kernels_.block_depth));
   const ReadySlice ready = Ready(matrix, slice, depth, num_tiles, scratch);
-  const auto& tile_kernels = ready.is_float32 ? kernels_.float32 : kernels_.bfloat16;
   for (int64_t tile = 0; tile < num_tiles; ++tile) {
     const int rows = a.tiles.Size(tile);
-    const std::byte* a_slice = a.Tile(tile) + k * rows * a.activation_size;
     float* c = scratch.accumulators() + a.tiles.Begin(tile) * table_.panel_columns;
-    tile_kernels[rows](a_slice, ready.data, depth, c, k == 0, plan.ForTile(tile));
+    (*ready.tile_kernels)[static_cast<size_t>(rows)](a.TileFrom(tile, k), ready.data, depth, c,
+                                                     k == 0, plan.ForTile(tile));
   }
 }
 
 void Gemm::Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
                     PanelScratch& scratch) const {
   EXPERTILE_DCHECK(a.depth == matrix.in && matrix.panel_columns == table_.panel_columns);
+  EXPERTILE_DCHECK(a.kernels == &kernels_ && &kernels_ == &table_.gemm(type_, matrix.format));
   const int64_t slice_depth = kernels_.slice_depth;
   const std::byte* slice = matrix.Panel(panel);
   for (int64_t k = 0; k < matrix.padded_in(); k += slice_depth) {
@@ -109,14 +115,32 @@ void Gemm::Gate(const PackedRows& a, const PanelMatrix& gate_up, Range range,
                 const GatedMlpSpec& spec, const PackedRows& activated,
                 PanelScratch& scratch) const {
   const TileScope scope(kernels_);
+  const int half = table_.panel_columns / 2;
+  const bool is_staged = kernels_.staged_columns != 0;
+  EXPERTILE_DCHECK(range.begin % gate_panels() == 0);
   for (int64_t panel = range.begin; panel < range.end; ++panel) {
     Multiply(a, gate_up, panel, scratch);
-    const int64_t column = panel * (table_.panel_columns / 2);
     for (int64_t tile = 0; tile < a.tiles.num_tiles(); ++tile) {
-      kernels_.gate(scratch.accumulators() + a.tiles.Begin(tile) * table_.panel_columns,
-                    a.tiles.Size(tile), gate_up.PanelBias(panel), spec, column,
-                    activated.Tile(tile));
+      const int64_t row = a.tiles.Begin(tile);
+      auto* staged = reinterpret_cast<std::byte*>(scratch.staged() + row * kernels_.staged_columns);
+      kernels_.gate(scratch.accumulators() + row * table_.panel_columns, a.tiles.Size(tile),
+                    gate_up.PanelBias(panel), spec, panel * half,
+                    is_staged ? staged : activated.Tile(tile));
     }
+    const bool is_block = (panel + 1) % gate_panels() == 0 || panel + 1 == range.end;
+    if (is_staged && is_block) {
+      const int64_t first = panel / gate_panels() * kernels_.staged_columns;
+      PackStaged(activated, first, std::min((panel + 1) * half, activated.depth), scratch);
+    }
+  }
+}
+
+void Gemm::PackStaged(const PackedRows& activated, int64_t first, int64_t end,
+                      PanelScratch& scratch) const {
+  const int64_t stride = kernels_.staged_columns;
+  for (int64_t tile = 0; tile < activated.tiles.num_tiles(); ++tile) {
+    kernels_.pack(scratch.staged() + activated.tiles.Begin(tile) * stride, stride, nullptr,
+                  activated.tiles.Size(tile), end - first, activated.TileFrom(tile, first));
   }
 }
 

@@ -36,15 +36,25 @@ class RowTiles {
   int64_t num_larger_;  // the first tiles have size_ + 1 rows
 };
 
+// Bytes that `depth` k-values (rounded up to kDepthMultiple) of a packed row take.
+inline int64_t PackedRowBytes(const GemmKernels& kernels, int64_t depth) {
+  return RoundUp(depth, kDepthMultiple) * kernels.activation_size +
+         CeilDiv(depth, kDepthMultiple) * kernels.header_bytes;
+}
+
 // Activations [rows, depth] packed tile by tile, each tile padded to kDepthMultiple k-values.
 struct PackedRows {
   std::byte* data;
   RowTiles tiles;
   int64_t depth;
-  int activation_size;
+  const GemmKernels* kernels;
 
   std::byte* Tile(int64_t tile) const { return data + tiles.Begin(tile) * RowBytes(); }
-  int64_t RowBytes() const { return RoundUp(depth, kDepthMultiple) * activation_size; }
+  // Where k-value `k`, a multiple of kDepthMultiple, begins in a tile.
+  std::byte* TileFrom(int64_t tile, int64_t k) const {
+    return Tile(tile) + tiles.Size(tile) * PackedRowBytes(*kernels, k);
+  }
+  int64_t RowBytes() const { return PackedRowBytes(*kernels, depth); }
 };
 
 // A weight matrix [out, in] as panels of panel_columns outputs; `out` is padded with zeros, `in` to
@@ -59,7 +69,8 @@ struct PanelMatrix {
 
   int64_t padded_in() const { return in + in % 2; }
   int64_t num_panels() const { return CeilDiv(out, panel_columns); }
-  // Of `depth` k-values of a panel: a multiple of 32 in kMxfp4; in kMxfp6 the last block is whole.
+  // Of `depth` k-values of a panel: a multiple of 32 in kMxfp4; in kMxfp6 and kMxint8 the last
+  // block is whole.
   int64_t SliceBytes(int64_t depth) const {
     switch (format) {
       case WeightFormat::kFloat32:
@@ -70,6 +81,8 @@ struct PanelMatrix {
         return CeilDiv(depth, kMxBlockSize) * kMxfp6BlockBytes * panel_columns;
       case WeightFormat::kMxfp4:
         return depth / kMxBlockSize * (1 + kMxfp4BlockBytes) * panel_columns;
+      case WeightFormat::kMxint8:
+        return CeilDiv(depth, kMxBlockSize) * kMxint8BlockBytes * panel_columns;
     }
     return 0;
   }
@@ -78,17 +91,19 @@ struct PanelMatrix {
   const float* PanelBias(int64_t n) const { return bias ? bias + n * panel_columns : nullptr; }
 };
 
-// Accumulators and an expanded panel slice; one per worker.
+// Accumulators, an expanded panel slice and staged gate outputs; one per worker.
 class PanelScratch {
  public:
   // For products of up to max_rows rows. False if out of memory.
   bool Reserve(const KernelTable& table, int64_t max_rows);
   float* accumulators() { return accumulators_.data(); }  // [rows, panel_columns]
   float* expanded() { return expanded_.data(); }          // [slice depth, panel_columns]
+  float* staged() { return staged_.data(); }              // [rows, staged_columns]
 
  private:
   AlignedBuffer<float> accumulators_;
   AlignedBuffer<float> expanded_;
+  AlignedBuffer<float> staged_;
 };
 
 // Where rows of a product go: row r to data + rows[r] * stride (rows null: r * stride).
@@ -107,7 +122,11 @@ struct Range {
 // A kernel table, the compute type and the loops over them.
 class Gemm {
  public:
-  Gemm(const KernelTable& table, ComputeType type) : table_(table), kernels_(table.gemm(type)) {}
+  Gemm(const KernelTable& table, ComputeType type)
+      : table_(table), type_(type), kernels_(table.gemm(type)) {}
+  // For products with weights in `format`, whose tiles are no larger and whose packed rows take no
+  // more bytes: what is reserved for this one suffices.
+  Gemm For(WeightFormat format) const { return Gemm(table_, type_, format); }
 
   const KernelTable& table() const { return table_; }
   int max_tile_rows() const { return kernels_.max_tile_rows; }
@@ -115,13 +134,19 @@ class Gemm {
   // Rows that share one reading of a panel: their packed activations fit the second-level cache.
   // Whole tiles.
   int64_t RowsPerBlock() const { return 256 / max_tile_rows() * max_tile_rows(); }
+  // Panels of a gate-up matrix that Gate is given together: a block of a packed tile.
+  int64_t gate_panels() const {
+    return kernels_.staged_columns == 0
+               ? 1
+               : int64_t{2} * kernels_.staged_columns / table_.panel_columns;
+  }
   RowTiles Tiles(int64_t num_rows) const { return RowTiles(num_rows, max_tile_rows()); }
   PackedRows View(std::byte* data, int64_t num_rows, int64_t depth) const {
-    return {data, Tiles(num_rows), depth, kernels_.activation_size};
+    return {data, Tiles(num_rows), depth, &kernels_};
   }
   // Bytes that packing num_rows rows of `depth` takes.
   int64_t PackedBytes(int64_t num_rows, int64_t depth) const {
-    return num_rows * RoundUp(depth, kDepthMultiple) * kernels_.activation_size;
+    return num_rows * PackedRowBytes(kernels_, depth);
   }
 
   // Packs a range of packed's tiles from x[rows[r]] (rows null: x[r]), r counted from row 0.
@@ -133,24 +158,31 @@ class Gemm {
              PanelScratch& scratch) const;
 
   // activated[r][column] = activation(gate, up): a gate-up matrix over a range of panels, written
-  // as packed rows with the same tiles as `a` and depth I.
+  // as packed rows with the same tiles as `a` and depth I. The range begins at a multiple of
+  // gate_panels() and ends at one, or at the last panel.
   void Gate(const PackedRows& a, const PanelMatrix& gate_up, Range range, const GatedMlpSpec& spec,
             const PackedRows& activated, PanelScratch& scratch) const;
 
  private:
+  Gemm(const KernelTable& table, ComputeType type, WeightFormat format)
+      : table_(table), type_(type), kernels_(table.gemm(type, format)) {}
   // scratch.accumulators() = a x panel.
   void Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
                 PanelScratch& scratch) const;
   struct ReadySlice {
     const std::byte* data;
-    bool is_float32;  // else bfloat16 pairs
+    const std::array<TileKernel, kMaxTileRows + 1>* tile_kernels;  // that read it
   };
   ReadySlice Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
                    int64_t num_tiles, PanelScratch& scratch) const;
   void MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
                      int64_t k, int64_t depth, PanelScratch& scratch) const;
+  // Packs staged gate outputs of columns [first, end).
+  void PackStaged(const PackedRows& activated, int64_t first, int64_t end,
+                  PanelScratch& scratch) const;
 
   const KernelTable& table_;
+  ComputeType type_;
   const GemmKernels& kernels_;
 };
 

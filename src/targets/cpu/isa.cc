@@ -37,15 +37,18 @@ bool Supports(Isa isa) {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
+  // Every processor with the one has the other.
+  const bool avx512_bf16 =
+      avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
   switch (isa) {
     case Isa::kAvx2:
       return avx2;
     case Isa::kAvx512:
       return avx512;
     case Isa::kAvx512Bf16:
-      return avx512 && __builtin_cpu_supports("avx512bf16");
+      return avx512_bf16;
     case Isa::kAmx:
-      return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("amx-tile") &&
+      return avx512_bf16 && __builtin_cpu_supports("amx-tile") &&
              __builtin_cpu_supports("amx-bf16") && HasTilePermission();
   }
   return false;

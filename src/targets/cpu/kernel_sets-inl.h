@@ -28,21 +28,37 @@ constexpr GemmKernels RoundingKernels() {
   return kernels;
 }
 
-constexpr KernelTable TableOf(Isa isa, std::string_view name, const GemmKernels& bfloat16,
-                              int64_t (*peak_bfloat16)(int64_t repeats)) {
+// Products in bfloat16 or int8, and how fast their instructions are.
+struct KernelSet {
+  GemmKernels kernels;
+  int64_t (*peak)(int64_t repeats);
+};
+
+constexpr KernelTable TableOf(Isa isa, std::string_view name, const KernelSet& bfloat16,
+                              const KernelSet& mxint8) {
   return {.isa = isa,
           .name = name,
           .panel_columns = kPanelColumns,
           .float32 = kFloat32Kernels,
-          .bfloat16 = bfloat16,
+          .bfloat16 = bfloat16.kernels,
+          .mxint8 = mxint8.kernels,
           .expand_panel = ExpandPanel,
           .combine = Combine,
           .store_rows = StoreRows,
           .merge_softmax = MergeSoftmax,
           .store_softmax = StoreSoftmax,
           .peak_float32 = PeakFloat32,
-          .peak_bfloat16 = peak_bfloat16,
-          .peak_int8 = PeakInt8,
+          .peak_bfloat16 = bfloat16.peak,
+          .peak_int8 = mxint8.peak,
           .read_bytes = ReadBytes,
           .rows = kRowKernels};
+}
+
+// What is reserved for products in bfloat16 suffices for those in MXINT8.
+constexpr bool Mxint8Fits(const KernelTable& table) {
+  const GemmKernels& mxint8 = table.mxint8;
+  const GemmKernels& bfloat16 = table.bfloat16;
+  const int row_bytes = mxint8.activation_size * kMxBlockSize + mxint8.header_bytes;
+  return row_bytes <= bfloat16.activation_size * kMxBlockSize &&
+         mxint8.max_tile_rows <= bfloat16.max_tile_rows;
 }

@@ -29,12 +29,17 @@ enum class WeightFormat {
   kMxfp6,     // panels [ceil(in/32)] of NR E8M0 scales, [16][NR] low and [8][NR] high bits of E2M3
               // codes
   kMxfp4,  // panels [in/32] of NR E8M0 scales and [16][NR] pairs of E2M1 codes; in a multiple of 32
+  kMxint8,  // panels [ceil(in/32)] of NR E8M0 scales and [8][NR][4] codes + 128; its activations
+            // are in MXINT8, too, whatever the compute type
 };
 
 // Bytes a column of a kMxfp6 block: a low nibble of each element, two high bits of each, a scale.
 inline constexpr int kMxfp6LowBytes = 16;
 inline constexpr int kMxfp6HighBytes = 8;
 inline constexpr int kMxfp6BlockBytes = 1 + kMxfp6LowBytes + kMxfp6HighBytes;
+
+// Bytes a column of a kMxint8 block: a code of each element, a scale.
+inline constexpr int kMxint8BlockBytes = 1 + 32;
 
 inline constexpr int kMaxTileRows = 32;        // upper bound of max_tile_rows over all tables
 inline constexpr int kMaxPanelColumns = 32;    // upper bound of panel_columns over all tables
@@ -76,9 +81,10 @@ using SoftmaxFunction = void (*)(const float* scores, int num_rows, int num_pane
                                  const KeyRange* valid, float scale, SoftmaxState* states,
                                  std::byte* tile);
 
-// The kernels of one compute type.
+// The kernels of one compute type, or of kMxint8.
 struct GemmKernels {
   int activation_size = 0;  // bytes of a packed activation
+  int header_bytes = 0;     // of what is before each row's activations in a block of a packed tile
   int block_depth = 0;      // k-values in a block of a packed tile
   int max_tile_rows = 0;    // MR
   // K-values of a panel that all row tiles pass before the next: as many as stay in the cache that
@@ -89,9 +95,13 @@ struct GemmKernels {
   int weights_rows = 0;
   PackTileFunction pack = nullptr;
   GateFunction gate = nullptr;
+  // Not 0: `gate` writes no tile, but rows [num_rows][staged_columns] of floats, of which `pack`
+  // makes a block of one.
+  int staged_columns = 0;
   SoftmaxFunction softmax = nullptr;
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
   std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
+  std::array<TileKernel, kMaxTileRows + 1> mxint8 = {};    // by rows; weights kMxint8
   bool expand_pays = false;  // for several tiles, expand a bfloat16 panel to float32 once
   // Expands `depth` (a multiple of 32) k-values of an MXFP4 panel, exactly, to the kind of panel
   // that `bfloat16` reads if there are no float32 kernels, else to a float32 panel.
@@ -144,6 +154,7 @@ struct KernelTable {
   int panel_columns;      // NR
   GemmKernels float32;
   GemmKernels bfloat16;
+  GemmKernels mxint8;
   // Expands `depth` (even) k-values of a bfloat16 panel to a float32 panel, exactly.
   void (*expand_panel)(const std::byte* pairs, int64_t depth, float* panel);
   // out[h] = sum over k, in order, of weights[k] * y[k][h]; y is [num_rows][size].
@@ -170,13 +181,18 @@ struct KernelTable {
   const GemmKernels& gemm(ComputeType type) const {
     return type == ComputeType::kFloat32 ? float32 : bfloat16;
   }
+  // Of products with weights in `format`.
+  const GemmKernels& gemm(ComputeType type, WeightFormat format) const {
+    return format == WeightFormat::kMxint8 ? mxint8 : gemm(type);
+  }
 };
 
 // The table of `isa`; call its kernels only where SupportedIsas() has it.
 const KernelTable& KernelsFor(Isa isa);
 
 const KernelTable& KernelsAvx2();
-const KernelTable& KernelsAvx512();
+const KernelTable& KernelsAvx512();             // with VNNI where this machine has it
+const KernelTable& KernelsAvx512WithoutVnni();  // the same bits
 const KernelTable& KernelsAvx512Bf16();
 const KernelTable& KernelsAmx();
 

@@ -9,7 +9,8 @@
 #include "targets/cpu/kernel_table.h"
 #include "targets/cpu/kernel_target.h"
 
-EXPERTILE_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,amx-tile,amx-bf16")
+EXPERTILE_BEGIN_TARGET(
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,amx-tile,amx-bf16")
 namespace expertile::cpu::amx {
 namespace {
 // Each builds on the ones before it.
@@ -23,12 +24,16 @@ namespace {
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/row_kernels-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
+#include "targets/cpu/mxint8_tiles-inl.h"
+#include "targets/cpu/mxint8_vnni-inl.h"
 #include "targets/cpu/kernel_sets-inl.h"
 #include "targets/cpu/dot_bfloat16-inl.h"
 #include "targets/cpu/amx_bfloat16-inl.h"
 // clang-format on
 
-constexpr KernelTable kTable = TableOf(Isa::kAmx, "amx", AmxKernels(), PeakAmxBFloat16);
+constexpr KernelTable kTable = TableOf(Isa::kAmx, "amx", {AmxKernels(), PeakAmxBFloat16},
+                                       {Mxint8Kernels<VnniDots>::kAll, PeakVnni});
+static_assert(Mxint8Fits(kTable));
 
 }  // namespace
 }  // namespace expertile::cpu::amx

@@ -23,10 +23,13 @@ namespace {
 #include "targets/cpu/softmax-inl.h"
 #include "targets/cpu/row_kernels-inl.h"
 #include "targets/cpu/roof_kernels-inl.h"
+#include "targets/cpu/mxint8_tiles-inl.h"
 #include "targets/cpu/kernel_sets-inl.h"
 // clang-format on
 
-constexpr KernelTable kTable = TableOf(Isa::kAvx2, "avx2", RoundingKernels(), PeakFloat32);
+constexpr KernelTable kTable = TableOf(Isa::kAvx2, "avx2", {RoundingKernels(), PeakFloat32},
+                                       {Mxint8Kernels<WideDots>::kAll, PeakInt8});
+static_assert(Mxint8Fits(kTable));
 
 }  // namespace
 }  // namespace expertile::cpu::avx2

@@ -63,6 +63,14 @@ Status Linear::Check(int64_t num_tokens, std::span<const LinearProduct> products
                              num_tokens, matrix.in, pool.size(), max_tokens_, max_in_,
                              scratch_.size());
     }
+    const WeightFormat first = products[0].weights->view().format;
+    if ((matrix.format == WeightFormat::kMxint8) != (first == WeightFormat::kMxint8)) {
+      return InvalidArgument(
+          "linear: {} of {} products in MXINT8, expected all or none",
+          std::ranges::count(products, WeightFormat::kMxint8,
+                             [](const LinearProduct& each) { return each.weights->view().format; }),
+          products.size());
+    }
   }
   return {};
 }
@@ -71,22 +79,23 @@ Status Linear::Run(const float* x, int64_t num_tokens, std::span<const LinearPro
                    WorkerPool& pool) {
   EXPERTILE_RETURN_IF_ERROR(Check(num_tokens, products, pool));
   const int64_t in = products[0].weights->view().in;
+  const Gemm gemm = gemm_.For(products[0].weights->view().format);
   int64_t num_panels = 0;
   for (const LinearProduct& product : products) num_panels += product.weights->view().num_panels();
-  const Cut cut = CutFor(gemm_, num_tokens, num_panels, pool.size());
+  const Cut cut = CutFor(gemm, num_tokens, num_panels, pool.size());
   const int64_t num_row_blocks = CeilDiv(num_tokens, cut.rows);
   const auto block = [&](int64_t i) {
     const int64_t begin = i * cut.rows;
-    return gemm_.View(packed_.data() + gemm_.PackedBytes(begin, in),
-                      std::min(cut.rows, num_tokens - begin), in);
+    return gemm.View(packed_.data() + gemm.PackedBytes(begin, in),
+                     std::min(cut.rows, num_tokens - begin), in);
   };
-  const int64_t tiles_per_block = gemm_.Tiles(std::min(num_tokens, cut.rows)).num_tiles();
+  const int64_t tiles_per_block = gemm.Tiles(std::min(num_tokens, cut.rows)).num_tiles();
   pool.ForEachNear(num_row_blocks * tiles_per_block, [&](int64_t i, int) {
     const int64_t b = i / tiles_per_block;
     const int64_t tile = i % tiles_per_block;
     const PackedRows rows = block(b);
     if (tile >= rows.tiles.num_tiles()) return;
-    gemm_.Pack(x + b * cut.rows * in, in, nullptr, rows, {tile, tile + 1});
+    gemm.Pack(x + b * cut.rows * in, in, nullptr, rows, {tile, tile + 1});
   });
   // Shares of panels of all products in a row, for one block of rows after the other: a worker's
   // next piece has the same rows, which are still in its cache.
@@ -102,9 +111,9 @@ Status Linear::Run(const float* x, int64_t num_tokens, std::span<const LinearPro
     const int64_t b = i / num_shares;
     const Range panels = {share * cut.panels,
                           std::min((share + 1) * cut.panels, matrix.num_panels())};
-    gemm_.Store(block(b), matrix, panels,
-                {products[p].out + b * cut.rows * matrix.out, matrix.out, nullptr},
-                scratch_[static_cast<size_t>(worker)]);
+    gemm.Store(block(b), matrix, panels,
+               {products[p].out + b * cut.rows * matrix.out, matrix.out, nullptr},
+               scratch_[static_cast<size_t>(worker)]);
   });
   return {};
 }

@@ -30,7 +30,7 @@ class Linear {
 
   // One or more products of the same x [T, in], which is packed once; all in one go of the pool,
   // which has at most as many workers as at Create. Errors: sizes above those of Create, inputs of
-  // different sizes.
+  // different sizes, weights of which only some are in MXINT8.
   Status Run(const float* x, int64_t num_tokens, std::span<const LinearProduct> products,
              WorkerPool& pool);
 

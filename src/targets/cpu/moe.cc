@@ -26,6 +26,13 @@ Range EvenShare(int64_t num_panels, int64_t piece, int64_t num_pieces) {
   return {num_panels * piece / num_pieces, num_panels * (piece + 1) / num_pieces};
 }
 
+// Of a gate-up matrix: whole groups of the panels that Gate is given together.
+Range GateShare(const Gemm& gemm, int64_t num_panels, int64_t piece, int64_t num_pieces) {
+  const int64_t group = gemm.gate_panels();
+  const Range groups = EvenShare(CeilDiv(num_panels, group), piece, num_pieces);
+  return {groups.begin * group, std::min(groups.end * group, num_panels)};
+}
+
 }  // namespace
 
 MoeStats::Busy MoeStats::BusyOf(std::span<const double> seconds) {
@@ -83,6 +90,7 @@ struct MoeBlock::Pass {
   const PackedExperts& experts;
   WorkerPool& pool;
   const GatedMlpSpec& mlp;
+  Gemm gemm;  // for the format of the experts
 };
 
 Result<MoeBlock> MoeBlock::Create(const KernelTable& table, ComputeType type, const Limits& limits,
@@ -143,7 +151,7 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
     tokens_[row] = matched_.assignments[row] / tokens.experts_per_token;
   }
   if (stats != nullptr) *stats = {};
-  const Pass pass = {tokens, experts, pool, mlp};
+  const Pass pass = {tokens, experts, pool, mlp, gemm_.For(experts.shape().format)};
   const bool is_gathered = IsGathered(tokens.num_tokens);
   if (placement_.has_value() && !is_gathered) {
     RunBlocked(pass, stats);
@@ -165,10 +173,11 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
 void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
   const int num_workers = pass.pool.size();
   const int64_t num_panels =
-      std::min(pass.experts.GateUp(0).num_panels(), pass.experts.Down(0).num_panels());
+      std::min(CeilDiv(pass.experts.GateUp(0).num_panels(), pass.gemm.gate_panels()),
+               pass.experts.Down(0).num_panels());
   BuildWorkList(matched_, *placement_,
-                {num_workers, limits_.packed_chunk_size, gemm_.max_tile_rows(), num_panels,
-                 MaxGroupRows(gemm_, limits_), gemm_.weights_rows()},
+                {num_workers, limits_.packed_chunk_size, pass.gemm.max_tile_rows(), num_panels,
+                 MaxGroupRows(gemm_, limits_), pass.gemm.weights_rows()},
                 work_);
   Claims claims(work_);
   std::vector<double> piece_seconds(work_.pieces.size());
@@ -225,39 +234,41 @@ void MoeBlock::RunWhole(const Pass& pass, const WorkPiece& piece, WorkerScratch&
   const PanelMatrix gate_up = pass.experts.GateUp(piece.expert);
   const PanelMatrix down = pass.experts.Down(piece.expert);
   const int64_t count = piece.end - piece.begin;
-  const PackedRows x = gemm_.View(scratch.packed.data(), count, gate_up.in);
-  const PackedRows activated = gemm_.View(scratch.activated.data(), count, down.in);
+  const PackedRows x = pass.gemm.View(scratch.packed.data(), count, gate_up.in);
+  const PackedRows activated = pass.gemm.View(scratch.activated.data(), count, down.in);
   Gather(pass, piece.begin, x, {0, x.tiles.num_tiles()});
-  gemm_.Gate(x, gate_up, {0, gate_up.num_panels()}, pass.mlp, activated, scratch.panels);
-  gemm_.Store(activated, down, {0, down.num_panels()}, Scatter(piece.begin), scratch.panels);
+  pass.gemm.Gate(x, gate_up, {0, gate_up.num_panels()}, pass.mlp, activated, scratch.panels);
+  pass.gemm.Store(activated, down, {0, down.num_panels()}, Scatter(piece.begin), scratch.panels);
 }
 
 void MoeBlock::RunGatePart(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch,
                            int32_t& gathered) {
   const PanelMatrix gate_up = pass.experts.GateUp(piece.expert);
-  const PackedRows x = gemm_.View(scratch.packed.data(), piece.end - piece.begin, gate_up.in);
+  const PackedRows x = pass.gemm.View(scratch.packed.data(), piece.end - piece.begin, gate_up.in);
   if (gathered != piece.group) Gather(pass, piece.begin, x, {0, x.tiles.num_tiles()});
   gathered = piece.group;
-  gemm_.Gate(x, gate_up, EvenShare(gate_up.num_panels(), piece.part, piece.num_parts), pass.mlp,
-             SharedActivated(pass, piece), scratch.panels);
+  pass.gemm.Gate(x, gate_up,
+                 GateShare(pass.gemm, gate_up.num_panels(), piece.part, piece.num_parts), pass.mlp,
+                 SharedActivated(pass, piece), scratch.panels);
 }
 
 void MoeBlock::RunDownPart(const Pass& pass, const WorkPiece& piece, WorkerScratch& scratch) {
   const PanelMatrix down = pass.experts.Down(piece.expert);
-  gemm_.Store(SharedActivated(pass, piece), down,
-              EvenShare(down.num_panels(), piece.part, piece.num_parts), Scatter(piece.begin),
-              scratch.panels);
+  pass.gemm.Store(SharedActivated(pass, piece), down,
+                  EvenShare(down.num_panels(), piece.part, piece.num_parts), Scatter(piece.begin),
+                  scratch.panels);
 }
 
 PackedRows MoeBlock::SharedActivated(const Pass& pass, const WorkPiece& piece) {
   const int64_t intermediate = pass.experts.shape().intermediate_size;
-  std::byte* data = shared_activated_.data() + gemm_.PackedBytes(piece.group_begin, intermediate);
-  return gemm_.View(data, piece.end - piece.begin, intermediate);
+  std::byte* data =
+      shared_activated_.data() + pass.gemm.PackedBytes(piece.group_begin, intermediate);
+  return pass.gemm.View(data, piece.end - piece.begin, intermediate);
 }
 
 void MoeBlock::Gather(const Pass& pass, int32_t begin, const PackedRows& packed,
                       Range tiles) const {
-  gemm_.Pack(pass.tokens.x, limits_.hidden_size, tokens_.data() + begin, packed, tiles);
+  pass.gemm.Pack(pass.tokens.x, limits_.hidden_size, tokens_.data() + begin, packed, tiles);
 }
 
 RowSink MoeBlock::Scatter(int32_t begin) {
@@ -271,18 +282,18 @@ void MoeBlock::RunExpertAfterExpert(const Pass& pass) {
     const PanelMatrix gate_up = pass.experts.GateUp(chunk.expert);
     const PanelMatrix down = pass.experts.Down(chunk.expert);
     const int64_t count = chunk.end - chunk.begin;
-    const PackedRows x = gemm_.View(shared.packed.data(), count, gate_up.in);
-    const PackedRows activated = gemm_.View(shared.activated.data(), count, down.in);
+    const PackedRows x = pass.gemm.View(shared.packed.data(), count, gate_up.in);
+    const PackedRows activated = pass.gemm.View(shared.activated.data(), count, down.in);
     pass.pool.ForEach(x.tiles.num_tiles(), [&](int64_t tile, int) {
       Gather(pass, chunk.begin, x, {tile, tile + 1});
     });
     pass.pool.ForEach(num_shares, [&](int64_t share, int worker) {
-      gemm_.Gate(x, gate_up, EvenShare(gate_up.num_panels(), share, num_shares), pass.mlp,
-                 activated, workers_[static_cast<size_t>(worker)].panels);
+      pass.gemm.Gate(x, gate_up, GateShare(pass.gemm, gate_up.num_panels(), share, num_shares),
+                     pass.mlp, activated, workers_[static_cast<size_t>(worker)].panels);
     });
     pass.pool.ForEach(num_shares, [&](int64_t share, int worker) {
-      gemm_.Store(activated, down, EvenShare(down.num_panels(), share, num_shares),
-                  Scatter(chunk.begin), workers_[static_cast<size_t>(worker)].panels);
+      pass.gemm.Store(activated, down, EvenShare(down.num_panels(), share, num_shares),
+                      Scatter(chunk.begin), workers_[static_cast<size_t>(worker)].panels);
     });
   }
 }
@@ -292,12 +303,13 @@ void MoeBlock::RunGathered(const Pass& pass) {
   const int64_t hidden = limits_.hidden_size;
   const int64_t intermediate = pass.experts.shape().intermediate_size;
   const auto packed = [&](const Chunk& piece) {
-    std::byte* data = workers_[0].packed.data() + gemm_.PackedBytes(piece.begin, hidden);
-    return gemm_.View(data, piece.end - piece.begin, hidden);
+    std::byte* data = workers_[0].packed.data() + pass.gemm.PackedBytes(piece.begin, hidden);
+    return pass.gemm.View(data, piece.end - piece.begin, hidden);
   };
   const auto activated = [&](const Chunk& piece) {
-    std::byte* data = workers_[0].activated.data() + gemm_.PackedBytes(piece.begin, intermediate);
-    return gemm_.View(data, piece.end - piece.begin, intermediate);
+    std::byte* data =
+        workers_[0].activated.data() + pass.gemm.PackedBytes(piece.begin, intermediate);
+    return pass.gemm.View(data, piece.end - piece.begin, intermediate);
   };
   for (const Chunk& piece : chosen) {
     const PackedRows x = packed(piece);
@@ -309,17 +321,18 @@ void MoeBlock::RunGathered(const Pass& pass) {
   pass.pool.ForEach(num_chosen * gate_shares, [&](int64_t i, int worker) {
     const Chunk& piece = chosen[static_cast<size_t>(i / gate_shares)];
     const PanelMatrix gate_up = pass.experts.GateUp(piece.expert);
-    gemm_.Gate(packed(piece), gate_up,
-               EvenShare(gate_up.num_panels(), i % gate_shares, gate_shares), pass.mlp,
-               activated(piece), workers_[static_cast<size_t>(worker)].panels);
+    pass.gemm.Gate(packed(piece), gate_up,
+                   GateShare(pass.gemm, gate_up.num_panels(), i % gate_shares, gate_shares),
+                   pass.mlp, activated(piece), workers_[static_cast<size_t>(worker)].panels);
   });
   const int64_t down_shares =
       num_chosen == 0 ? 0 : CeilDiv(pass.experts.Down(0).num_panels(), kPanelsPerPiece);
   pass.pool.ForEach(num_chosen * down_shares, [&](int64_t i, int worker) {
     const Chunk& piece = chosen[static_cast<size_t>(i / down_shares)];
     const PanelMatrix down = pass.experts.Down(piece.expert);
-    gemm_.Store(activated(piece), down, EvenShare(down.num_panels(), i % down_shares, down_shares),
-                Scatter(piece.begin), workers_[static_cast<size_t>(worker)].panels);
+    pass.gemm.Store(activated(piece), down,
+                    EvenShare(down.num_panels(), i % down_shares, down_shares),
+                    Scatter(piece.begin), workers_[static_cast<size_t>(worker)].panels);
   });
 }
 
@@ -333,8 +346,8 @@ void MoeBlock::Combine(const Pass& pass, float* out, MoeStats* stats) const {
     const int64_t end = std::min((piece + 1) * kTokensPerPiece, tokens.num_tokens);
     for (int64_t t = piece * kTokensPerPiece; t < end; ++t) {
       const bool padded = tokens.ids[static_cast<size_t>(t * k)] < 0;
-      gemm_.table().combine(expert_out_.data() + t * k * hidden, tokens.weights.data() + t * k,
-                            padded ? 0 : k, hidden, out + t * hidden);
+      pass.gemm.table().combine(expert_out_.data() + t * k * hidden, tokens.weights.data() + t * k,
+                                padded ? 0 : k, hidden, out + t * hidden);
     }
   });
   if (stats != nullptr) stats->combine_seconds = watch.seconds();

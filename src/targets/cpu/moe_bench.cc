@@ -132,8 +132,10 @@ void Account(const MoeBenchOptions& options, const PackedExperts& experts, const
   result.useful_flops = 6.0 * static_cast<double>(num_rows) *
                         static_cast<double>(options.hidden_size) *
                         static_cast<double>(options.intermediate_size);
-  result.roof_flops =
-      options.compute == ComputeType::kFloat32 ? roof.float32_flops : roof.bfloat16_flops;
+  const bool is_float32 = options.compute == ComputeType::kFloat32;
+  result.roof_flops = options.weights == WeightFormat::kMxint8 ? roof.int8_ops
+                      : is_float32                             ? roof.float32_flops
+                                                               : roof.bfloat16_flops;
   result.roof = roof;
   const double least =
       std::max(result.useful_flops / result.roof_flops, result.weight_bytes / roof.read_bytes);

@@ -156,16 +156,25 @@ TEST_P(MoeRun, IsTheWeightedSumOfTheChosenExperts) {
       EXPECT_LT(RelativeError(RunMoe(table(), ComputeType::kBFloat16, halves, tokens, {3, 16}, 2),
                               expected),
                 8e-3);
+      const PackedExperts codes = layer.Pack(table(), WeightFormat::kMxint8);
+      EXPECT_LT(RelativeError(RunMoe(table(), ComputeType::kBFloat16, codes, tokens, {3, 16}, 2),
+                              expected),
+                3e-2);
     }
   }
 }
 
+constexpr std::pair<ComputeType, WeightFormat> kNumbers[] = {
+    {ComputeType::kFloat32, WeightFormat::kBFloat16},
+    {ComputeType::kBFloat16, WeightFormat::kBFloat16},
+    {ComputeType::kBFloat16, WeightFormat::kMxint8}};
+
 // DESIGN.md 4.1: one answer, whatever the blocking, chunk size, workers or batch neighbours.
 TEST_P(MoeRun, OneAnswer) {
-  for (const ComputeType type : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
+  for (const auto& [type, format] : kNumbers) {
     const Layer layer(kBiasedShape, 3);
     const Tokens tokens = RandomTokens(layer, kIsSanitized ? 44 : 80);
-    const PackedExperts experts = layer.Pack(table(), WeightFormat::kBFloat16);
+    const PackedExperts experts = layer.Pack(table(), format);
     const std::vector<float> expected = RunMoe(table(), type, experts, tokens, {0, 256}, 1);
     for (const int num_nsp : {0, 1, 2, 3, 6, 7}) {
       for (const int64_t chunk : {1, 3, 16, 256}) {
@@ -205,22 +214,22 @@ TEST_P(MoeRun, OneAnswerWhenRoutingIsSkewed) {
       TokensOn(two, 50, {0, 4}),                            // one NSP of 1, 2 or 4 owns all
       TokensOn(two, 1100, {2, 0, 2, 1, 2, 7, 2, 0, 2, 5}),  // rows and columns are shared
   };
-  for (const Tokens& tokens : routings) {
-    const PackedExperts experts = one.Pack(table(), WeightFormat::kBFloat16);
-    const std::vector<float> expected =
-        RunMoe(table(), ComputeType::kFloat32, experts, tokens, {0, 256}, 1);
-    for (int num_workers = 1; num_workers <= 4; ++num_workers) {
-      for (const int num_nsp : {1, 3, num_workers, 2 * num_workers, 8}) {
-        for (const int64_t chunk : {int64_t{5}, int64_t{256}}) {
-          MoeStats stats;
-          EXPECT_EQ(RunMoe(table(), ComputeType::kFloat32, experts, tokens, {num_nsp, chunk},
-                           num_workers, &stats),
-                    expected)
-              << "N " << num_nsp << " P " << chunk << " workers " << num_workers;
-          int64_t num_rows = 0;
-          for (const NspStats& nsp : stats.nsp) num_rows += nsp.num_rows;
-          EXPECT_EQ(num_rows, static_cast<int64_t>(tokens.ids.size()));
-          EXPECT_EQ(stats.worker_busy_seconds.size(), static_cast<size_t>(num_workers));
+  for (const auto& [type, format] : kNumbers) {
+    for (const Tokens& tokens : routings) {
+      const PackedExperts experts = one.Pack(table(), format);
+      const std::vector<float> expected = RunMoe(table(), type, experts, tokens, {0, 256}, 1);
+      for (int num_workers = 1; num_workers <= 4; ++num_workers) {
+        for (const int num_nsp : {1, 3, num_workers, 2 * num_workers, 8}) {
+          for (const int64_t chunk : {int64_t{5}, int64_t{256}}) {
+            MoeStats stats;
+            EXPECT_EQ(RunMoe(table(), type, experts, tokens, {num_nsp, chunk}, num_workers, &stats),
+                      expected)
+                << "N " << num_nsp << " P " << chunk << " workers " << num_workers;
+            int64_t num_rows = 0;
+            for (const NspStats& nsp : stats.nsp) num_rows += nsp.num_rows;
+            EXPECT_EQ(num_rows, static_cast<int64_t>(tokens.ids.size()));
+            EXPECT_EQ(stats.worker_busy_seconds.size(), static_cast<size_t>(num_workers));
+          }
         }
       }
     }
@@ -238,6 +247,16 @@ TEST_P(MoeRun, Float32BitsAreThoseOfTheFirstInstructionSetAndOfFloat32Weights) {
         RunMoe(table(), ComputeType::kFloat32, layer.Pack(table(), format), tokens, {2, 16}, 1),
         expected);
   }
+}
+
+TEST_P(MoeRun, Mxint8BitsAreThoseOfTheFirstInstructionSet) {
+  const Layer layer(kBiasedShape, 3);
+  const Tokens tokens = RandomTokens(layer, 50);
+  const auto run = [&](const KernelTable& of) {
+    return RunMoe(of, ComputeType::kBFloat16, layer.Pack(of, WeightFormat::kMxint8), tokens,
+                  {2, 16}, 1);
+  };
+  EXPECT_EQ(run(table()), run(KernelsFor(SupportedIsas().front())));
 }
 
 TEST_P(MoeRun, PaddedPositionsAreZeroAndChangeNothingElse) {

@@ -44,6 +44,20 @@ void PackGateUp(const PanelMatrix& matrix, std::byte* panels, int64_t intermedia
   }
 }
 
+// Calls pack.operator()<Writer>() with the writer of rows of floats as panels in `format`.
+template <typename Pack>
+void PackRows(WeightFormat format, Pack pack) {
+  EXPERTILE_DCHECK(format != WeightFormat::kMxfp4);
+  switch (format) {
+    case WeightFormat::kMxfp6:
+      return pack.template operator()<Mxfp6PanelWriter>();
+    case WeightFormat::kMxint8:
+      return pack.template operator()<Mxint8PanelWriter>();
+    default:
+      return pack.template operator()<FloatPanelWriter>();
+  }
+}
+
 bool IsDimension(int64_t size) { return size >= 1 && size < kMaxDimension; }
 
 // Fits 64 bits: dimensions are below 2^28, elements at most 4 bytes, padding less than doubles.
@@ -65,11 +79,7 @@ void PackPanels(const PanelMatrix& matrix, int64_t first, int64_t count, RowRead
   const auto rows = [&](int64_t row, float* values) {
     weights(first * matrix.panel_columns + row, values);
   };
-  if (matrix.format == WeightFormat::kMxfp6) {
-    PackColumns<Mxfp6PanelWriter>(part, panels, rows);
-  } else {
-    PackColumns<FloatPanelWriter>(part, panels, rows);
-  }
+  PackRows(matrix.format, [&]<typename Writer>() { PackColumns<Writer>(part, panels, rows); });
 }
 
 Result<PanelMatrix> PackedMatrix::ShapeOf(const KernelTable& table, WeightFormat format,
@@ -173,12 +183,9 @@ void PackedExperts::PackMatrices(int expert, Reader gate, Reader up, Reader down
 }
 
 void PackedExperts::Pack(int expert, const ExpertWeights& weights) {
-  EXPERTILE_DCHECK(shape_.format != WeightFormat::kMxfp4);
-  if (shape_.format == WeightFormat::kMxfp6) {
-    PackMatrices<Mxfp6PanelWriter>(expert, weights.gate, weights.up, weights.down);
-  } else {
-    PackMatrices<FloatPanelWriter>(expert, weights.gate, weights.up, weights.down);
-  }
+  PackRows(shape_.format, [&]<typename Writer>() {
+    PackMatrices<Writer>(expert, weights.gate, weights.up, weights.down);
+  });
 }
 
 void PackedExperts::PackMxfp4(int expert, const Mxfp4ExpertWeights& weights) {

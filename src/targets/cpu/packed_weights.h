@@ -19,7 +19,7 @@ namespace expertile::cpu {
 using RowReader = FunctionRef<void(int64_t row, float* values)>;
 
 // Packs panels [first, first + count) of `matrix` from the rows of its weights [out, in], padding
-// with zeros; kBFloat16 and kMxfp6 round. Not for kMxfp4.
+// with zeros; kBFloat16, kMxfp6 and kMxint8 round. Not for kMxfp4.
 void PackPanels(const PanelMatrix& matrix, int64_t first, int64_t count, RowReader weights,
                 std::byte* panels);
 

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/dtype.h"
 #include "formats/mxfp6.h"
+#include "formats/mxint8.h"
 #include "targets/cpu/gemm.h"
 
 namespace expertile::cpu {
@@ -54,10 +57,13 @@ class FloatPanelWriter {
   std::vector<float> rows_;  // [panel_columns, padded_in]
 };
 
-// Floats rounded to MXFP6 and written as kMxfp6 panels.
-class Mxfp6PanelWriter {
+// Floats rounded to an MX format and written as its panels, block by block. `Block` encodes 32
+// values of column `column` of `columns` into a panel's block of kBytes a column, which begins as
+// zeros.
+template <typename Block>
+class MxPanelWriter {
  public:
-  explicit Mxfp6PanelWriter(const PanelMatrix& matrix)
+  explicit MxPanelWriter(const PanelMatrix& matrix)
       : columns_(matrix.panel_columns),
         padded_in_(RoundUp(matrix.in, kMxBlockSize)),
         rows_(static_cast<size_t>(columns_ * padded_in_), 0.0f) {}
@@ -67,32 +73,55 @@ class Mxfp6PanelWriter {
 
   void Write(std::byte* panel) const {
     for (int64_t k = 0; k < padded_in_; k += kMxBlockSize) {
-      std::fill_n(panel, kMxfp6BlockBytes * columns_, std::byte{0});
+      std::fill_n(panel, Block::kBytes * columns_, std::byte{0});
       for (int column = 0; column < columns_; ++column) {
         const float* values = rows_.data() + column * padded_in_ + k;
-        WriteBlock(EncodeMxfp6({values, kMxBlockSize}), panel + column);
+        Block::Write({values, kMxBlockSize}, column, columns_, panel);
       }
-      panel += kMxfp6BlockBytes * columns_;
+      panel += Block::kBytes * columns_;
     }
   }
 
  private:
-  // `target` is the column's scale; every further byte of the column is columns_ bytes on.
-  void WriteBlock(const Mxfp6Block& block, std::byte* target) const {
-    target[0] = static_cast<std::byte>(block.scale);
-    std::byte* low = target + columns_;
-    std::byte* high = low + kMxfp6LowBytes * columns_;
-    for (int i = 0; i < kMxBlockSize; ++i) {
-      const uint8_t code = block.codes[static_cast<size_t>(i)];
-      low[i / 2 * columns_] |= static_cast<std::byte>((code & 15) << 4 * (i % 2));
-      high[i / 4 * columns_] |= static_cast<std::byte>((code >> 4) << 2 * (i % 4));
-    }
-  }
-
   int columns_;
   int64_t padded_in_;
   std::vector<float> rows_;  // [panel_columns, padded_in]
 };
+
+struct Mxfp6PanelBlock {
+  static constexpr int kBytes = kMxfp6BlockBytes;
+
+  static void Write(std::span<const float> values, int column, int columns, std::byte* block) {
+    const Mxfp6Block encoded = EncodeMxfp6(values);
+    block[column] = static_cast<std::byte>(encoded.scale);
+    std::byte* low = block + columns + column;
+    std::byte* high = low + kMxfp6LowBytes * columns;
+    for (int i = 0; i < kMxBlockSize; ++i) {
+      const uint8_t code = encoded.codes[static_cast<size_t>(i)];
+      low[i / 2 * columns] |= static_cast<std::byte>((code & 15) << 4 * (i % 2));
+      high[i / 4 * columns] |= static_cast<std::byte>((code >> 4) << 2 * (i % 4));
+    }
+  }
+};
+using Mxfp6PanelWriter = MxPanelWriter<Mxfp6PanelBlock>;
+
+struct Mxint8PanelBlock {
+  static constexpr int kBytes = kMxint8BlockBytes;
+
+  static void Write(std::span<const float> values, int column, int columns, std::byte* block) {
+    constexpr uint8_t kOne =
+        127;  // zeros at any scale are the same, and 2^-127 is slow to multiply
+    std::array<int8_t, kMxBlockSize> codes;
+    const uint8_t scale = EncodeMxint8(values, codes);
+    block[column] = static_cast<std::byte>(scale == 0 && codes == decltype(codes){} ? kOne : scale);
+    std::byte* groups = block + columns + 4 * column;
+    for (int i = 0; i < kMxBlockSize; ++i) {
+      groups[i / 4 * 4 * columns + i % 4] =
+          static_cast<std::byte>(codes[static_cast<size_t>(i)] + 128);
+    }
+  }
+};
+using Mxint8PanelWriter = MxPanelWriter<Mxint8PanelBlock>;
 
 // Where a reader puts one MXFP4 row.
 struct Mxfp4Row {

@@ -22,7 +22,7 @@
 namespace expertile::cpu {
 
 inline ComputeType ComputeTypeOf(const TargetOptions& options) {
-  return options.compute == DType::kBF16 ? ComputeType::kBFloat16 : ComputeType::kFloat32;
+  return options.is_rounded() ? ComputeType::kBFloat16 : ComputeType::kFloat32;
 }
 
 class CpuRowOps {

@@ -147,6 +147,31 @@ using IntVec = __m256i;
 inline constexpr int64_t kInt8OperationsPerDot = 2 * 32;
 inline IntVec BroadcastInt(int x) { return _mm256_set1_epi32(x); }
 inline Vec AsBits(IntVec v) { return _mm256_castsi256_ps(v); }
+inline IntVec AsInts(Vec v) { return _mm256_castps_si256(v); }
+inline Vec ToFloats(IntVec v) { return _mm256_cvtepi32_ps(v); }
+inline IntVec ToInts(Vec v) { return _mm256_cvtps_epi32(v); }  // to nearest, ties to even
+inline IntVec LoadInts(const std::byte* p) { return LoadBits(p); }
+inline IntVec ShiftRight8(IntVec v) { return _mm256_srli_epi32(v, 8); }
+inline IntVec AddInts(IntVec a, IntVec b) { return _mm256_add_epi32(a, b); }
+inline IntVec MaxInts(IntVec a, IntVec b) { return _mm256_max_epi32(a, b); }
+inline int LargestInt(IntVec v) {
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+inline int SumOfInts(IntVec v) {
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+// Sums of products of two signed 16-bit integers, in 32-bit lanes.
+inline IntVec DotPairs(IntVec a, IntVec b) { return _mm256_madd_epi16(a, b); }
+// The lanes as 16-bit integers, of every four those of even number before the odd.
+inline void StoreEvenOdd(int16_t* p, IntVec v) {
+  const __m256i order = _mm256_shuffle_epi32(v, 0xd8);
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(order, order), 0xd8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+}
 inline IntVec DotInt8(IntVec sum, IntVec a, IntVec b) {
   const __m256i pairs = _mm256_maddubs_epi16(a, b);
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));

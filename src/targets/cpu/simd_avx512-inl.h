@@ -140,6 +140,22 @@ using IntVec = __m512i;
 inline constexpr int64_t kInt8OperationsPerDot = 2 * 64;
 inline IntVec BroadcastInt(int x) { return _mm512_set1_epi32(x); }
 inline Vec AsBits(IntVec v) { return _mm512_castsi512_ps(v); }
+inline IntVec AsInts(Vec v) { return _mm512_castps_si512(v); }
+inline Vec ToFloats(IntVec v) { return _mm512_cvtepi32_ps(v); }
+inline IntVec ToInts(Vec v) { return _mm512_cvtps_epi32(v); }  // to nearest, ties to even
+inline IntVec LoadInts(const std::byte* p) { return _mm512_loadu_si512(p); }
+inline IntVec ShiftRight8(IntVec v) { return _mm512_srli_epi32(v, 8); }
+inline IntVec AddInts(IntVec a, IntVec b) { return _mm512_add_epi32(a, b); }
+inline IntVec MaxInts(IntVec a, IntVec b) { return _mm512_max_epi32(a, b); }
+inline int LargestInt(IntVec v) { return _mm512_reduce_max_epi32(v); }
+inline int SumOfInts(IntVec v) { return _mm512_reduce_add_epi32(v); }
+// Sums of products of two signed 16-bit integers, in 32-bit lanes.
+inline IntVec DotPairs(IntVec a, IntVec b) { return _mm512_madd_epi16(a, b); }
+// The lanes as 16-bit integers, of every four those of even number before the odd.
+inline void StoreEvenOdd(int16_t* p, IntVec v) {
+  const __m512i order = _mm512_shuffle_epi32(v, static_cast<_MM_PERM_ENUM>(0xd8));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(order));
+}
 inline IntVec DotInt8(IntVec sum, IntVec a, IntVec b) {
   const __m512i pairs = _mm512_maddubs_epi16(a, b);
   return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));

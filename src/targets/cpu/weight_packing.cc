@@ -16,7 +16,8 @@ struct FormatName {
 };
 constexpr std::array kFormatNames = {
     FormatName{WeightFormat::kFloat32, "float32"}, FormatName{WeightFormat::kBFloat16, "bfloat16"},
-    FormatName{WeightFormat::kMxfp6, "mxfp6"}, FormatName{WeightFormat::kMxfp4, "mxfp4"}};
+    FormatName{WeightFormat::kMxfp6, "mxfp6"}, FormatName{WeightFormat::kMxfp4, "mxfp4"},
+    FormatName{WeightFormat::kMxint8, "mxint8"}};
 
 std::string NameOf(WeightFormat format) {
   return std::string(std::ranges::find(kFormatNames, format, &FormatName::format)->name);
@@ -61,14 +62,15 @@ void PackMlp(int index, const MlpView& view, PackedExperts& target) {
 
 }  // namespace
 
-// MXFP4 stays as it is, whatever is asked; a router's product is not rounded; MXFP6 is for the
-// matrices of attention and of MLPs.
+// MXFP4 stays as it is, whatever is asked; a router's product is not rounded; MXFP6 and
+// MXINT8 are for the matrices of attention and of MLPs.
 WeightFormat WeightPacker::FormatOf(const MatrixView& view, WeightRole role) const {
   using enum WeightRole;
   if (view.is_mxfp4() || role == kRouter) return LosslessFormatOf(view);
-  const bool has_mxfp6 = role == kMatrix || role == kMlp || role == kExperts;
-  if (has_mxfp6 && options_.mxfp6_matmul) return WeightFormat::kMxfp6;
-  return options_.compute == DType::kBF16 ? WeightFormat::kBFloat16 : LosslessFormatOf(view);
+  const bool has_mx = role == kMatrix || role == kMlp || role == kExperts;
+  if (has_mx && options_.mxfp6_matmul) return WeightFormat::kMxfp6;
+  if (has_mx && options_.arithmetic == MatmulArithmetic::kMxint8) return WeightFormat::kMxint8;
+  return options_.is_rounded() ? WeightFormat::kBFloat16 : LosslessFormatOf(view);
 }
 
 Status WeightPacker::Pack(const std::string& name, const WeightView& view, WeightRole role) {

@@ -26,7 +26,7 @@ Result<std::unique_ptr<TargetProgram>> Open(
 TargetRow CudaTarget() {
   return {.name = "cuda",
           .about = "a Hopper GPU (H100, H200), text only; in builds with nvcc",
-          .dtypes = {DType::kBF16},
+          .arithmetics = {MatmulArithmetic::kBFloat16},
           .default_cores = 1,
           .in_process = {ChooseIsa, Pack, Open, NewMemoryStore}};
 }

@@ -104,7 +104,7 @@ Status Bench(bool is_gpt_oss, bool is_mxfp4, int num_layers, int num_nsp) {
   const DecoderSpec spec = SpecOf(is_gpt_oss, num_layers);
   constexpr int64_t kMaxTokens = 8192;
   TargetOptions options;
-  options.compute = DType::kBF16;
+  options.arithmetic = MatmulArithmetic::kBFloat16;
   options.blocking = {num_nsp, 256};
   options.ctx_len = kMaxTokens + 64;
   options.max_step_tokens = kMaxTokens;

@@ -67,7 +67,7 @@ Result<std::unique_ptr<TargetProgram>> Open(const TargetModel& model, const Targ
 TargetRow CudaTarget() {
   return {.name = "cuda",
           .about = "a Hopper GPU (H100, H200), text only; in builds with nvcc",
-          .dtypes = {DType::kBF16},
+          .arithmetics = {MatmulArithmetic::kBFloat16},
           // NSPs that `auto` takes: one of all multiprocessors is never behind, since no NSP waits
           // for another's tokens (docs/cuda.md).
           .default_cores = 1,
