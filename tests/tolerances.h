@@ -37,7 +37,7 @@ inline constexpr double kCudaRoutedRelativeL2 = 4e-2;
 // Relative L2 of logits in MXINT8 arithmetic against float32. Both operands of a product are off by
 // up to 2^-7 of the largest power of two in their block, a third to half a percent of a typical
 // value's size each; over four layers of attention and experts that adds up to a few percent.
-inline constexpr double kMxint8RelativeL2 = 1e-1;
+inline constexpr double kMxint8RelativeL2 = 6e-2;
 
 // Relative L2 of one MoE block in MXINT8 arithmetic against float32: the same of two products, and
 // the gate's nonlinearity between them.
