@@ -49,7 +49,7 @@ def test_unknown_in_from_pretrained_and_generate(models, qwen):
         ({"prefill_seq_len": 0}, "prefill_seq_len: 0, expected 1 to"),
         ({"prefill_seq_len": "many"}, "prefill_seq_len: many, expected 1 to"),
         ({"ctx_len": 1.5}, "ctx_len: 1.5, expected"),
-        ({"dtype": "float8"}, "dtype: float8, expected float32 or bfloat16"),
+        ({"dtype": "float8"}, "dtype: float8, expected float32, bfloat16 or mxint8"),
         ({"moe_prefill_num_nsp": 99}, "99"),
         ({"target": "tpu"}, "target: tpu, expected"),
         ({"full_batch_size": 4, "batch_size": 2}, "full_batch_size: 4, and batch_size: 2"),
