@@ -129,7 +129,7 @@ def main():
     parser.add_argument("--tokens", default="512,2048")
     parser.add_argument("--decode-tokens", type=int, default=8)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16", help="our arithmetic")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "mxint8"], default="bfloat16", help="our arithmetic")
     parser.add_argument("--num-nsp", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
