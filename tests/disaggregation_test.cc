@@ -11,30 +11,18 @@
 #include "expertile/tokenizer.h"
 #include "formats/safetensors_writer.h"
 #include "tests/golden.h"
+#include "tests/subject.h"
 #include "tests/target_here.h"
 
 namespace expertile {
 namespace {
 
-struct Handoff {
-  std::string model;
-  std::string target;
-  std::string kv_format;
-};
-
-void PrintTo(const Handoff& handoff, std::ostream* out) {
-  *out << handoff.model << " on " << handoff.target << ", KV in " << handoff.kv_format;
-}
-
-class DisaggregationTest : public testing::TestWithParam<Handoff> {
+class DisaggregationTest : public testing::TestWithParam<Subject> {
  protected:
   void SetUp() override { EXPERTILE_SKIP_UNLESS_HERE(GetParam().target); }
 
   CompileOptions Options(int64_t prefill_seq_len) const {
-    CompileOptions options;
-    options.target = GetParam().target;
-    options.dtype = GetParam().kv_format == "bfloat16" ? "bfloat16" : "float32";
-    options.mxint8_kv_cache = GetParam().kv_format == "mxint8";
+    CompileOptions options = OptionsOf(GetParam());
     options.prefill_seq_len = prefill_seq_len;
     options.ctx_len = 256;
     options.batch_size = prefill_seq_len == 1 ? 2 : 1;
@@ -80,11 +68,11 @@ TEST_P(DisaggregationTest, DecodesTheSameBitsAsOneProgram) {
   }
 }
 
-std::vector<Handoff> AllHandoffs() {
-  std::vector<Handoff> handoffs;
+std::vector<Subject> AllHandoffs() {
+  std::vector<Subject> handoffs;
   for (const char* model :
        {"tiny-qwen3_moe", "tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_vl_moe"}) {
-    for (const char* format : {"float32", "bfloat16", "mxint8"}) {
+    for (const char* format : {"float32", "bfloat16", "mxint8 cache"}) {
       handoffs.push_back({model, "cpu", format});
     }
     handoffs.push_back({model, "reference", "float32"});

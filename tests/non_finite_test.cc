@@ -16,6 +16,7 @@
 #include "expertile/model.h"
 #include "fuzz/tiny_checkpoint.h"
 #include "targets/cpu/isa.h"
+#include "tests/subject.h"
 #include "tests/target_here.h"
 
 namespace expertile {
@@ -71,25 +72,17 @@ class DamagedModel {
   TemporaryFolder folder_;
 };
 
-struct Subject {
-  std::string model;
-  std::string target;
-  std::string isa;     // of target cpu
-  std::string format;  // "float32", "bfloat16", or "mx": MXFP6 matrices and an MXINT8 cache
+struct IsaSubject : Subject {
+  std::string isa;  // of target cpu
 };
 
-void PrintTo(const Subject& subject, std::ostream* out) {
-  *out << subject.model << " on " << subject.target << " " << subject.isa << " in "
-       << subject.format;
+void PrintTo(const IsaSubject& subject, std::ostream* out) {
+  PrintTo(static_cast<const Subject&>(subject), out);
+  *out << " " << subject.isa;
 }
 
-CompileOptions OptionsOf(const Subject& subject) {
-  CompileOptions options;
-  options.target = subject.target;
-  const bool is_mx = subject.format == "mx";
-  options.dtype = is_mx ? "float32" : subject.format;
-  options.mxfp6_matmul = is_mx;
-  options.mxint8_kv_cache = is_mx;
+CompileOptions SmallOptions(const Subject& subject) {
+  CompileOptions options = OptionsOf(subject);
   options.num_cores = 2;
   options.ctx_len = 64;
   return options;
@@ -103,7 +96,7 @@ bool SameBits(std::span<const float> a, std::span<const float> b) {
   return std::ranges::equal(std::as_bytes(a), std::as_bytes(b));
 }
 
-class NonFiniteTest : public testing::TestWithParam<Subject> {
+class NonFiniteTest : public testing::TestWithParam<IsaSubject> {
  protected:
   void SetUp() override {
     EXPERTILE_SKIP_UNLESS_HERE(GetParam().target);
@@ -171,8 +164,8 @@ TEST_P(NonFiniteTest, AnEmbeddingsFaultStaysInItsRow) {
     const bool is_tied = GetParam().model == "granitemoe";
     const Model model = damaged.Load();
     const Model whole = DamagedModel(GetParam().model).Load();
-    const auto expected = Rows(whole.Compile(OptionsOf(GetParam())).value(), kEightIds);
-    for (const CompileOptions& options : Variations(OptionsOf(GetParam()))) {
+    const auto expected = Rows(whole.Compile(SmallOptions(GetParam())).value(), kEightIds);
+    for (const CompileOptions& options : Variations(SmallOptions(GetParam()))) {
       const Program program = model.Compile(options).value();
       auto rows = Rows(program, kEightIds);
       EXPECT_FALSE(IsFinite(rows[7]));
@@ -197,7 +190,7 @@ TEST_P(NonFiniteTest, NeitherBatchNeighboursNorLaterPromptsSeeIt) {
   if (GetParam().model == "granitemoe") GTEST_SKIP() << "its head is the embedding";
   DamagedModel damaged(GetParam().model);
   damaged.SetEmbedding(7, kNaN);
-  CompileOptions options = OptionsOf(GetParam());
+  CompileOptions options = SmallOptions(GetParam());
   options.batch_size = 3;
   options.prefill_seq_len = 4;
   options.moe_prefill_num_nsp = 3;
@@ -247,8 +240,8 @@ TEST_P(NonFiniteQwenTest, RowsBeyondAllWindowsAreAsWithoutIt) {
   const Model model = damaged.Load();
   const int64_t reach = 2 + fuzz::kLayers * (kWindow - 1);
   const Model whole = DamagedModel(GetParam().model).Load();
-  const auto expected = Rows(whole.Compile(OptionsOf(GetParam())).value(), ids);
-  for (const CompileOptions& options : Variations(OptionsOf(GetParam()))) {
+  const auto expected = Rows(whole.Compile(SmallOptions(GetParam())).value(), ids);
+  for (const CompileOptions& options : Variations(SmallOptions(GetParam()))) {
     const auto rows = Rows(model.Compile(options).value(), ids);
     for (int64_t t = 0; t < std::ssize(ids); ++t) {
       if (t < 2 || t > reach) {
@@ -278,7 +271,7 @@ TEST_P(NonFiniteQwenTest, TheErrorNamesTheFirstLayer) {
     for (const uint16_t bits : {kNaN, kInfinity}) {
       DamagedModel damaged(GetParam().model);
       damaged.Set(fault.tensor, 3, bits);
-      CompileOptions options = OptionsOf(GetParam());
+      CompileOptions options = SmallOptions(GetParam());
       options.moe_prefill_num_nsp = 4;
       options.prefill_seq_len = 5;
       const Program program = damaged.Load().Compile(options).value();
@@ -298,8 +291,8 @@ TEST_P(NonFiniteQwenTest, AnExpertsFaultStaysWithTheTokensThatChoseIt) {
   const Model model = damaged.Load();
   const Model whole = DamagedModel(GetParam().model).Load();
   const std::vector<int32_t> ids = ManyIds();
-  const auto expected = Rows(whole.Compile(OptionsOf(GetParam())).value(), ids);
-  for (const CompileOptions& options : Variations(OptionsOf(GetParam()))) {
+  const auto expected = Rows(whole.Compile(SmallOptions(GetParam())).value(), ids);
+  for (const CompileOptions& options : Variations(SmallOptions(GetParam()))) {
     const auto rows = Rows(model.Compile(options).value(), ids);
     int64_t num_faulty = 0;
     for (size_t t = 0; t < ids.size(); ++t) {
@@ -315,23 +308,23 @@ TEST_P(NonFiniteQwenTest, AnExpertsFaultStaysWithTheTokensThatChoseIt) {
 }
 
 // Every instruction set in float32, the widest in the other formats.
-std::vector<Subject> SubjectsOf(const std::string& model) {
-  std::vector<Subject> subjects = {{model, "reference", "", "float32"},
-                                   {model, "cuda", "", "bfloat16"}};
+std::vector<IsaSubject> SubjectsOf(const std::string& model) {
+  std::vector<IsaSubject> subjects = {{{model, "reference", "float32"}, ""},
+                                      {{model, "cuda", "bfloat16"}, ""}};
   std::string widest;
   for (const cpu::Isa isa : cpu::SupportedIsas()) {
     widest = cpu::NameOf(isa);
-    subjects.push_back({model, "cpu", widest, "float32"});
+    subjects.push_back({{model, "cpu", "float32"}, widest});
   }
   if (widest.empty()) return subjects;
-  subjects.push_back({model, "cpu", widest, "bfloat16"});
-  subjects.push_back({model, "cpu", widest, "mx"});
-  subjects.push_back({model, "cpu", widest, "mxint8"});
+  subjects.push_back({{model, "cpu", "bfloat16"}, widest});
+  subjects.push_back({{model, "cpu", "mx"}, widest});
+  subjects.push_back({{model, "cpu", "mxint8"}, widest});
   return subjects;
 }
 
-std::vector<Subject> AllSubjects() {
-  std::vector<Subject> subjects;
+std::vector<IsaSubject> AllSubjects() {
+  std::vector<IsaSubject> subjects;
   for (const char* model :
        {"gpt_oss", "gpt_oss in MXFP4", "granitemoe", "qwen3_moe", "qwen3_vl_moe"}) {
     std::ranges::copy(SubjectsOf(model), std::back_inserter(subjects));

@@ -10,20 +10,11 @@
 #include "expertile/model.h"
 #include "tests/golden.h"
 #include "tests/sanitized.h"
+#include "tests/subject.h"
 #include "tests/target_here.h"
 
 namespace expertile {
 namespace {
-
-struct Subject {
-  std::string model;
-  std::string target;
-  std::string dtype;  // or "mx": float32 with matrices in MXFP6 and a KV cache in MXINT8
-};
-
-void PrintTo(const Subject& subject, std::ostream* out) {
-  *out << subject.model << " on " << subject.target << " in " << subject.dtype;
-}
 
 // What may not change the answer. num_nsp 0 = blocking off.
 struct Variations {
@@ -38,12 +29,7 @@ class OneAnswerTest : public testing::TestWithParam<Subject> {
   void SetUp() override { EXPERTILE_SKIP_UNLESS_HERE(GetParam().target); }
 
   CompileOptions Options() const {
-    CompileOptions options;
-    options.target = GetParam().target;
-    const bool is_mx = GetParam().dtype == "mx";
-    options.dtype = is_mx ? "float32" : GetParam().dtype;
-    options.mxfp6_matmul = is_mx;
-    options.mxint8_kv_cache = is_mx;
+    CompileOptions options = OptionsOf(GetParam());
     options.num_cores = 1;
     return options;
   }
@@ -99,7 +85,7 @@ TEST_P(OneAnswerTest, WhateverTheBlockingChunksAndWorkers) {
     EXPECT_EQ(CountAnswers({{0, 5}, {7, 256}, {8, 512}, {1, 2}}, Prompt(is_quick ? 140 : 20, 1)),
               1u);
   } else if (is_quick && GetParam().model == "tiny-qwen3_moe" &&
-             !GetParam().dtype.starts_with("mx")) {
+             !GetParam().format.starts_with("mx")) {
     EXPECT_EQ(
         CountAnswers({{0, 1, 2, 3, 5, 16, 31, 32}, {1, 7, 64, 256, 4096}, {32, 100, 512}, {1, 2}},
                      Prompt(130, 1)),

@@ -9,20 +9,11 @@
 #include "expertile/model.h"
 #include "tests/golden.h"
 #include "tests/sanitized.h"
+#include "tests/subject.h"
 #include "tests/target_here.h"
 
 namespace expertile {
 namespace {
-
-struct Subject {
-  std::string model;
-  std::string target;
-  std::string dtype;  // or "mx": float32 with matrices in MXFP6 and a KV cache in MXINT8
-};
-
-void PrintTo(const Subject& subject, std::ostream* out) {
-  *out << subject.model << " on " << subject.target << " in " << subject.dtype;
-}
 
 // Does the same to a session and to a list of what its sequences must hold.
 class RandomWalk {
@@ -32,7 +23,7 @@ class RandomWalk {
 
   explicit RandomWalk(const Subject& subject)
       : model_(Model::Load(Golden::ModelPath(subject.model)).value()),
-        program_(model_.Compile(OptionsOf(subject)).value()),
+        program_(model_.Compile(WalkOptions(subject)).value()),
         session_(program_.NewSession().value()),
         fresh_(program_.NewSession().value()) {
     for (int64_t i = 0; i < kBatchSize; ++i) held_[i];
@@ -57,13 +48,8 @@ class RandomWalk {
   }
 
  private:
-  static CompileOptions OptionsOf(const Subject& subject) {
-    CompileOptions options;
-    options.target = subject.target;
-    const bool is_mx = subject.dtype == "mx";
-    options.dtype = is_mx ? "float32" : subject.dtype;
-    options.mxfp6_matmul = is_mx;
-    options.mxint8_kv_cache = is_mx;
+  static CompileOptions WalkOptions(const Subject& subject) {
+    CompileOptions options = OptionsOf(subject);
     options.num_cores = 2;
     options.batch_size = kBatchSize;
     options.ctx_len = kCtxLen;

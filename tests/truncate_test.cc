@@ -6,26 +6,14 @@
 
 #include "expertile/model.h"
 #include "tests/golden.h"
+#include "tests/subject.h"
 #include "tests/target_here.h"
 
 namespace expertile {
 namespace {
 
-struct Subject {
-  std::string model;
-  std::string target;
-  std::string format;  // float32, bfloat16 or mxint8
-};
-
-void PrintTo(const Subject& subject, std::ostream* out) {
-  *out << subject.model << " on " << subject.target << " in " << subject.format;
-}
-
-CompileOptions OptionsOf(const Subject& subject) {
-  CompileOptions options;
-  options.target = subject.target;
-  options.dtype = subject.format == "bfloat16" ? "bfloat16" : "float32";
-  options.mxint8_kv_cache = subject.format == "mxint8";
+CompileOptions SmallOptions(const Subject& subject) {
+  CompileOptions options = OptionsOf(subject);
   options.prefill_seq_len = 32;
   options.batch_size = 2;
   options.ctx_len = 256;
@@ -60,7 +48,7 @@ TEST_P(TruncateTest, GoesOnWithTheSameBits) {
   EXPERTILE_SKIP_UNLESS_HERE(GetParam().target);
   const Program program = Model::Load(Golden::ModelPath(GetParam().model))
                               .value()
-                              .Compile(OptionsOf(GetParam()))
+                              .Compile(SmallOptions(GetParam()))
                               .value();
   // Longer than the windows; the reference is slow.
   const bool is_quick = GetParam().target != "reference";
@@ -92,20 +80,20 @@ TEST_P(TruncateTest, GoesOnWithTheSameBits) {
 INSTANTIATE_TEST_SUITE_P(Subjects, TruncateTest,
                          testing::Values(Subject{"tiny-qwen3_moe", "cpu", "float32"},
                                          Subject{"tiny-qwen3_moe", "cpu", "bfloat16"},
-                                         Subject{"tiny-qwen3_moe", "cpu", "mxint8"},
+                                         Subject{"tiny-qwen3_moe", "cpu", "mxint8 cache"},
                                          Subject{"tiny-gpt_oss", "cpu",
                                                  "float32"},  // has windowed layers
-                                         Subject{"tiny-gpt_oss", "cpu", "mxint8"},
+                                         Subject{"tiny-gpt_oss", "cpu", "mxint8 cache"},
                                          Subject{"tiny-granitemoe", "cpu", "bfloat16"},
                                          Subject{"tiny-gpt_oss", "cuda", "bfloat16"},
                                          Subject{"tiny-qwen3_moe", "cuda", "bfloat16"},
                                          Subject{"tiny-qwen3_moe", "reference", "float32"},
-                                         Subject{"tiny-gpt_oss", "reference", "mxint8"}));
+                                         Subject{"tiny-gpt_oss", "reference", "mxint8 cache"}));
 
 TEST(Truncate, ChecksItsArguments) {
   const Program program = Model::Load(Golden::ModelPath("tiny-qwen3_moe"))
                               .value()
-                              .Compile(OptionsOf({"", "cpu", "float32"}))
+                              .Compile(SmallOptions({"", "cpu", "float32"}))
                               .value();
   Session session = program.NewSession().value();
   Extend(session, 0, RandomIds(5, 1));
@@ -135,7 +123,7 @@ class TruncateImages : public testing::TestWithParam<std::string> {
 TEST_P(TruncateImages, GoesOnWithTheSameBits) {
   const Program program = Model::Load(Golden::ModelPath("tiny-qwen3_vl_moe"))
                               .value()
-                              .Compile(OptionsOf({"", "cpu", GetParam()}))
+                              .Compile(SmallOptions({"", "cpu", GetParam()}))
                               .value();
   const int32_t image_token = *program.image_token_id();
   const std::vector<EncodedImage> images = {Picture(program, 0), Picture(program, 1)};
@@ -168,7 +156,7 @@ TEST_P(TruncateImages, GoesOnWithTheSameBits) {
 TEST_P(TruncateImages, NoImageIsCut) {
   const Program program = Model::Load(Golden::ModelPath("tiny-qwen3_vl_moe"))
                               .value()
-                              .Compile(OptionsOf({"", "cpu", GetParam()}))
+                              .Compile(SmallOptions({"", "cpu", GetParam()}))
                               .value();
   const std::vector<EncodedImage> images = {Picture(program, 0)};
   const std::vector<int32_t> ids =
@@ -192,7 +180,8 @@ TEST_P(TruncateImages, NoImageIsCut) {
   EXPECT_TRUE(session.Truncate(1, 0));
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, TruncateImages, testing::Values("float32", "bfloat16", "mxint8"));
+INSTANTIATE_TEST_SUITE_P(Formats, TruncateImages,
+                         testing::Values("float32", "bfloat16", "mxint8 cache"));
 
 }  // namespace
 }  // namespace expertile
