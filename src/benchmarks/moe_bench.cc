@@ -84,8 +84,7 @@ Result<Layer> LayerOf(const MoeBenchOptions& options, int num_workers) {
                                                 bench.experts_per_token, bench.num_experts));
     bench.num_tokens = static_cast<int64_t>(bench.routing.size()) / bench.experts_per_token;
   }
-  layer.auto_blocking =
-      ChooseBlocking({bench.num_experts, bench.experts_per_token, bench.num_tokens, num_workers});
+  layer.auto_blocking = ChooseBlocking(bench.num_experts, num_workers);
   return layer;
 }
 

@@ -28,13 +28,7 @@ int64_t MaxStepTokens(const CompileOptions& options) {
 
 // What auto stands for. A graph's NSPs are the card's cores.
 void ResolveBlocking(const DecoderSpec& spec, CompileOptions& options) {
-  const int num_workers = CoresOf(options);
-  AutoBlocking chosen{std::min(num_workers, spec.moe.num_experts),
-                      CompileOptions().moe_prefill_packed_chunk_size};
-  if (TargetOf(options).runs_here()) {
-    chosen = ChooseBlocking({spec.moe.num_experts, spec.moe.router.experts_per_token,
-                             MaxStepTokens(options), num_workers});
-  }
+  const AutoBlocking chosen = ChooseBlocking(spec.moe.num_experts, CoresOf(options));
   if (options.moe_prefill_num_nsp == CompileOptions::kAutoNumNsp) {
     options.moe_prefill_num_nsp = chosen.num_nsp;
   }

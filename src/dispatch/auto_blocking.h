@@ -1,4 +1,4 @@
-// AutoBlocking: how a MoE layer of one shape is best blocked on a CPU, which is what the word auto
+// AutoBlocking: how a MoE layer is best blocked on a CPU, which is what the word auto
 // stands for. Not a measurement: `expertile bench moe --sweep` is, and holds this to it.
 #pragma once
 
@@ -6,19 +6,12 @@
 
 namespace expertile {
 
-// What the choice depends on. H, I and the number format made no difference that was measured.
-struct MoeLayerShape {
-  int num_experts;        // E
-  int experts_per_token;  // K
-  int64_t num_tokens;     // T, rows of a step
-  int num_workers;
-};
-
 struct AutoBlocking {
   int num_nsp;                // N
   int64_t packed_chunk_size;  // P
 };
 
-AutoBlocking ChooseBlocking(const MoeLayerShape& shape);
+// K, T, H, I and the number format made no difference that was measured.
+AutoBlocking ChooseBlocking(int num_experts, int num_workers);
 
 }  // namespace expertile

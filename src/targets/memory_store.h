@@ -2,12 +2,11 @@
 // Not a package (program/).
 #pragma once
 
-#include <functional>
-#include <map>
 #include <memory>
 #include <string>
 
 #include "base/page_memory.h"
+#include "targets/block_map.h"
 #include "targets/weight_store.h"
 
 namespace expertile {
@@ -18,19 +17,18 @@ class MemoryStore : public WeightStore {
   Status Begin(const WeightBlock& block) override;
   Result<std::span<std::byte>> Piece(int64_t num_bytes) override;
 
-  bool Has(std::string_view name) const override { return blocks_.contains(name); }
+  bool Has(std::string_view name) const override { return blocks_.Has(name); }
   Result<std::span<const std::byte>> Find(std::string_view name, std::string_view format,
-                                          int64_t num_bytes) const override;
-  Result<std::string> FormatOf(std::string_view name) const override;
+                                          int64_t num_bytes) const override {
+    return blocks_.Find(name, format, num_bytes);
+  }
+  Result<std::string> FormatOf(std::string_view name) const override {
+    return blocks_.FormatOf(name);
+  }
 
  private:
-  struct Stored {
-    WeightBlock block;
-    PageMemory memory;
-    int64_t written = 0;
-  };
-  std::map<std::string, Stored, std::less<>> blocks_;
-  Stored* current_ = nullptr;
+  BlockMap<PageMemory> blocks_;
+  BlockMap<PageMemory>::Stored* current_ = nullptr;
 };
 
 // TargetRow::new_store of targets that compute in this process's memory.

@@ -61,10 +61,7 @@ inline void EndTiles() {
 // there, into the first: the registers' loads alone don't run far enough ahead.
 template <int kRows>
 void FetchAheadOfTiles(const std::byte* a, Prefetch& prefetch) {
-  for (int line = 0; line < prefetch.lines_per_block; ++line) {
-    _mm_prefetch(reinterpret_cast<const char*>(prefetch.address), _MM_HINT_T1);
-    prefetch.address += 64;
-  }
+  FetchAhead<_MM_HINT_T1>(prefetch);
   const std::byte* ahead = a + kFetchedBlocks * kRows * kAmxRowBytes;
 #pragma GCC unroll 32
   for (int row = 0; row < kRows; ++row) {

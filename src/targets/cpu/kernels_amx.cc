@@ -32,7 +32,7 @@ namespace {
 // clang-format on
 
 constexpr KernelTable kTable = TableOf(Isa::kAmx, "amx", {AmxKernels(), PeakAmxBFloat16},
-                                       {Mxint8Kernels<VnniDots>::kAll, PeakVnni});
+                                       {Mxint8Kernels<VnniDots>::kAll, PeakInt8<DotVnni>});
 static_assert(Mxint8Fits(kTable));
 
 }  // namespace

@@ -28,7 +28,7 @@ namespace {
 // clang-format on
 
 constexpr KernelTable kTable = TableOf(Isa::kAvx2, "avx2", {RoundingKernels(), PeakFloat32},
-                                       {Mxint8Kernels<WideDots>::kAll, PeakInt8});
+                                       {Mxint8Kernels<WideDots>::kAll, PeakInt8<DotInt8>});
 static_assert(Mxint8Fits(kTable));
 
 }  // namespace

@@ -29,7 +29,7 @@ namespace {
 
 constexpr KernelSet kRounding = {RoundingKernels(), PeakFloat32};
 constexpr KernelTable kTable =
-    TableOf(Isa::kAvx512, "avx512", kRounding, {Mxint8Kernels<WideDots>::kAll, PeakInt8});
+    TableOf(Isa::kAvx512, "avx512", kRounding, {Mxint8Kernels<WideDots>::kAll, PeakInt8<DotInt8>});
 static_assert(Mxint8Fits(kTable));
 
 }  // namespace
@@ -45,7 +45,7 @@ namespace vnni {
 // clang-format on
 
 constexpr KernelTable kTable =
-    TableOf(Isa::kAvx512, "avx512", kRounding, {Mxint8Kernels<VnniDots>::kAll, PeakVnni});
+    TableOf(Isa::kAvx512, "avx512", kRounding, {Mxint8Kernels<VnniDots>::kAll, PeakInt8<DotVnni>});
 static_assert(Mxint8Fits(kTable));
 
 }  // namespace vnni

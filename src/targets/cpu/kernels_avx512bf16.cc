@@ -31,7 +31,7 @@ namespace {
 
 constexpr KernelTable kTable =
     TableOf(Isa::kAvx512Bf16, "avx512bf16", {kDotKernels, PeakDotBFloat16},
-            {Mxint8Kernels<VnniDots>::kAll, PeakVnni});
+            {Mxint8Kernels<VnniDots>::kAll, PeakInt8<DotVnni>});
 static_assert(Mxint8Fits(kTable));
 
 }  // namespace

@@ -8,9 +8,10 @@ inline constexpr int kBlockDepth = 16;  // k-values per row in a block of a pack
 // of 32..48 KiB).
 inline constexpr int64_t kSliceDepth = 24 * 1024 / (kPanelColumns * 4);
 
-inline void FetchAhead(Prefetch& prefetch) {
+template <decltype(_MM_HINT_T0) kCache = _MM_HINT_T0>
+void FetchAhead(Prefetch& prefetch) {
   for (int line = 0; line < prefetch.lines_per_block; ++line) {
-    _mm_prefetch(reinterpret_cast<const char*>(prefetch.address), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(prefetch.address), kCache);
     prefetch.address += 64;
   }
 }

@@ -22,11 +22,8 @@ Status DeviceStore::Begin(const WeightBlock& block) {
   if (!stream_) {
     EXPERTILE_ASSIGN(stream_, Stream::Create());
   }
-  Stored stored{block, {}, 0};
-  EXPERTILE_ASSIGN(stored.memory, DeviceMemory::Allocate(block.num_bytes, block.name + ":"));
-  const auto [position, is_new] = blocks_.emplace(block.name, std::move(stored));
-  EXPERTILE_DCHECK(is_new);
-  current_ = &position->second;
+  EXPERTILE_ASSIGN(DeviceMemory memory, DeviceMemory::Allocate(block.num_bytes, block.name + ":"));
+  current_ = blocks_.Add(block, std::move(memory));
   return {};
 }
 
@@ -75,24 +72,11 @@ Status DeviceStore::Finish() {
   return {};
 }
 
-Result<std::span<const std::byte>> DeviceStore::Find(std::string_view name, std::string_view format,
-                                                     int64_t num_bytes) const {
-  const auto found = blocks_.find(name);
-  if (found == blocks_.end()) return NotFound("{}: no such weights", name);
-  const WeightBlock& block = found->second.block;
-  if (block.format != format || block.num_bytes != num_bytes) {
-    return InvalidData("{}: {} bytes of {}, expected {} of {}", name, block.num_bytes, block.format,
-                       num_bytes, format);
-  }
-  return std::span<const std::byte>(found->second.memory.data(), static_cast<size_t>(num_bytes));
-}
-
 // A MLP's blocks have names of their own; their format is asked for by the MLP's.
 Result<std::string> DeviceStore::FormatOf(std::string_view name) const {
-  auto found = blocks_.find(name);
-  if (found == blocks_.end()) found = blocks_.find(std::string(name) + ".gate_up");
-  if (found == blocks_.end()) return NotFound("{}: no such weights", name);
-  return found->second.block.format;
+  const std::string of_mlp = std::string(name) + ".gate_up";
+  return blocks_.FormatOf(!blocks_.Has(name) && blocks_.Has(of_mlp) ? std::string_view(of_mlp)
+                                                                    : name);
 }
 
 std::shared_ptr<WeightStore> NewDeviceStore() { return std::make_shared<DeviceStore>(); }

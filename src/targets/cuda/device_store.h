@@ -4,11 +4,11 @@
 
 #include <array>
 #include <cstddef>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "targets/block_map.h"
 #include "targets/cuda/device.h"
 #include "targets/weight_store.h"
 
@@ -25,17 +25,14 @@ class DeviceStore : public WeightStore {
   // All that was written is on the device.
   Status Finish();
 
-  bool Has(std::string_view name) const override { return blocks_.contains(name); }
+  bool Has(std::string_view name) const override { return blocks_.Has(name); }
   Result<std::span<const std::byte>> Find(std::string_view name, std::string_view format,
-                                          int64_t num_bytes) const override;
+                                          int64_t num_bytes) const override {
+    return blocks_.Find(name, format, num_bytes);
+  }
   Result<std::string> FormatOf(std::string_view name) const override;
 
  private:
-  struct Stored {
-    WeightBlock block;
-    DeviceMemory memory;
-    int64_t written = 0;
-  };
   struct Staging {
     PinnedMemory memory;
     cudaEvent_t copied = nullptr;  // null before its first copy
@@ -44,8 +41,8 @@ class DeviceStore : public WeightStore {
   Status Prepare(Staging& staging, int64_t num_bytes);
   Status Flush();  // starts the copy of the piece that was filled last
 
-  std::map<std::string, Stored, std::less<>> blocks_;
-  Stored* current_ = nullptr;
+  BlockMap<DeviceMemory> blocks_;
+  BlockMap<DeviceMemory>::Stored* current_ = nullptr;
   std::optional<Stream> stream_;
   std::array<Staging, 2> staging_;
   int filling_ = 0;
