@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
+
+#include "base/processor_quota.h"
 
 namespace expertile {
 namespace {
@@ -57,11 +60,20 @@ class Topology {
 
 }  // namespace
 
-int NumUsableProcessors() {
+int NumAllowedProcessors() {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
   return std::max(1, CPU_COUNT(&set));
+}
+
+// A worker that is out of time stops the others at the next barrier: a fraction of a processor
+// is left to the rest of the process.
+int NumUsableProcessors() {
+  const int allowed = NumAllowedProcessors();
+  const std::optional<double> quota = ProcessorQuota();
+  if (!quota || *quota >= allowed) return allowed;
+  return std::max(1, static_cast<int>(*quota));
 }
 
 void BindToProcessor(int worker, int num_workers) {

@@ -30,11 +30,19 @@ T AwaitChange(const std::atomic<T>& value, T old) {
   return value.load(std::memory_order_acquire);
 }
 
+// door_, in one word so that going in and closing cannot miss each other: the number of the task
+// (modulo 2^15: a worker that slept through all of them misses one more), whether it may still be
+// begun, and how many helpers are at it.
+constexpr uint32_t kOpen = uint32_t{1} << 16;
+constexpr uint32_t kOneTask = uint32_t{1} << 17;
+constexpr uint32_t TaskOf(uint32_t door) { return door & ~(kOneTask - 1); }
+constexpr uint32_t NumInside(uint32_t door) { return door & (kOpen - 1); }
+
 }  // namespace
 
 WorkerPool::WorkerPool(int num_workers) : num_workers_(std::max(1, num_workers)) {
   threads_.reserve(num_workers_ - 1);
-  const bool binds = num_workers_ == NumUsableProcessors();
+  const bool binds = num_workers_ == NumAllowedProcessors();
   for (int worker = 1; worker < num_workers_; ++worker) {
     threads_.emplace_back([this, worker, binds] {
       if (binds) BindToProcessor(worker, num_workers_);
@@ -45,31 +53,67 @@ WorkerPool::WorkerPool(int num_workers) : num_workers_(std::max(1, num_workers))
 
 WorkerPool::~WorkerPool() {
   stopping_.store(true, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  num_tasks_.fetch_add(1, std::memory_order_release);
+  num_tasks_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
 void WorkerPool::Loop(int worker) {
   uint32_t seen = 0;
+  uint32_t last_task = 0;
   while (true) {
-    seen = AwaitChange(generation_, seen);
+    seen = AwaitChange(num_tasks_, seen);
     if (stopping_.load(std::memory_order_relaxed)) return;
+    if (!Enter(last_task)) continue;
     (*task_)(worker);
-    if (num_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) num_running_.notify_one();
+    Leave();
   }
 }
 
-void WorkerPool::Run(FunctionRef<void(int worker)> task) {
+// Goes in if the door is open, to a task that this worker has not done.
+bool WorkerPool::Enter(uint32_t& last_task) {
+  uint32_t door = door_.load(std::memory_order_acquire);
+  while ((door & kOpen) != 0 && TaskOf(door) != last_task) {
+    if (door_.compare_exchange_weak(door, door + 1, std::memory_order_acq_rel,
+                                    std::memory_order_acquire)) {
+      last_task = TaskOf(door);
+      return true;
+    }
+  }
+  return false;
+}
+
+void WorkerPool::Leave() {
+  const uint32_t before = door_.fetch_sub(1, std::memory_order_acq_rel);
+  if ((before & kOpen) == 0 && NumInside(before) == 1) door_.notify_one();
+}
+
+void WorkerPool::RunOnFreeWorkers(FunctionRef<void(int worker)> task) {
   if (num_workers_ == 1) return task(0);
-  EXPERTILE_DCHECK(num_running_.load() == 0);
+  EXPERTILE_DCHECK((door_.load() & kOpen) == 0 && NumInside(door_.load()) == 0);
   task_ = &task;
-  num_running_.store(num_workers_ - 1, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  const uint32_t task_number = TaskOf(door_.load(std::memory_order_relaxed)) + kOneTask;
+  door_.store(task_number | kOpen, std::memory_order_release);
+  num_tasks_.fetch_add(1, std::memory_order_release);
+  num_tasks_.notify_all();
   task(0);
-  int running = num_running_.load(std::memory_order_acquire);
-  while (running != 0) running = AwaitChange(num_running_, running);
+  uint32_t door = door_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  while (NumInside(door) != 0) door = AwaitChange(door_, door);
+}
+
+void WorkerPool::Run(FunctionRef<void(int worker)> task) {
+  std::atomic<int> num_missing = num_workers_ - 1;
+  RunOnFreeWorkers([&](int worker) {
+    task(worker);
+    if (worker == 0) {
+      // The door stays open until everyone has come.
+      for (int missing = num_missing.load(std::memory_order_acquire); missing != 0;) {
+        missing = AwaitChange(num_missing, missing);
+      }
+    } else if (num_missing.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      num_missing.notify_one();
+    }
+  });
 }
 
 void WorkerPool::ForEach(int64_t num_pieces, FunctionRef<void(int64_t piece, int worker)> task) {
@@ -79,7 +123,7 @@ void WorkerPool::ForEach(int64_t num_pieces, FunctionRef<void(int64_t piece, int
     return;
   }
   std::atomic<int64_t> next = 0;
-  Run([&](int worker) {
+  RunOnFreeWorkers([&](int worker) {
     for (int64_t piece = next.fetch_add(1, std::memory_order_relaxed); piece < num_pieces;
          piece = next.fetch_add(1, std::memory_order_relaxed)) {
       task(piece, worker);
@@ -99,7 +143,7 @@ void WorkerPool::ForEachNear(int64_t num_pieces,
     shares[worker].next = num_pieces * worker / num_workers_;
     shares[worker].end = num_pieces * (worker + 1) / num_workers_;
   }
-  Run([&](int worker) {
+  RunOnFreeWorkers([&](int worker) {
     for (int i = 0; i < num_workers_; ++i) {
       Share& share = shares[(worker + i) % num_workers_];
       while (true) {
@@ -107,6 +151,15 @@ void WorkerPool::ForEachNear(int64_t num_pieces,
         if (piece >= share.end) break;
         task(piece, worker);
       }
+    }
+  });
+}
+
+void WorkerPool::ForEachOwned(int64_t num_pieces, FunctionRef<int(int64_t piece)> owner,
+                              FunctionRef<void(int64_t piece)> task) {
+  Run([&](int worker) {
+    for (int64_t piece = 0; piece < num_pieces; ++piece) {
+      if (owner(piece) == worker) task(piece);
     }
   });
 }

@@ -18,6 +18,32 @@ TEST(WorkerPool, EveryWorkerRunsEveryTaskOnce) {
   }
 }
 
+// Far more workers than processors: most come late, and find the door closed.
+TEST(WorkerPool, FreeWorkersRunATaskOnceAtMost) {
+  constexpr int kSize = 40;
+  WorkerPool pool(kSize);
+  std::vector<int> runs(kSize, 0);
+  for (int round = 1; round <= 300; ++round) {
+    pool.RunOnFreeWorkers([&](int worker) { ++runs[worker]; });
+    ASSERT_EQ(runs[0], round);
+    for (const int count : runs) ASSERT_LE(count, round);
+  }
+  const std::vector<int> before = runs;
+  pool.Run([&](int worker) { ++runs[worker]; });
+  for (int worker = 0; worker < kSize; ++worker) EXPECT_EQ(runs[worker], before[worker] + 1);
+}
+
+TEST(WorkerPool, OwnedPiecesRunOnTheirOwners) {
+  WorkerPool pool(3);
+  std::vector<std::thread::id> threads(3);
+  pool.Run([&](int worker) { threads[worker] = std::this_thread::get_id(); });
+  std::vector<std::thread::id> ran_on(50);
+  pool.ForEachOwned(
+      50, [](int64_t piece) { return static_cast<int>(piece * piece % 3); },
+      [&](int64_t piece) { ran_on[piece] = std::this_thread::get_id(); });
+  for (int64_t piece = 0; piece < 50; ++piece) EXPECT_EQ(ran_on[piece], threads[piece * piece % 3]);
+}
+
 TEST(WorkerPool, EveryPieceIsTakenOnce) {
   WorkerPool pool(3);
   for (const int64_t count : {0, 1, 2, 3, 1000}) {

@@ -75,6 +75,16 @@ inline bool IsOwnNsp(int nsp, int worker, int num_nsp, int num_workers) {
   return num_nsp < num_workers ? nsp == worker % num_nsp : nsp % num_workers == worker;
 }
 
+// A worker that expert `expert`'s NSP is its own, the experts of an NSP that has several in turns;
+// num_nsp = 0, blocking off: all workers in turns. Whose memory its weights should lie near.
+inline int OwnWorker(int expert, int num_nsp, int num_workers) {
+  if (num_nsp == 0) return expert % num_workers;
+  const int nsp = expert % num_nsp;
+  if (num_nsp >= num_workers) return nsp % num_workers;
+  const int num_owners = (num_workers - nsp + num_nsp - 1) / num_nsp;
+  return nsp + num_nsp * (expert / num_nsp % num_owners);
+}
+
 // The NSP whose next piece a free worker takes: of its own, then of all, the one with the most
 // remaining; -1 when nothing is left. claimed(nsp) = pieces of it that were taken, or more.
 template <typename Claimed>

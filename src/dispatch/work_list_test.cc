@@ -205,6 +205,24 @@ TEST(WorkList, NoRowsAreNoPieces) {
   EXPECT_EQ(ChooseNsp(list, 0, 4, [](int) { return 0; }), -1);
 }
 
+TEST(WorkList, AnExpertsOwnerIsAWorkerOfItsNsp) {
+  constexpr int kExperts = 96;
+  for (const int num_nsp : {0, 1, 3, 4, 8, 96}) {
+    for (const int num_workers : {1, 2, 3, 8, 16}) {
+      std::vector<int> owned(num_workers, 0);
+      for (int expert = 0; expert < kExperts; ++expert) {
+        const int owner = OwnWorker(expert, num_nsp, num_workers);
+        ASSERT_TRUE(0 <= owner && owner < num_workers);
+        if (num_nsp > 0) {
+          EXPECT_TRUE(IsOwnNsp(expert % num_nsp, owner, num_nsp, num_workers));
+        }
+        ++owned[owner];
+      }
+      EXPECT_GT(*std::ranges::min_element(owned), 0) << num_nsp << " " << num_workers;
+    }
+  }
+}
+
 TEST(WorkList, OwnPiecesFirstThenTheMostLoadeds) {
   // N = 4 NSPs with 10, 40, 20 and 30 rows on their only expert.
   Layer layer{"", 4, 1, {}};

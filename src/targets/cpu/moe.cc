@@ -182,7 +182,7 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
   Claims claims(work_);
   std::vector<double> piece_seconds(work_.pieces.size());
   std::vector<double> worker_seconds(static_cast<size_t>(num_workers));
-  pass.pool.Run([&](int worker) {
+  pass.pool.RunOnFreeWorkers([&](int worker) {
     int32_t gathered = -1;
     double busy = 0.0;
     while (const WorkPiece* piece = claims.Take(work_, worker, num_workers)) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "dispatch/work_list.h"
 
 namespace expertile::cpu {
 namespace {
@@ -101,9 +102,11 @@ Status WeightPacker::PackMatrix(const std::string& name, const LinearView& view,
   for (int64_t first = 0; first < shape.num_panels(); first += panels_per_piece) {
     const int64_t count = std::min(panels_per_piece, shape.num_panels() - first);
     EXPERTILE_ASSIGN(const std::span<std::byte> piece, writer_.Piece(count * panel_bytes));
-    pool_.ForEach(count, [&](int64_t panel, int) {
-      PackPanels(shape, first + panel, 1, rows, piece.data() + panel * panel_bytes);
-    });
+    pool_.ForEachOwned(
+        count, [&](int64_t panel) { return static_cast<int>(panel * pool_.size() / count); },
+        [&](int64_t panel) {
+          PackPanels(shape, first + panel, 1, rows, piece.data() + panel * panel_bytes);
+        });
   }
   if (view.bias) {
     std::vector<float> bias = FloatsOf(view.bias);
@@ -130,8 +133,12 @@ Status WeightPacker::PackMlps(const std::string& name, std::span<const MlpView> 
     EXPERTILE_ASSIGN(PackedExperts batch, PackedExperts::WithoutMemory(table_, shape));
     EXPERTILE_ASSIGN(const std::span<std::byte> piece, writer_.Piece(batch.num_bytes()));
     batch.Use(piece.data());
-    pool_.ForEach(shape.num_experts,
-                  [&](int64_t e, int) { PackMlp(static_cast<int>(e), mlps[begin + e], batch); });
+    pool_.ForEachOwned(
+        shape.num_experts,
+        [&](int64_t e) {
+          return OwnWorker(static_cast<int>(begin + e), options_.blocking.num_nsp, pool_.size());
+        },
+        [&](int64_t e) { PackMlp(static_cast<int>(e), mlps[begin + e], batch); });
   }
   if (shape.has_bias) {
     std::vector<float> bias(all.bias_size(), 0.0f);

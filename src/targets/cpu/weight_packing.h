@@ -16,6 +16,8 @@
 namespace expertile::cpu {
 
 // Writes every weight as panels, all workers at once, in pieces that do not grow with the model.
+// In memory of several nodes an expert's lie on the node of a worker that its NSP belongs to, and
+// other matrices are spread, as workers share them.
 class WeightPacker : public Packer {
  public:
   WeightPacker(const KernelTable& table, const TargetOptions& options, WorkerPool& pool,
