@@ -1,12 +1,11 @@
-// bfloat16 tiles for AMX: up to 32 rows of a packed tile times a panel of bfloat16 pairs, 32
+// bfloat16 tiles for AMX: up to 48 rows of a packed tile times a panel of bfloat16 pairs, 32
 // k-values an instruction.
 // Not a header of its own: included inside the AMX namespace and target region.
 
 // A block of a packed tile, [rows][32], is an A operand as it lies; 16 pairs of a panel's rows,
 // [16][NR][2], are two B operands side by side.
 inline constexpr int kAmxTileRows = 16;                       // rows of a tile register
-inline constexpr int kAmxMaxRows = 2 * kAmxTileRows;          // MR: two tile registers
-inline constexpr int kFetchedBlocks = 2;                      // of a packed tile, ahead
+inline constexpr int kAmxMaxRows = 3 * kAmxTileRows;          // MR: three tile registers
 inline constexpr int kAmxPairs = kPairBlockDepth / 2;         // pairs of k-values an instruction
 inline constexpr int64_t kAmxRowBytes = 64;                   // of an A operand
 inline constexpr int64_t kPanelRowBytes = kPanelColumns * 4;  // of a panel's pairs, and of c
@@ -30,8 +29,8 @@ struct TileShape {
 };
 thread_local TileShape tile_shape;
 
-// Registers: sums 0 to 3 (upper left, upper right, lower left, lower right), A 4 and 5, B 6 and 7.
-// Sets all to zero.
+// Registers of up to 32 rows: sums 0 to 3 (upper left, upper right, lower left, lower right), A 4
+// and 5, B 6 and 7; of more rows: sums 0 to 5 (two of each 16 rows), A 6, B 7. Sets all to zero.
 inline void ShapeTiles(int rows, int pairs) {
   if (tile_shape.rows == rows && tile_shape.pairs == pairs) return;
   tile_shape = {rows, pairs};
@@ -40,13 +39,19 @@ inline void ShapeTiles(int rows, int pairs) {
     configuration.rows[tile] = static_cast<uint8_t>(num_rows);
     configuration.row_bytes[tile] = static_cast<uint16_t>(num_rows == 0 ? 0 : num_bytes);
   };
-  const int upper = rows < kAmxTileRows ? rows : kAmxTileRows;
-  for (const int half : {0, 1}) {
-    const int half_rows = half == 0 ? upper : rows - upper;
-    set(2 * half, half_rows, kAmxRowBytes);
-    set(2 * half + 1, half_rows, kAmxRowBytes);
-    set(4 + half, half_rows, 4 * pairs);
-    set(6 + half, pairs, kAmxRowBytes);
+  if (rows > 2 * kAmxTileRows) {
+    for (int sum = 0; sum < 6; ++sum) set(sum, kAmxTileRows, kAmxRowBytes);
+    set(6, kAmxTileRows, 4 * pairs);
+    set(7, pairs, kAmxRowBytes);
+  } else {
+    const int upper = rows < kAmxTileRows ? rows : kAmxTileRows;
+    for (const int half : {0, 1}) {
+      const int half_rows = half == 0 ? upper : rows - upper;
+      set(2 * half, half_rows, kAmxRowBytes);
+      set(2 * half + 1, half_rows, kAmxRowBytes);
+      set(4 + half, half_rows, 4 * pairs);
+      set(6 + half, pairs, kAmxRowBytes);
+    }
   }
   _tile_loadconfig(&configuration);
 }
@@ -57,20 +62,10 @@ inline void EndTiles() {
   _tile_release();
 }
 
-// Lines of the next panel, into the second-level cache; and the tile's block after next, which lies
-// there, into the first: the registers' loads alone don't run far enough ahead.
+// Adds `num_blocks` blocks of `pairs` pairs each, of up to 32 rows. Lines of the next panel are
+// fetched into the second-level cache, where panels and tiles are read from.
 template <int kRows>
-void FetchAheadOfTiles(const std::byte* a, Prefetch& prefetch) {
-  FetchAhead<_MM_HINT_T1>(prefetch);
-  const std::byte* ahead = a + kFetchedBlocks * kRows * kAmxRowBytes;
-#pragma GCC unroll 32
-  for (int row = 0; row < kRows; ++row) {
-    _mm_prefetch(reinterpret_cast<const char*>(ahead + row * kAmxRowBytes), _MM_HINT_T0);
-  }
-}
-
-// Adds `num_blocks` blocks of `pairs` pairs each.
-template <int kRows>
+  requires(kRows <= 2 * kAmxTileRows)
 void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
                bool first, Prefetch& prefetch) {
   constexpr bool kHasLower = kRows > kAmxTileRows;
@@ -92,7 +87,7 @@ void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int p
     }
   }
   for (int64_t block = 0; block < num_blocks; ++block) {
-    FetchAheadOfTiles<kRows>(a, prefetch);
+    FetchAhead<_MM_HINT_T1>(prefetch);
     _tile_loadd(4, a, kAmxRowBytes);
     _tile_loadd(6, b, kPanelRowBytes);
     _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
@@ -114,6 +109,58 @@ void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int p
   }
 }
 
+// Of more than 32 rows: fewer bytes for each product, as both halves of B serve three tiles of A.
+// The last 16 rows are a whole tile of A, too; those that it shares with the one before it have the
+// same sums in both.
+template <int kRows>
+  requires(kRows > 2 * kAmxTileRows)
+void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
+               bool first, Prefetch& prefetch) {
+  constexpr int kLastRow = kRows - kAmxTileRows;  // where the last tile begins
+  float* middle = c + kAmxTileRows * kPanelColumns;
+  float* last = c + kLastRow * kPanelColumns;
+  ShapeTiles(kRows, pairs);
+  if (first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+  } else {
+    _tile_loadd(0, c, kPanelRowBytes);
+    _tile_loadd(1, c + kLanes, kPanelRowBytes);
+    _tile_loadd(2, middle, kPanelRowBytes);
+    _tile_loadd(3, middle + kLanes, kPanelRowBytes);
+    _tile_loadd(4, last, kPanelRowBytes);
+    _tile_loadd(5, last + kLanes, kPanelRowBytes);
+  }
+  for (int64_t block = 0; block < num_blocks; ++block) {
+    FetchAhead<_MM_HINT_T1>(prefetch);
+    _tile_loadd(7, b, kPanelRowBytes);
+    _tile_loadd(6, a, kAmxRowBytes);
+    _tile_dpbf16ps(0, 6, 7);
+    _tile_loadd(6, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
+    _tile_dpbf16ps(2, 6, 7);
+    _tile_loadd(6, a + kLastRow * kAmxRowBytes, kAmxRowBytes);
+    _tile_dpbf16ps(4, 6, 7);
+    _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
+    _tile_dpbf16ps(5, 6, 7);
+    _tile_loadd(6, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
+    _tile_dpbf16ps(3, 6, 7);
+    _tile_loadd(6, a, kAmxRowBytes);
+    _tile_dpbf16ps(1, 6, 7);
+    a += kRows * kAmxRowBytes;
+    b += kAmxPairs * kPanelRowBytes;
+  }
+  _tile_stored(0, c, kPanelRowBytes);
+  _tile_stored(1, c + kLanes, kPanelRowBytes);
+  _tile_stored(2, middle, kPanelRowBytes);
+  _tile_stored(3, middle + kLanes, kPanelRowBytes);
+  _tile_stored(4, last, kPanelRowBytes);
+  _tile_stored(5, last + kLanes, kPanelRowBytes);
+}
+
 template <int kRows>
 void TileAmxBFloat16(const std::byte* a, const std::byte* b, int64_t depth, float* c, bool first,
                      Prefetch prefetch) {
@@ -131,30 +178,52 @@ struct AmxBFloat16Kernel {
   static constexpr TileKernel kRun = TileAmxBFloat16<kRows>;
 };
 
-inline int64_t PeakAmxBFloat16(int64_t repeats) {
-  alignas(64) std::byte zeros[kAmxTileRows * kAmxRowBytes] = {};
-  BeginTiles();
-  ShapeTiles(kAmxMaxRows, kAmxPairs);
-  _tile_loadd(4, zeros, kAmxRowBytes);
-  _tile_loadd(5, zeros, kAmxRowBytes);
-  _tile_loadd(6, zeros, kAmxRowBytes);
-  _tile_loadd(7, zeros, kAmxRowBytes);
-  repeats /= 8;  // an instruction takes longer than a multiply-add of vectors
-  for (int64_t i = 0; i < repeats; ++i) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+// Register-resident products of 16 rows, `kMultiply` being one instruction; of operands that are
+// not zeros, with which the processor takes less power and so runs at a higher clock.
+template <typename Multiply>
+int64_t PeakOfTiles(int64_t repeats, Multiply multiply) {
+  alignas(64) std::byte operands[kAmxTileRows * kAmxRowBytes];
+  uint32_t state = 1;
+  for (std::byte& operand : operands) {
+    state = state * 1664525u + 1013904223u;
+    operand = static_cast<std::byte>((state >> 24) & 0x3f);  // finite in every type
   }
-  _tile_stored(0, zeros, kAmxRowBytes);
+  BeginTiles();
+  ShapeTiles(2 * kAmxTileRows, kAmxPairs);
+  _tile_loadd(4, operands, kAmxRowBytes);
+  _tile_loadd(5, operands, kAmxRowBytes);
+  _tile_loadd(6, operands, kAmxRowBytes);
+  _tile_loadd(7, operands, kAmxRowBytes);
+  repeats /= 8;  // an instruction takes longer than a multiply-add of vectors
+  for (int64_t i = 0; i < repeats; ++i) multiply();
+  _tile_stored(0, operands, kAmxRowBytes);
   EndTiles();
-  return repeats * 4 * 2 * kAmxTileRows * kAmxTileRows * kPairBlockDepth;
+  return repeats * 4 * 2 * kAmxTileRows * kAmxTileRows;
+}
+
+inline int64_t PeakAmxBFloat16(int64_t repeats) {
+  return kPairBlockDepth * PeakOfTiles(repeats, [] {
+           _tile_dpbf16ps(0, 4, 6);
+           _tile_dpbf16ps(1, 4, 7);
+           _tile_dpbf16ps(2, 5, 6);
+           _tile_dpbf16ps(3, 5, 7);
+         });
+}
+
+inline int64_t PeakAmxInt8(int64_t repeats) {
+  return kAmxRowBytes * PeakOfTiles(repeats, [] {
+           _tile_dpbssd(0, 4, 6);
+           _tile_dpbssd(1, 4, 7);
+           _tile_dpbssd(2, 5, 6);
+           _tile_dpbssd(3, 5, 7);
+         });
 }
 
 // What the dot instruction's kernels read, multiplied by tiles.
 constexpr GemmKernels AmxKernels() {
   GemmKernels kernels = kDotKernels;
   kernels.max_tile_rows = kAmxMaxRows;
+  kernels.tile_unit = kAmxTileRows;
   kernels.slice_depth = kAmxSliceDepth;
   kernels.weights_rows = 64;
   kernels.bfloat16 = TilesByRows<AmxBFloat16Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());

@@ -87,7 +87,7 @@ BlockAttention::Part BlockAttention::PartAt(int64_t number, const KvCache& cache
 void BlockAttention::ListTiles(const AttentionPass& pass, const KvCache& cache,
                                const AttentionPiece& piece, WorkerScratch& scratch) const {
   const int64_t group = pass.num_heads / cache.shape().num_kv_heads;
-  const RowTiles split(piece.num_pairs, kernels_->max_tile_rows);
+  const RowTiles split = TilesOf(*kernels_, piece.num_pairs);
   const int64_t depth = RoundUp(cache.shape().head_dim, kDepthMultiple);
   const int64_t width = cache.num_value_panels() * table_->panel_columns;
   scratch.tiles.clear();

@@ -12,25 +12,26 @@
 
 #include "targets/cpu/gemm.h"
 #include "targets/cpu/isa.h"
+#include "targets/cpu/tables_here.h"
 
 namespace expertile::cpu {
 namespace {
 
 struct Arithmetic {
-  Isa isa;
+  TableHere here;
   ComputeType type;
   KvFormat format;
 };
 
 std::vector<Arithmetic> AllArithmetics() {
   std::vector<Arithmetic> all;
-  for (const Isa isa : SupportedIsas()) {
-    all.push_back({isa, ComputeType::kFloat32, KvFormat::kFloat32});
-    all.push_back({isa, ComputeType::kFloat32, KvFormat::kMxInt8});
-    all.push_back({isa, ComputeType::kBFloat16, KvFormat::kBFloat16});
-    all.push_back({isa, ComputeType::kBFloat16, KvFormat::kMxInt8});
-    all.push_back({isa, ComputeType::kFloat32, KvFormat::kBFloat16});
-    all.push_back({isa, ComputeType::kBFloat16, KvFormat::kFloat32});
+  for (const TableHere& here : TablesHere()) {
+    all.push_back({here, ComputeType::kFloat32, KvFormat::kFloat32});
+    all.push_back({here, ComputeType::kFloat32, KvFormat::kMxInt8});
+    all.push_back({here, ComputeType::kBFloat16, KvFormat::kBFloat16});
+    all.push_back({here, ComputeType::kBFloat16, KvFormat::kMxInt8});
+    all.push_back({here, ComputeType::kFloat32, KvFormat::kBFloat16});
+    all.push_back({here, ComputeType::kBFloat16, KvFormat::kFloat32});
   }
   return all;
 }
@@ -48,7 +49,7 @@ struct Shape {
 class Subject {
  public:
   Subject(const Shape& shape, const Arithmetic& arithmetic)
-      : shape_(shape), arithmetic_(arithmetic), table_(KernelsFor(arithmetic.isa)) {
+      : shape_(shape), arithmetic_(arithmetic), table_(*arithmetic.here.table) {
     std::mt19937 random(7);
     std::normal_distribution<float> normal;
     const auto fill = [&](int64_t size) {
@@ -174,7 +175,7 @@ class Subject {
 };
 
 std::string NameOf(const Arithmetic& arithmetic) {
-  return std::string(NameOf(arithmetic.isa)) +
+  return arithmetic.here.name +
          (arithmetic.type == ComputeType::kBFloat16 ? " bfloat16, cache " : " float32, cache ") +
          std::string(expertile::NameOf(arithmetic.format));
 }

@@ -7,6 +7,7 @@
 
 #include "targets/cpu/moe.h"
 #include "targets/cpu/plain_product.h"
+#include "targets/cpu/tables_here.h"
 
 namespace expertile::cpu {
 namespace {
@@ -27,12 +28,11 @@ PackedExperts OneExpert(const KernelTable& table, WeightFormat format) {
   return expert;
 }
 
-class GatedMlpRun : public testing::TestWithParam<Isa> {
+class GatedMlpRun : public testing::TestWithParam<TableHere> {
  protected:
-  const KernelTable& table() const { return KernelsFor(GetParam()); }
+  const KernelTable& table() const { return *GetParam().table; }
 };
-INSTANTIATE_TEST_SUITE_P(EveryIsa, GatedMlpRun, testing::ValuesIn(SupportedIsas()),
-                         [](const auto& param) { return std::string(NameOf(param.param)); });
+INSTANTIATE_TEST_SUITE_P(EveryIsa, GatedMlpRun, testing::ValuesIn(TablesHere()), NameOfTable);
 
 // The bits of one expert that every token chooses with weight one, whatever the workers and the
 // number of tokens: few, several row blocks, and not whole ones.

@@ -47,14 +47,14 @@ void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const Packe
 
 // A slice as a tile kernel can read it: as it lies, or expanded into the scratch.
 Gemm::ReadySlice Gemm::Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
-                             int64_t num_tiles, PanelScratch& scratch) const {
+                             const RowTiles& tiles, PanelScratch& scratch) const {
   auto* expanded = reinterpret_cast<std::byte*>(scratch.expanded());
   const auto* of_expanded = kernels_.float32[1] != nullptr ? &kernels_.float32 : &kernels_.bfloat16;
   switch (matrix.format) {
     case WeightFormat::kFloat32:
       return {slice, &kernels_.float32};
     case WeightFormat::kBFloat16:
-      if (!kernels_.expand_pays || num_tiles == 1) return {slice, &kernels_.bfloat16};
+      if (!kernels_.expand_pays || tiles.num_tiles() == 1) return {slice, &kernels_.bfloat16};
       table_.expand_panel(slice, depth, scratch.expanded());
       return {expanded, &kernels_.float32};
     case WeightFormat::kMxfp6:
@@ -64,7 +64,9 @@ Gemm::ReadySlice Gemm::Ready(const PanelMatrix& matrix, const std::byte* slice, 
       kernels_.expand_mxfp4(slice, depth, expanded);
       return {expanded, of_expanded};
     case WeightFormat::kMxint8:
-      break;
+      if (kernels_.expand_mxint8 == nullptr || tiles.num_rows() < kernels_.expanded_rows) break;
+      kernels_.expand_mxint8(slice, depth, expanded);
+      return {expanded, &kernels_.expanded_mxint8};
   }
   return {slice, &kernels_.mxint8};
 }
@@ -75,7 +77,7 @@ void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const s
   const int64_t num_bytes = matrix.SliceBytes(depth);
   const PrefetchPlan plan(slice + num_bytes, num_bytes, num_tiles,
                           CeilDiv(depth, kernels_.block_depth));
-  const ReadySlice ready = Ready(matrix, slice, depth, num_tiles, scratch);
+  const ReadySlice ready = Ready(matrix, slice, depth, a.tiles, scratch);
   for (int64_t tile = 0; tile < num_tiles; ++tile) {
     const int rows = a.tiles.Size(tile);
     float* c = scratch.accumulators() + a.tiles.Begin(tile) * table_.panel_columns;

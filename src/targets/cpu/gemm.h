@@ -15,26 +15,36 @@ namespace expertile::cpu {
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t RoundUp(int64_t a, int64_t multiple) { return CeilDiv(a, multiple) * multiple; }
 
-// Rows split into the fewest tiles of at most max_tile_rows, sizes differing by at most one.
+// Rows split into the fewest tiles of at most max_tile_rows, in units of which only the last may
+// lack rows; sizes differ by at most one unit, as counted with those.
 class RowTiles {
  public:
-  RowTiles(int64_t num_rows, int max_tile_rows)
-      : num_rows_(num_rows),
-        num_tiles_(CeilDiv(num_rows, max_tile_rows)),
-        size_(num_tiles_ == 0 ? 0 : num_rows / num_tiles_),
-        num_larger_(num_tiles_ == 0 ? 0 : num_rows % num_tiles_) {}
+  RowTiles(int64_t num_rows, int max_tile_rows, int unit = 1)
+      : num_rows_(num_rows), unit_(unit), num_tiles_(CeilDiv(num_rows, max_tile_rows)) {
+    if (num_tiles_ == 0) return;
+    const int64_t num_units = CeilDiv(num_rows, unit);
+    units_ = num_units / num_tiles_;
+    num_larger_ = num_units % num_tiles_;
+  }
 
   int64_t num_rows() const { return num_rows_; }
   int64_t num_tiles() const { return num_tiles_; }
-  int64_t Begin(int64_t tile) const { return tile * size_ + std::min(tile, num_larger_); }
-  int Size(int64_t tile) const { return static_cast<int>(size_ + (tile < num_larger_ ? 1 : 0)); }
+  int64_t Begin(int64_t tile) const { return (tile * units_ + std::min(tile, num_larger_)) * unit_; }
+  int Size(int64_t tile) const {
+    return static_cast<int>(std::min(Begin(tile + 1), num_rows_) - Begin(tile));
+  }
 
  private:
   int64_t num_rows_;
+  int64_t unit_;
   int64_t num_tiles_;
-  int64_t size_;
-  int64_t num_larger_;  // the first tiles have size_ + 1 rows
+  int64_t units_ = 0;
+  int64_t num_larger_ = 0;  // the first tiles have units_ + 1 units
 };
+
+inline RowTiles TilesOf(const GemmKernels& kernels, int64_t num_rows) {
+  return RowTiles(num_rows, kernels.max_tile_rows, kernels.tile_unit);
+}
 
 // Bytes that `depth` k-values (rounded up to kDepthMultiple) of a packed row take.
 inline int64_t PackedRowBytes(const GemmKernels& kernels, int64_t depth) {
@@ -130,17 +140,21 @@ class Gemm {
 
   const KernelTable& table() const { return table_; }
   int max_tile_rows() const { return kernels_.max_tile_rows; }
+  // Rows are best cut at multiples of it.
+  int cut_rows() const {
+    return kernels_.tile_unit > 1 ? kernels_.tile_unit : kernels_.max_tile_rows;
+  }
   int weights_rows() const { return kernels_.weights_rows; }
   // Rows that share one reading of a panel: their packed activations fit the second-level cache.
-  // Whole tiles.
-  int64_t RowsPerBlock() const { return 256 / max_tile_rows() * max_tile_rows(); }
+  // A multiple of cut_rows().
+  int64_t RowsPerBlock() const { return 256 / cut_rows() * cut_rows(); }
   // Panels of a gate-up matrix that Gate is given together: a block of a packed tile.
   int64_t gate_panels() const {
     return kernels_.staged_columns == 0
                ? 1
                : int64_t{2} * kernels_.staged_columns / table_.panel_columns;
   }
-  RowTiles Tiles(int64_t num_rows) const { return RowTiles(num_rows, max_tile_rows()); }
+  RowTiles Tiles(int64_t num_rows) const { return TilesOf(kernels_, num_rows); }
   PackedRows View(std::byte* data, int64_t num_rows, int64_t depth) const {
     return {data, Tiles(num_rows), depth, &kernels_};
   }
@@ -174,7 +188,7 @@ class Gemm {
     const std::array<TileKernel, kMaxTileRows + 1>* tile_kernels;  // that read it
   };
   ReadySlice Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
-                   int64_t num_tiles, PanelScratch& scratch) const;
+                   const RowTiles& tiles, PanelScratch& scratch) const;
   void MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
                      int64_t k, int64_t depth, PanelScratch& scratch) const;
   // Packs staged gate outputs of columns [first, end).

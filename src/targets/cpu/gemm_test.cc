@@ -8,6 +8,7 @@
 
 #include "targets/cpu/packed_weights.h"
 #include "targets/cpu/plain_product.h"
+#include "targets/cpu/tables_here.h"
 
 namespace expertile::cpu {
 namespace {
@@ -40,25 +41,32 @@ void ExpectSameBits(const std::vector<float>& a, const std::vector<float>& b) {
   }
 }
 
-class Kernels : public testing::TestWithParam<Isa> {
+class Kernels : public testing::TestWithParam<TableHere> {
  protected:
-  const KernelTable& table() const { return KernelsFor(GetParam()); }
+  const KernelTable& table() const { return *GetParam().table; }
 };
-INSTANTIATE_TEST_SUITE_P(EveryIsa, Kernels, testing::ValuesIn(SupportedIsas()),
-                         [](const auto& param) { return std::string(NameOf(param.param)); });
+INSTANTIATE_TEST_SUITE_P(EveryIsa, Kernels, testing::ValuesIn(TablesHere()), NameOfTable);
+
+void ExpectEvenTiles(int64_t rows, int max_tile_rows, int unit) {
+  const RowTiles tiles(rows, max_tile_rows, unit);
+  EXPECT_EQ(tiles.num_tiles(), CeilDiv(rows, max_tile_rows));
+  int64_t next = 0;
+  for (int64_t t = 0; t < tiles.num_tiles(); ++t) {
+    EXPECT_EQ(tiles.Begin(t), next);
+    EXPECT_GE(tiles.Size(t), 1);
+    EXPECT_LE(tiles.Size(t), max_tile_rows);
+    const bool is_last = t + 1 == tiles.num_tiles();
+    EXPECT_TRUE(is_last || tiles.Size(t) % unit == 0);
+    EXPECT_LE(tiles.Size(0) - RoundUp(tiles.Size(t), unit), unit);
+    next += tiles.Size(t);
+  }
+  EXPECT_EQ(next, rows);
+}
 
 TEST(RowTiles, CoverTheRowsEvenly) {
-  for (int64_t rows = 0; rows <= 100; ++rows) {
-    const RowTiles tiles(rows, 14);
-    EXPECT_EQ(tiles.num_tiles(), CeilDiv(rows, 14));
-    int64_t next = 0;
-    for (int64_t t = 0; t < tiles.num_tiles(); ++t) {
-      EXPECT_EQ(tiles.Begin(t), next);
-      EXPECT_LE(tiles.Size(t), 14);
-      EXPECT_LE(tiles.Size(0) - tiles.Size(t), 1);
-      next += tiles.Size(t);
-    }
-    EXPECT_EQ(next, rows);
+  for (int64_t rows = 0; rows <= 200; ++rows) {
+    ExpectEvenTiles(rows, 14, 1);
+    ExpectEvenTiles(rows, 48, 16);
   }
 }
 
@@ -67,7 +75,7 @@ TEST_P(Kernels, Float32IsTheFusedSumInOrder) {
   const int64_t depth = 2 * 384 + 37;  // several slices on every instruction set, odd
   const PlainMatrix weights = RandomMatrix(37, depth, 1);
   const std::vector<float> bias = RandomMatrix(1, 37, 2).values;
-  for (int64_t rows = 1; rows <= 40; ++rows) {
+  for (int64_t rows = 1; rows <= 50; ++rows) {
     const PlainMatrix x = RandomMatrix(rows, depth, 3);
     ExpectSameBits(
         Product(table(), ComputeType::kFloat32, WeightFormat::kFloat32, x, weights, bias),
@@ -105,9 +113,9 @@ TEST_P(Kernels, BFloat16ComputeIsNearTheProductOfRoundedOperands) {
 
 TEST_P(Kernels, BFloat16ComputeDoesNotDependOnTheRowCount) {
   const PlainMatrix weights = Rounded(RandomMatrix(50, 401, 1));
-  const PlainMatrix x = RandomMatrix(40, 401, 2);
+  const PlainMatrix x = RandomMatrix(50, 401, 2);
   const auto all = Product(table(), ComputeType::kBFloat16, WeightFormat::kBFloat16, x, weights);
-  for (int64_t rows = 1; rows < 40; ++rows) {
+  for (int64_t rows = 1; rows < 50; ++rows) {
     const PlainMatrix some = {rows, 401, {x.values.begin(), x.values.begin() + rows * 401}};
     const auto out =
         Product(table(), ComputeType::kBFloat16, WeightFormat::kBFloat16, some, weights);

@@ -49,7 +49,8 @@ bool Supports(Isa isa) {
       return avx512_bf16;
     case Isa::kAmx:
       return avx512_bf16 && __builtin_cpu_supports("amx-tile") &&
-             __builtin_cpu_supports("amx-bf16") && HasTilePermission();
+             __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-int8") &&
+             HasTilePermission();
   }
   return false;
 }

@@ -41,7 +41,7 @@ inline constexpr int kMxfp6BlockBytes = 1 + kMxfp6LowBytes + kMxfp6HighBytes;
 // Bytes a column of a kMxint8 block: a code of each element, a scale.
 inline constexpr int kMxint8BlockBytes = 1 + 32;
 
-inline constexpr int kMaxTileRows = 32;        // upper bound of max_tile_rows over all tables
+inline constexpr int kMaxTileRows = 48;        // upper bound of max_tile_rows over all tables
 inline constexpr int kMaxPanelColumns = 32;    // upper bound of panel_columns over all tables
 inline constexpr int64_t kDepthMultiple = 32;  // packed rows are padded to this with zeros
 
@@ -86,7 +86,8 @@ struct GemmKernels {
   int activation_size = 0;  // bytes of a packed activation
   int header_bytes = 0;     // of what is before each row's activations in a block of a packed tile
   int block_depth = 0;      // k-values in a block of a packed tile
-  int max_tile_rows = 0;    // MR
+  int max_tile_rows = 0;    // MR, a multiple of tile_unit
+  int tile_unit = 1;        // rows that cost as much as a part of them
   // K-values of a panel that all row tiles pass before the next: as many as stay in the cache that
   // the kernels like to read a panel from, with the tile that passes by. A multiple of 32.
   int64_t slice_depth = 0;
@@ -102,6 +103,11 @@ struct GemmKernels {
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
   std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
   std::array<TileKernel, kMaxTileRows + 1> mxint8 = {};    // by rows; weights kMxint8
+  // If not null, for products of expanded_rows rows and more: expands `depth` k-values of a kMxint8
+  // panel, which must stay where it is, to what the kernels `expanded_mxint8` read.
+  void (*expand_mxint8)(const std::byte* panel, int64_t depth, std::byte* out) = nullptr;
+  std::array<TileKernel, kMaxTileRows + 1> expanded_mxint8 = {};  // by rows
+  int expanded_rows = 0;
   bool expand_pays = false;  // for several tiles, expand a bfloat16 panel to float32 once
   // Expands `depth` (a multiple of 32) k-values of an MXFP4 panel, exactly, to the kind of panel
   // that `bfloat16` reads if there are no float32 kernels, else to a float32 panel.

@@ -24,7 +24,7 @@ Cut CutFor(const Gemm& gemm, int64_t num_tokens, int64_t num_panels, int num_wor
     if (cut.panels > 1) {
       cut.panels /= 2;
     } else if (cut.rows > tile && num_tokens > tile) {
-      cut.rows = RoundUp(cut.rows / 2, tile);
+      cut.rows = RoundUp(cut.rows / 2, gemm.cut_rows());
     } else {
       break;
     }

@@ -6,16 +6,16 @@
 #include <vector>
 
 #include "targets/cpu/plain_product.h"
+#include "targets/cpu/tables_here.h"
 
 namespace expertile::cpu {
 namespace {
 
-class LinearRun : public testing::TestWithParam<Isa> {
+class LinearRun : public testing::TestWithParam<TableHere> {
  protected:
-  const KernelTable& table() const { return KernelsFor(GetParam()); }
+  const KernelTable& table() const { return *GetParam().table; }
 };
-INSTANTIATE_TEST_SUITE_P(EveryIsa, LinearRun, testing::ValuesIn(SupportedIsas()),
-                         [](const auto& param) { return std::string(NameOf(param.param)); });
+INSTANTIATE_TEST_SUITE_P(EveryIsa, LinearRun, testing::ValuesIn(TablesHere()), NameOfTable);
 
 TEST_P(LinearRun, IsTheFusedSumForEveryRowCountAndWorkerCount) {
   const PlainMatrix weights = RandomMatrix(150, 40, 1);

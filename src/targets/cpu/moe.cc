@@ -176,7 +176,7 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
       std::min(CeilDiv(pass.experts.GateUp(0).num_panels(), pass.gemm.gate_panels()),
                pass.experts.Down(0).num_panels());
   BuildWorkList(matched_, *placement_,
-                {num_workers, limits_.packed_chunk_size, pass.gemm.max_tile_rows(), num_panels,
+                {num_workers, limits_.packed_chunk_size, pass.gemm.cut_rows(), num_panels,
                  MaxGroupRows(gemm_, limits_), pass.gemm.weights_rows()},
                 work_);
   Claims claims(work_);

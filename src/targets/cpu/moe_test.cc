@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "targets/cpu/plain_product.h"
+#include "targets/cpu/tables_here.h"
 #include "targets/target.h"
 #include "tests/sanitized.h"
 
@@ -135,12 +136,11 @@ double RelativeError(const std::vector<float>& out, const std::vector<double>& e
 const ExpertsShape kShape = {7, 70, 45, WeightFormat::kFloat32, false};
 const ExpertsShape kBiasedShape = {7, 70, 45, WeightFormat::kFloat32, true};
 
-class MoeRun : public testing::TestWithParam<Isa> {
+class MoeRun : public testing::TestWithParam<TableHere> {
  protected:
-  const KernelTable& table() const { return KernelsFor(GetParam()); }
+  const KernelTable& table() const { return *GetParam().table; }
 };
-INSTANTIATE_TEST_SUITE_P(EveryIsa, MoeRun, testing::ValuesIn(SupportedIsas()),
-                         [](const auto& param) { return std::string(NameOf(param.param)); });
+INSTANTIATE_TEST_SUITE_P(EveryIsa, MoeRun, testing::ValuesIn(TablesHere()), NameOfTable);
 
 TEST_P(MoeRun, IsTheWeightedSumOfTheChosenExperts) {
   for (const ExpertsShape& shape : {kShape, kBiasedShape}) {

@@ -12,11 +12,12 @@
 #include "targets/cpu/isa.h"
 #include "targets/cpu/kernel_table.h"
 #include "targets/cpu/panel_writer.h"
+#include "targets/cpu/tables_here.h"
 
 namespace expertile::cpu {
 namespace {
 
-class Mxfp4PanelTest : public testing::TestWithParam<Isa> {
+class Mxfp4PanelTest : public testing::TestWithParam<TableHere> {
  protected:
   // Columns of two blocks: codes count up, so that every code meets every scale over the 256 calls.
   void Fill(int scale) {
@@ -53,7 +54,7 @@ class Mxfp4PanelTest : public testing::TestWithParam<Isa> {
   }
 
   static constexpr int kDepth = 2 * kMxBlockSize;
-  const KernelTable& table_ = KernelsFor(GetParam());
+  const KernelTable& table_ = *GetParam().table;
   Mxfp4PanelWriter writer_{
       {nullptr, nullptr, WeightFormat::kMxfp4, kDepth, table_.panel_columns, table_.panel_columns}};
   std::vector<std::byte> panel_ = std::vector<std::byte>(kDepth * kMaxPanelColumns);
@@ -82,7 +83,7 @@ TEST_P(Mxfp4PanelTest, EveryCodeAtEveryScale) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryIsa, Mxfp4PanelTest, testing::ValuesIn(SupportedIsas()));
+INSTANTIATE_TEST_SUITE_P(EveryIsa, Mxfp4PanelTest, testing::ValuesIn(TablesHere()), NameOfTable);
 
 }  // namespace
 }  // namespace expertile::cpu

@@ -13,11 +13,12 @@
 #include "targets/cpu/isa.h"
 #include "targets/cpu/linear.h"
 #include "targets/cpu/panel_writer.h"
+#include "targets/cpu/tables_here.h"
 
 namespace expertile::cpu {
 namespace {
 
-class Mxfp6PanelTest : public testing::TestWithParam<Isa> {
+class Mxfp6PanelTest : public testing::TestWithParam<TableHere> {
  protected:
   // As an expanded panel holds it: bfloat16 pairs, or floats.
   float Expanded(const std::vector<std::byte>& panel, bool pairs, int column, int k) const {
@@ -31,7 +32,7 @@ class Mxfp6PanelTest : public testing::TestWithParam<Isa> {
     return BFloat16ToFloat(bits);
   }
 
-  const KernelTable& table_ = KernelsFor(GetParam());
+  const KernelTable& table_ = *GetParam().table;
 };
 
 // Column c holds the 32 codes of one sign from the c-th on: a block that has all of them keeps
@@ -98,7 +99,7 @@ TEST_P(Mxfp6PanelTest, ProductsAreThoseOfTheRoundedWeights) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryIsa, Mxfp6PanelTest, testing::ValuesIn(SupportedIsas()));
+INSTANTIATE_TEST_SUITE_P(EveryIsa, Mxfp6PanelTest, testing::ValuesIn(TablesHere()), NameOfTable);
 
 }  // namespace
 }  // namespace expertile::cpu

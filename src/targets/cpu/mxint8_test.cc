@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "targets/cpu/gated_mlp.h"
-#include "targets/cpu/isa.h"
 #include "targets/cpu/linear.h"
 #include "targets/cpu/plain_product.h"
+#include "targets/cpu/tables_here.h"
 
 namespace expertile::cpu {
 namespace {
@@ -66,18 +66,9 @@ void ExpectSameBits(const std::vector<float>& values, const std::vector<float>& 
   }
 }
 
-std::vector<const KernelTable*> Tables() {
-  std::vector<const KernelTable*> tables;
-  for (const Isa isa : SupportedIsas()) {
-    tables.push_back(&KernelsFor(isa));
-    if (isa == Isa::kAvx512) tables.push_back(&KernelsAvx512WithoutVnni());
-  }
-  return tables;
-}
-
-class Mxint8Product : public testing::TestWithParam<const KernelTable*> {
+class Mxint8Product : public testing::TestWithParam<TableHere> {
  protected:
-  const KernelTable& table() const { return *GetParam(); }
+  const KernelTable& table() const { return *GetParam().table; }
 
   std::vector<float> Product(const PlainMatrix& x, const PlainMatrix& weights, int num_workers) {
     const auto matrix = *PackedMatrix::Create(table(), WeightFormat::kMxint8, weights.rows,
@@ -214,11 +205,7 @@ TEST_P(Mxint8Product, AnMlpIsTheOraclesThreeProducts) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryTable, Mxint8Product, testing::ValuesIn(Tables()),
-                         [](const auto& param) {
-                           const bool is_wide = param.param == &KernelsAvx512WithoutVnni();
-                           return std::string(param.param->name) + (is_wide ? "_wide" : "");
-                         });
+INSTANTIATE_TEST_SUITE_P(EveryTable, Mxint8Product, testing::ValuesIn(TablesHere()), NameOfTable);
 
 }  // namespace
 }  // namespace expertile::cpu

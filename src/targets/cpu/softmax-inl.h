@@ -77,7 +77,7 @@ inline void MergeSoftmax(const float* part, const SoftmaxState* part_states, int
     add[r] = part_states[r].largest - after;
     if (part_states[r].sum != 0.0f) states[r].largest = after;
   }
-  for (int r = 0; r < kMaxTileRows; r += kLanes) {
+  for (int r = 0; r < num_rows; r += kLanes) {
     Store(keep + r, Exp(Load(keep + r)));
     Store(add + r, Exp(Load(add + r)));
   }
