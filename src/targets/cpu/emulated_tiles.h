@@ -69,12 +69,19 @@ inline void StoreRows(int tile, void* base, int64_t stride) {
 
 // Subnormals are taken for zeros, and made zeros.
 inline float WithoutSubnormals(float value) {
-  return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0f, value) : value;
+  const auto bits = std::bit_cast<uint32_t>(value);
+  return (bits & 0x7f800000u) == 0 ? std::bit_cast<float>(bits & 0x80000000u) : value;
 }
 
 inline void CheckShapes(const TileRegister& c, const TileRegister& a, const TileRegister& b) {
   Demand(c.rows > 0 && a.rows > 0 && b.rows > 0);
   Demand(a.rows == c.rows && b.row_bytes == c.row_bytes && a.row_bytes == 4 * b.rows);
+}
+
+inline float BFloat16At(const std::byte* bytes) {
+  uint16_t bits;
+  std::memcpy(&bits, bytes, sizeof(bits));
+  return WithoutSubnormals(BFloat16ToFloat(bits));
 }
 
 // c += a b of bfloat16 pairs. Even and odd products are summed apart, from zero, then together.
@@ -83,27 +90,28 @@ inline void DotBFloat16(int c_tile, int a_tile, int b_tile) {
   const TileRegister& a = registers[a_tile];
   const TileRegister& b = registers[b_tile];
   CheckShapes(c, a, b);
-  const auto value = [](const std::byte* bytes) {
-    uint16_t bits;
-    std::memcpy(&bits, bytes, sizeof(bits));
-    return WithoutSubnormals(BFloat16ToFloat(bits));
-  };
-  for (int row = 0; row < c.rows; ++row) {
-    for (int column = 0; column < c.row_bytes / 4; ++column) {
-      float sums[2] = {};
-      for (int k = 0; k < b.rows; ++k) {
-        for (int of_pair = 0; of_pair < 2; ++of_pair) {
-          const float x = value(a.bytes[row] + 4 * k + 2 * of_pair);
-          const float y = value(b.bytes[k] + 4 * column + 2 * of_pair);
-          sums[of_pair] = WithoutSubnormals(std::fma(x, y, sums[of_pair]));
-        }
-      }
-      float sum;
-      std::memcpy(&sum, c.bytes[row] + 4 * column, sizeof(sum));
-      sum = WithoutSubnormals(sum) + WithoutSubnormals(sums[0] + sums[1]);
-      sum = WithoutSubnormals(sum);
-      std::memcpy(c.bytes[row] + 4 * column, &sum, sizeof(sum));
+  float weights[32][16] = {};  // k by k
+  for (int k = 0; k < 2 * b.rows; ++k) {
+    for (int column = 0; column < 16; ++column) {
+      weights[k][column] = BFloat16At(b.bytes[k / 2] + 4 * column + 2 * (k % 2));
     }
+  }
+  for (int row = 0; row < c.rows; ++row) {
+    float sums[2][16] = {};
+    for (int k = 0; k < 2 * b.rows; ++k) {
+      const float x = BFloat16At(a.bytes[row] + 2 * k);
+      float* sum = sums[k % 2];
+      for (int column = 0; column < 16; ++column) {
+        sum[column] = WithoutSubnormals(std::fma(x, weights[k][column], sum[column]));
+      }
+    }
+    float total[16];
+    std::memcpy(total, c.bytes[row], sizeof(total));
+    for (int column = 0; column < 16; ++column) {
+      const float dot = WithoutSubnormals(sums[0][column] + sums[1][column]);
+      total[column] = WithoutSubnormals(WithoutSubnormals(total[column]) + dot);
+    }
+    std::memcpy(c.bytes[row], total, static_cast<size_t>(c.row_bytes));
   }
 }
 

@@ -3,15 +3,18 @@
 #include <immintrin.h>
 
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "base/dtype.h"
 #include "formats/mxfp4.h"
-#include "targets/cpu/emulated_tiles.h"
 #include "targets/cpu/kernel_target.h"
 
 EXPERTILE_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma")
+#include "targets/cpu/emulated_tiles.h"
 namespace expertile::cpu::emulated_amx {
 namespace {
 #include "targets/cpu/amx_table-inl.h"
