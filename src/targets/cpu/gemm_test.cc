@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -120,6 +121,22 @@ TEST_P(Kernels, BFloat16ComputeDoesNotDependOnTheRowCount) {
     const auto out =
         Product(table(), ComputeType::kBFloat16, WeightFormat::kBFloat16, some, weights);
     ExpectSameBits(out, {all.begin(), all.begin() + rows * 50});
+  }
+}
+
+// What the tests of emulated tiles say of other machines holds for those that have AMX.
+TEST(EmulatedTiles, GiveTheBitsOfTheProcessors) {
+  const std::vector<Isa> supported = SupportedIsas();
+  if (std::ranges::find(supported, Isa::kAmx) == supported.end()) {
+    GTEST_SKIP() << "this machine has no amx";
+  }
+  const PlainMatrix weights = Rounded(RandomMatrix(50, 401, 1));
+  for (const int64_t rows : {1, 15, 16, 17, 32, 33, 40, 48, 60}) {
+    const PlainMatrix x = RandomMatrix(rows, 401, 2);
+    const auto product = [&](const KernelTable& table) {
+      return Product(table, ComputeType::kBFloat16, WeightFormat::kBFloat16, x, weights);
+    };
+    ExpectSameBits(product(KernelsAmx()), product(KernelsEmulatedAmx()));
   }
 }
 
