@@ -45,6 +45,14 @@ void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const Packe
   }
 }
 
+void Gemm::Gather(const std::byte* single_rows, const int32_t* rows, const PackedRows& packed,
+                  Range tiles) const {
+  for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    kernels_.gather(single_rows, packed.RowBytes(), rows + packed.tiles.Begin(tile),
+                    packed.tiles.Size(tile), packed.Tile(tile));
+  }
+}
+
 // A slice as a tile kernel can read it: as it lies, or expanded into the scratch.
 Gemm::ReadySlice Gemm::Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
                              const RowTiles& tiles, PanelScratch& scratch) const {

@@ -167,6 +167,12 @@ class Gemm {
   void Pack(const float* x, int64_t stride, const int32_t* rows, const PackedRows& packed,
             Range tiles) const;
 
+  // Whether rows that are packed again and again are best packed once and then gathered.
+  bool gathers() const { return kernels_.gather != nullptr; }
+  // Packs a range of packed's tiles from rows packed as tiles of one row: rows[r], r counted from 0.
+  void Gather(const std::byte* single_rows, const int32_t* rows, const PackedRows& packed,
+              Range tiles) const;
+
   // sink[r] = a[r] x matrix + bias over a range of panels.
   void Store(const PackedRows& a, const PanelMatrix& matrix, Range range, RowSink sink,
              PanelScratch& scratch) const;

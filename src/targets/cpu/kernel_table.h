@@ -57,6 +57,9 @@ using TileKernel = void (*)(const std::byte* a, const std::byte* b, int64_t dept
 // Packs x[rows[r]][0, depth) (r in [0, num_rows)) into a tile; rows is null for consecutive rows.
 using PackTileFunction = void (*)(const float* x, int64_t stride, const int32_t* rows, int num_rows,
                                   int64_t depth, std::byte* tile);
+// Copies rows packed as tiles of one row, row_bytes each, into a tile: rows[r] (r in [0, num_rows)).
+using GatherTileFunction = void (*)(const std::byte* packed, int64_t row_bytes, const int32_t* rows,
+                                    int num_rows, std::byte* tile);
 // Applies the gated activation to c[num_rows][NR] = NR/2 gates, then NR/2 ups, after adding
 // bias[NR] (null = none), and writes NR/2 columns of a packed tile, beginning at `column`.
 using GateFunction = void (*)(const float* c, int num_rows, const float* bias,
@@ -95,6 +98,7 @@ struct GemmKernels {
   // as the two do not overlap.
   int weights_rows = 0;
   PackTileFunction pack = nullptr;
+  GatherTileFunction gather = nullptr;  // null: packing a row again takes no longer
   GateFunction gate = nullptr;
   // Not 0: `gate` writes no tile, but rows [num_rows][staged_columns] of floats, of which `pack`
   // makes a block of one.

@@ -22,6 +22,17 @@ int64_t MaxGroupRows(const Gemm& gemm, const MoeBlock::Limits& limits) {
       kMaxGroupBytes / std::max<int64_t>(1, gemm.PackedBytes(1, limits.intermediate_size)));
 }
 
+// Of a packed token in whichever format the experts have; 0 if none is gathered so.
+int64_t TokenRowBytes(const KernelTable& table, ComputeType type, int64_t hidden_size) {
+  if (type == ComputeType::kFloat32) return 0;
+  int64_t most = 0;
+  for (const WeightFormat format : {WeightFormat::kBFloat16, WeightFormat::kMxint8}) {
+    const GemmKernels& kernels = table.gemm(type, format);
+    if (kernels.gather != nullptr) most = std::max(most, PackedRowBytes(kernels, hidden_size));
+  }
+  return most;
+}
+
 Range EvenShare(int64_t num_panels, int64_t piece, int64_t num_pieces) {
   return {num_panels * piece / num_pieces, num_panels * (piece + 1) / num_pieces};
 }
@@ -107,6 +118,8 @@ Result<MoeBlock> MoeBlock::Create(const KernelTable& table, ComputeType type, co
       static_cast<size_t>(block.gemm_.PackedBytes(shared, limits.intermediate_size));
   block.workers_.resize(static_cast<size_t>(num_workers));
   bool fits = block.shared_activated_.Reserve(shared_activated);
+  fits = fits && block.token_rows_.Reserve(static_cast<size_t>(
+                     limits.num_tokens * TokenRowBytes(table, type, limits.hidden_size)));
   fits = fits && block.expert_out_.Reserve(static_cast<size_t>(
                      limits.num_tokens * limits.experts_per_token * limits.hidden_size));
   for (WorkerScratch& worker : block.workers_) {
@@ -153,6 +166,7 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   if (stats != nullptr) *stats = {};
   const Pass pass = {tokens, experts, pool, mlp, gemm_.For(experts.shape().format)};
   const bool is_gathered = IsGathered(tokens.num_tokens);
+  if (!is_gathered) PackTokens(pass);
   if (placement_.has_value() && !is_gathered) {
     RunBlocked(pass, stats);
     Combine(pass, out, stats);
@@ -266,8 +280,26 @@ PackedRows MoeBlock::SharedActivated(const Pass& pass, const WorkPiece& piece) {
   return pass.gemm.View(data, piece.end - piece.begin, intermediate);
 }
 
+void MoeBlock::PackTokens(const Pass& pass) {
+  if (!pass.gemm.gathers()) return;
+  constexpr int64_t kTokensPerPiece = 16;
+  const int64_t hidden = limits_.hidden_size;
+  const int64_t num_tokens = pass.tokens.num_tokens;
+  pass.pool.ForEach(CeilDiv(num_tokens, kTokensPerPiece), [&](int64_t piece, int) {
+    const int64_t end = std::min((piece + 1) * kTokensPerPiece, num_tokens);
+    for (int64_t t = piece * kTokensPerPiece; t < end; ++t) {
+      std::byte* row = token_rows_.data() + pass.gemm.PackedBytes(t, hidden);
+      pass.gemm.Pack(pass.tokens.x + t * hidden, hidden, nullptr, pass.gemm.View(row, 1, hidden),
+                     {0, 1});
+    }
+  });
+}
+
 void MoeBlock::Gather(const Pass& pass, int32_t begin, const PackedRows& packed,
                       Range tiles) const {
+  if (pass.gemm.gathers() && !IsGathered(pass.tokens.num_tokens)) {
+    return pass.gemm.Gather(token_rows_.data(), tokens_.data() + begin, packed, tiles);
+  }
   pass.gemm.Pack(pass.tokens.x, limits_.hidden_size, tokens_.data() + begin, packed, tiles);
 }
 

@@ -102,6 +102,8 @@ class MoeBlock {
   PackedRows SharedActivated(const Pass& pass, const WorkPiece& piece);
   MoeStats StatsOf(int num_experts, const std::vector<double>& piece_seconds,
                    std::vector<double> worker_seconds) const;
+  // Each token's row once, where that makes gathering it K times cheaper.
+  void PackTokens(const Pass& pass);
   // `packed` has the rows from matched_.assignments[begin] on.
   void Gather(const Pass& pass, int32_t begin, const PackedRows& packed, Range tiles) const;
   RowSink Scatter(int32_t begin);  // each row to its assignment in expert_out_
@@ -114,6 +116,7 @@ class MoeBlock {
   std::optional<Placement> placement_;
   MatchedIndex matched_;
   std::vector<int32_t> tokens_;  // [routed rows], the token of each of matched_.assignments
+  AlignedBuffer<std::byte> token_rows_;  // [T, H], each packed as a tile of its own
   ChunkPlan plan_;               // of a run that is not NSP-blocked
   WorkList work_;                // of one that is
   std::vector<WorkerScratch> workers_;

@@ -153,6 +153,7 @@ struct Mxint8Kernels {
       .slice_depth = kMxint8SliceDepth,
       .weights_rows = 12,
       .pack = PackMxint8Tile<Dots>,
+      .gather = GatherTile<sizeof(Mxint8RowBlock<typename Dots::Code>)>,
       .gate = GateToRows,
       .staged_columns = kMxBlockSize,
       .mxint8 = TilesByRows<Kernel>(std::make_integer_sequence<int, kTileRows>())};
