@@ -100,7 +100,8 @@ struct alignas(64) ExpandedMxint8 {
   bool is_wild;            // a scale of it is; the pairs are not used
 };
 
-inline void ExpandMxint8ToPairs(const std::byte* panel, int64_t depth, std::byte* out) {
+inline void ExpandMxint8ToPairs(const std::byte* panel, int64_t depth, std::byte* out,
+                                Prefetch prefetch) {
   std::byte* pairs = out + sizeof(ExpandedMxint8);
   // A byte in the lowest bits of 2^23 is that much more.
   const IntVec low_byte = BroadcastInt(0xff);
@@ -109,6 +110,7 @@ inline void ExpandMxint8ToPairs(const std::byte* panel, int64_t depth, std::byte
   __mmask16 wild = 0;
   const std::byte* block = panel;
   for (int64_t k = 0; k < depth; k += kMxBlockSize) {
+    FetchAhead<_MM_HINT_T1>(prefetch);
     for (int half = 0; half < kPanelColumns; half += kLanes) {
       const IntVec scales = LoadBytes(block + half);
       wild |= _mm512_cmpgt_epu32_mask(_mm512_sub_epi32(scales, BroadcastInt(kLeastTameScale)),

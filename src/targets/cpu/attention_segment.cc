@@ -42,7 +42,7 @@ void SegmentReader::ReadKeys(const KvHead& kv, KeySpan seen, KeySegment& segment
       kernels_->expand_mxint8_keys(panel, kv.cache->KeyScales(kv.blocks, kv.head, strip), head_dim,
                                    expanded);
     } else {
-      table_->expand_panel(panel, head_dim, reinterpret_cast<float*>(expanded));
+      table_->expand_panel(panel, head_dim, expanded, {});
     }
   }
 }
@@ -69,7 +69,7 @@ void SegmentReader::ReadValues(const KvHead& kv, KeySpan seen, KeySegment& segme
         kernels_->expand_mxint8_values(panel, cache.ValueScales(kv.blocks, kv.head, block, n),
                                        depth, expanded);
       } else {
-        table_->expand_panel(panel, depth, reinterpret_cast<float*>(expanded));
+        table_->expand_panel(panel, depth, expanded, {});
       }
     }
   }

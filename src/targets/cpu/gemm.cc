@@ -5,25 +5,33 @@
 namespace expertile::cpu {
 namespace {
 
-// Fetching the bytes after `slice` is spread over the k-blocks of all row tiles.
+// Fetching the bytes after a slice is spread over the k-blocks of what passes over it: its
+// expansion, if there is one, and all row tiles.
 class PrefetchPlan {
  public:
-  PrefetchPlan(const std::byte* next, int64_t num_bytes, int64_t num_tiles, int64_t blocks_per_tile)
-      : next_(next), num_bytes_(num_bytes) {
-    lines_per_block_ = CeilDiv(num_bytes / 64, num_tiles * blocks_per_tile);
-    bytes_per_tile_ = lines_per_block_ * blocks_per_tile * 64;
+  PrefetchPlan(const std::byte* next, int64_t num_bytes, int64_t num_passes, int64_t depth,
+               int block_depth)
+      : next_(next), num_bytes_(num_bytes), block_depth_(block_depth) {
+    const int64_t blocks_per_pass = CeilDiv(depth, block_depth);
+    lines_per_block_ = CeilDiv(num_bytes / 64, num_passes * blocks_per_pass);
+    bytes_per_pass_ = lines_per_block_ * blocks_per_pass * 64;
   }
-  Prefetch ForTile(int64_t tile) const {
-    const int64_t offset = tile * bytes_per_tile_;
+  Prefetch ForTile(int64_t pass) const {
+    const int64_t offset = pass * bytes_per_pass_;
     if (offset >= num_bytes_) return {};
     return {next_ + offset, static_cast<int>(lines_per_block_)};
+  }
+  // The first pass, in blocks of kMxBlockSize.
+  Prefetch ForExpansion() const {
+    return {next_, static_cast<int>(lines_per_block_ * kMxBlockSize / block_depth_)};
   }
 
  private:
   const std::byte* next_;
   int64_t num_bytes_;
+  int block_depth_;
   int64_t lines_per_block_;
-  int64_t bytes_per_tile_;
+  int64_t bytes_per_pass_;
 };
 
 }  // namespace
@@ -53,44 +61,44 @@ void Gemm::Gather(const std::byte* single_rows, const int32_t* rows, const Packe
   }
 }
 
-// A slice as a tile kernel can read it: as it lies, or expanded into the scratch.
-Gemm::ReadySlice Gemm::Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
-                             const RowTiles& tiles, PanelScratch& scratch) const {
-  auto* expanded = reinterpret_cast<std::byte*>(scratch.expanded());
+// How tile kernels come to read slices of `format`.
+Gemm::SliceReading Gemm::ReadingOf(WeightFormat format, const RowTiles& tiles) const {
   const auto* of_expanded = kernels_.float32[1] != nullptr ? &kernels_.float32 : &kernels_.bfloat16;
-  switch (matrix.format) {
+  switch (format) {
     case WeightFormat::kFloat32:
-      return {slice, &kernels_.float32};
+      return {nullptr, &kernels_.float32};
     case WeightFormat::kBFloat16:
-      if (!kernels_.expand_pays || tiles.num_tiles() == 1) return {slice, &kernels_.bfloat16};
-      table_.expand_panel(slice, depth, scratch.expanded());
-      return {expanded, &kernels_.float32};
+      if (!kernels_.expand_pays || tiles.num_tiles() == 1) return {nullptr, &kernels_.bfloat16};
+      return {table_.expand_panel, &kernels_.float32};
     case WeightFormat::kMxfp6:
-      kernels_.expand_mxfp6(slice, depth, expanded);
-      return {expanded, of_expanded};
+      return {kernels_.expand_mxfp6, of_expanded};
     case WeightFormat::kMxfp4:
-      kernels_.expand_mxfp4(slice, depth, expanded);
-      return {expanded, of_expanded};
+      return {kernels_.expand_mxfp4, of_expanded};
     case WeightFormat::kMxint8:
       if (kernels_.expand_mxint8 == nullptr || tiles.num_rows() < kernels_.expanded_rows) break;
-      kernels_.expand_mxint8(slice, depth, expanded);
-      return {expanded, &kernels_.expanded_mxint8};
+      return {kernels_.expand_mxint8, &kernels_.expanded_mxint8};
   }
-  return {slice, &kernels_.mxint8};
+  return {nullptr, &kernels_.mxint8};
 }
 
 void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
                          int64_t k, int64_t depth, PanelScratch& scratch) const {
+  const SliceReading reading = ReadingOf(matrix.format, a.tiles);
   const int64_t num_tiles = a.tiles.num_tiles();
   const int64_t num_bytes = matrix.SliceBytes(depth);
-  const PrefetchPlan plan(slice + num_bytes, num_bytes, num_tiles,
-                          CeilDiv(depth, kernels_.block_depth));
-  const ReadySlice ready = Ready(matrix, slice, depth, a.tiles, scratch);
+  const int num_expansions = reading.expand != nullptr ? 1 : 0;
+  const PrefetchPlan plan(slice + num_bytes, num_bytes, num_tiles + num_expansions, depth,
+                          kernels_.block_depth);
+  if (reading.expand != nullptr) {
+    auto* expanded = reinterpret_cast<std::byte*>(scratch.expanded());
+    reading.expand(slice, depth, expanded, plan.ForExpansion());
+    slice = expanded;
+  }
   for (int64_t tile = 0; tile < num_tiles; ++tile) {
     const int rows = a.tiles.Size(tile);
     float* c = scratch.accumulators() + a.tiles.Begin(tile) * table_.panel_columns;
-    (*ready.tile_kernels)[static_cast<size_t>(rows)](a.TileFrom(tile, k), ready.data, depth, c,
-                                                     k == 0, plan.ForTile(tile));
+    (*reading.tile_kernels)[static_cast<size_t>(rows)](a.TileFrom(tile, k), slice, depth, c, k == 0,
+                                                       plan.ForTile(tile + num_expansions));
   }
 }
 

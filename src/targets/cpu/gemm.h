@@ -189,12 +189,11 @@ class Gemm {
   // scratch.accumulators() = a x panel.
   void Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
                 PanelScratch& scratch) const;
-  struct ReadySlice {
-    const std::byte* data;
-    const std::array<TileKernel, kMaxTileRows + 1>* tile_kernels;  // that read it
+  struct SliceReading {
+    ExpandFunction expand;  // null: as they lie
+    const std::array<TileKernel, kMaxTileRows + 1>* tile_kernels;
   };
-  ReadySlice Ready(const PanelMatrix& matrix, const std::byte* slice, int64_t depth,
-                   const RowTiles& tiles, PanelScratch& scratch) const;
+  SliceReading ReadingOf(WeightFormat format, const RowTiles& tiles) const;
   void MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
                      int64_t k, int64_t depth, PanelScratch& scratch) const;
   // Packs staged gate outputs of columns [first, end).

@@ -54,6 +54,10 @@ struct Prefetch {
 // c[rows][NR] (+)= a x b over `depth` k-values (even); `first` starts from zero instead of from c.
 using TileKernel = void (*)(const std::byte* a, const std::byte* b, int64_t depth, float* c,
                             bool first, Prefetch prefetch);
+// Expands `depth` k-values of a panel to one that tile kernels read. Fetches ahead as they do, by
+// blocks of 32 k-values.
+using ExpandFunction = void (*)(const std::byte* panel, int64_t depth, std::byte* out,
+                                Prefetch prefetch);
 // Packs x[rows[r]][0, depth) (r in [0, num_rows)) into a tile; rows is null for consecutive rows.
 using PackTileFunction = void (*)(const float* x, int64_t stride, const int32_t* rows, int num_rows,
                                   int64_t depth, std::byte* tile);
@@ -107,17 +111,16 @@ struct GemmKernels {
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
   std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
   std::array<TileKernel, kMaxTileRows + 1> mxint8 = {};    // by rows; weights kMxint8
-  // If not null, for products of expanded_rows rows and more: expands `depth` k-values of a kMxint8
-  // panel, which must stay where it is, to what the kernels `expanded_mxint8` read.
-  void (*expand_mxint8)(const std::byte* panel, int64_t depth, std::byte* out) = nullptr;
+  // If not null, for products of expanded_rows rows and more: expands a kMxint8 panel, which must
+  // stay where it is, to what the kernels `expanded_mxint8` read.
+  ExpandFunction expand_mxint8 = nullptr;
   std::array<TileKernel, kMaxTileRows + 1> expanded_mxint8 = {};  // by rows
   int expanded_rows = 0;
   bool expand_pays = false;  // for several tiles, expand a bfloat16 panel to float32 once
-  // Expands `depth` (a multiple of 32) k-values of an MXFP4 panel, exactly, to the kind of panel
-  // that `bfloat16` reads if there are no float32 kernels, else to a float32 panel.
-  void (*expand_mxfp4)(const std::byte* panel, int64_t depth, std::byte* out) = nullptr;
-  void (*expand_mxfp6)(const std::byte* panel, int64_t depth,
-                       std::byte* out) = nullptr;  // likewise
+  // Of an MXFP4 panel (depth a multiple of 32), exactly, to the kind of panel that `bfloat16` reads
+  // if there are no float32 kernels, else to a float32 panel.
+  ExpandFunction expand_mxfp4 = nullptr;
+  ExpandFunction expand_mxfp6 = nullptr;  // likewise
   // Likewise of `depth` (even) k-values of MXINT8 codes [depth][NR]: keys with scales
   // [ceil(depth/32)][NR], values with a scale for each k-value, [depth].
   void (*expand_mxint8_keys)(const std::byte* codes, const std::byte* scales, int64_t depth,
@@ -166,7 +169,7 @@ struct KernelTable {
   GemmKernels bfloat16;
   GemmKernels mxint8;
   // Expands `depth` (even) k-values of a bfloat16 panel to a float32 panel, exactly.
-  void (*expand_panel)(const std::byte* pairs, int64_t depth, float* panel);
+  ExpandFunction expand_panel;
   // out[h] = sum over k, in order, of weights[k] * y[k][h]; y is [num_rows][size].
   void (*combine)(const float* y, const float* weights, int num_rows, int64_t size, float* out);
   // Copies c[num_rows][NR] + bias to out[r * stride ...][0, num_columns); rows as in PackTile.

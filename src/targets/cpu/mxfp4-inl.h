@@ -3,18 +3,15 @@
 
 // The scales of a block's columns as factors.
 inline void ReadScales(const std::byte* codes, Vec& left, Vec& right) {
-  float factors[kPanelColumns];
-  for (int column = 0; column < kPanelColumns; ++column) {
-    factors[column] = E8M0ToFloat(static_cast<uint8_t>(codes[column]));
-  }
-  left = Load(factors);
-  right = Load(factors + kLanes);
+  left = E8M0Values(LoadBytes(codes));
+  right = E8M0Values(LoadBytes(codes + kLanes));
 }
 
 // Calls store(pair of k-values, half, even, odd) for the two halves of every pair's columns.
 template <typename StorePair>
-inline void ExpandMxfp4(const std::byte* panel, int64_t depth, StorePair store) {
+inline void ExpandMxfp4(const std::byte* panel, int64_t depth, Prefetch prefetch, StorePair store) {
   for (int64_t k = 0; k < depth; k += kMxBlockSize) {
+    FetchAhead<_MM_HINT_T1>(prefetch);
     Vec scale[2];
     ReadScales(panel, scale[0], scale[1]);
     panel += kPanelColumns;
@@ -30,9 +27,10 @@ inline void ExpandMxfp4(const std::byte* panel, int64_t depth, StorePair store) 
 }
 
 // To a float32 panel [depth][NR].
-inline void ExpandMxfp4ToFloat32(const std::byte* panel, int64_t depth, std::byte* out) {
+inline void ExpandMxfp4ToFloat32(const std::byte* panel, int64_t depth, std::byte* out,
+                                 Prefetch prefetch) {
   float* floats = reinterpret_cast<float*>(out);
-  ExpandMxfp4(panel, depth, [floats](int64_t pair, int half, Vec even, Vec odd) {
+  ExpandMxfp4(panel, depth, prefetch, [floats](int64_t pair, int half, Vec even, Vec odd) {
     float* target = floats + 2 * pair * kPanelColumns + half * kLanes;
     Store(target, even);
     Store(target + kPanelColumns, odd);
@@ -40,8 +38,9 @@ inline void ExpandMxfp4ToFloat32(const std::byte* panel, int64_t depth, std::byt
 }
 
 // To a bfloat16 panel [depth/2][NR][2]: every MXFP4 value has at most two significant bits.
-inline void ExpandMxfp4ToPairs(const std::byte* panel, int64_t depth, std::byte* out) {
-  ExpandMxfp4(panel, depth, [out](int64_t pair, int half, Vec even, Vec odd) {
+inline void ExpandMxfp4ToPairs(const std::byte* panel, int64_t depth, std::byte* out,
+                               Prefetch prefetch) {
+  ExpandMxfp4(panel, depth, prefetch, [out](int64_t pair, int half, Vec even, Vec odd) {
     StorePairs(out + (pair * kPanelColumns + half * kLanes) * 4, even, odd);
   });
 }

@@ -66,7 +66,7 @@ TEST_P(Mxfp4PanelTest, EveryCodeAtEveryScale) {
     const bool pairs = kernels->float32[1] == nullptr;
     for (int scale = 0; scale < 256; ++scale) {
       Fill(scale);
-      kernels->expand_mxfp4(panel_.data(), kDepth, expanded_.data());
+      kernels->expand_mxfp4(panel_.data(), kDepth, expanded_.data(), {});
       for (int column = 0; column < table_.panel_columns; ++column) {
         for (int k = 0; k < kDepth; ++k) {
           const float expected = Expected(column, k);

@@ -7,8 +7,9 @@ inline IntVec Mxfp6Codes(IntVec low, IntVec high) { return OrBits(low, ShiftLeft
 // block holds the columns' scales, the low four bits of 16 pairs, the high two bits of 8
 // quadruples.
 template <typename StorePair>
-inline void ExpandMxfp6(const std::byte* panel, int64_t depth, StorePair store) {
+inline void ExpandMxfp6(const std::byte* panel, int64_t depth, Prefetch prefetch, StorePair store) {
   for (int64_t k = 0; k < depth; k += kMxBlockSize) {
+    FetchAhead<_MM_HINT_T1>(prefetch);
     Vec scale[2];
     ReadScales(panel, scale[0], scale[1]);
     const std::byte* low = panel + kPanelColumns;
@@ -31,9 +32,10 @@ inline void ExpandMxfp6(const std::byte* panel, int64_t depth, StorePair store) 
 }
 
 // To a float32 panel [depth][NR].
-inline void ExpandMxfp6ToFloat32(const std::byte* panel, int64_t depth, std::byte* out) {
+inline void ExpandMxfp6ToFloat32(const std::byte* panel, int64_t depth, std::byte* out,
+                                 Prefetch prefetch) {
   float* floats = reinterpret_cast<float*>(out);
-  ExpandMxfp6(panel, depth, [floats](int64_t pair, int half, Vec even, Vec odd) {
+  ExpandMxfp6(panel, depth, prefetch, [floats](int64_t pair, int half, Vec even, Vec odd) {
     float* target = floats + 2 * pair * kPanelColumns + half * kLanes;
     Store(target, even);
     Store(target + kPanelColumns, odd);
@@ -41,8 +43,9 @@ inline void ExpandMxfp6ToFloat32(const std::byte* panel, int64_t depth, std::byt
 }
 
 // To a bfloat16 panel [depth/2][NR][2]: every MXFP6 value has at most four significant bits.
-inline void ExpandMxfp6ToPairs(const std::byte* panel, int64_t depth, std::byte* out) {
-  ExpandMxfp6(panel, depth, [out](int64_t pair, int half, Vec even, Vec odd) {
+inline void ExpandMxfp6ToPairs(const std::byte* panel, int64_t depth, std::byte* out,
+                               Prefetch prefetch) {
+  ExpandMxfp6(panel, depth, prefetch, [out](int64_t pair, int half, Vec even, Vec odd) {
     StorePairs(out + (pair * kPanelColumns + half * kLanes) * 4, even, odd);
   });
 }

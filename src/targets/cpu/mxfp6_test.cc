@@ -57,7 +57,7 @@ TEST_P(Mxfp6PanelTest, EveryCodeAtEveryScale) {
     writer.Write(panel.data());
     for (const GemmKernels* kernels : {&table_.float32, &table_.bfloat16}) {
       const bool pairs = kernels->float32[1] == nullptr;
-      kernels->expand_mxfp6(panel.data(), kMxBlockSize, expanded.data());
+      kernels->expand_mxfp6(panel.data(), kMxBlockSize, expanded.data(), {});
       for (int column = 0; column < table_.panel_columns; ++column) {
         for (int k = 0; k < kMxBlockSize; ++k) {
           const float value = Expanded(expanded, pairs, column, k);

@@ -86,9 +86,11 @@ void TileBFloat16(const std::byte* a_bytes, const std::byte* b, int64_t depth, f
   sum.Finish(c);
 }
 
-inline void ExpandPanel(const std::byte* pairs, int64_t depth, float* panel) {
+inline void ExpandPanel(const std::byte* pairs, int64_t depth, std::byte* out, Prefetch prefetch) {
   constexpr int kHalfBytes = kLanes * 4;
+  float* panel = reinterpret_cast<float*>(out);
   for (int64_t k = 0; k < depth; k += 2, pairs += 2 * kHalfBytes, panel += 2 * kPanelColumns) {
+    if (k % kMxBlockSize == 0) FetchAhead(prefetch);
     Store(panel, ExpandFirst(pairs));
     Store(panel + kLanes, ExpandFirst(pairs + kHalfBytes));
     Store(panel + kPanelColumns, ExpandSecond(pairs));
