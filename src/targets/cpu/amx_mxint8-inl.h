@@ -73,25 +73,27 @@ inline void PackAmxMxint8Tile(const float* x, int64_t stride, const int32_t* row
   }
 }
 
-// Rows of a tile of `tile_rows` times a kMxint8 panel as it lies: for few rows, and wild ones.
-template <int kRows>
-void AddCodes(const std::byte* a, int tile_rows, const std::byte* panel, int64_t depth, float* c,
-              bool first, Prefetch& prefetch) {
-  for (; depth > 0; depth -= kMxBlockSize, first = false) {
-    FetchAhead(prefetch);
-    AmxRowCodes rows[kRows];
-    for (int r = 0; r < kRows; ++r) rows[r] = TakeCodes(a + r * kAmxRowBytes);
-    TileMxint8<VnniDots, kRows>(reinterpret_cast<const std::byte*>(rows), panel, kMxBlockSize, c,
-                                first, {});
-    a += tile_rows * kAmxRowBytes;
-    panel += kMxint8BlockBytes * kPanelColumns;
+// See GatherTileFunction: from rows packed as few rows are, as codes.
+inline void GatherAmxMxint8Tile(const std::byte* packed, int64_t row_bytes, const int32_t* rows,
+                                int num_rows, int64_t depth, std::byte* tile) {
+  for (int r = 0; r < num_rows; ++r) {
+    const auto* blocks = reinterpret_cast<const AmxRowCodes*>(packed + rows[r] * row_bytes);
+    for (int64_t k = 0; k < depth; k += kMxBlockSize) {
+      PutCodes(*blocks++, tile + (k / kMxBlockSize * num_rows + r) * kAmxRowBytes);
+    }
   }
 }
 
-template <int kRows>
-void TileCodes(const std::byte* a, const std::byte* b, int64_t depth, float* c, bool first,
-               Prefetch prefetch) {
-  AddCodes<kRows>(a, kRows, b, depth, c, first, prefetch);
+// One row of a tile of num_rows times a kMxint8 panel as it lies.
+inline void AddCodes(const std::byte* row, int num_rows, const std::byte* panel, int64_t depth,
+                     float* c, bool first) {
+  for (; depth > 0; depth -= kMxBlockSize, first = false) {
+    const AmxRowCodes codes = TakeCodes(row);
+    TileMxint8<VnniDots, 1>(reinterpret_cast<const std::byte*>(&codes), panel, kMxBlockSize, c,
+                            first, {});
+    row += num_rows * kAmxRowBytes;
+    panel += kMxint8BlockBytes * kPanelColumns;
+  }
 }
 
 // An expanded panel: this, then pairs as in a kBFloat16 panel.
@@ -175,34 +177,32 @@ void TileExpandedMxint8(const std::byte* a, const std::byte* b, int64_t depth, f
     if (!first && !is_wild) {
       std::memcpy(sums, before.sums + r * kPanelColumns, kPanelColumns * sizeof(float));
     }
-    Prefetch none;
-    AddCodes<1>(a + r * kAmxRowBytes, kRows, header.panel, depth, sums, first, none);
+    AddCodes(a + r * kAmxRowBytes, kRows, header.panel, depth, sums, first);
   }
 }
 
 template <int kRows>
-struct CodesKernel {
-  static constexpr TileKernel kRun = TileCodes<kRows>;
-};
-template <int kRows>
-struct ExpandedMxint8Kernel {
+struct AmxMxint8Kernel {
   static constexpr TileKernel kRun = TileExpandedMxint8<kRows>;
 };
 
-// Of fewer rows the dots take less time than expanding the panel.
-inline constexpr int kExpandedRows = 8;
+// Expanding a panel takes as long as the dots of some thirty rows, and tiles half as long as dots.
+inline constexpr int kFewMxint8Rows = 40;
+
+inline constexpr GemmKernels kFewRows = Mxint8Kernels<VnniDots>::kAll;
+static_assert(sizeof(AmxRowCodes) <= kAmxRowBytes);
 
 constexpr GemmKernels AmxMxint8Kernels() {
   GemmKernels kernels = AmxKernels();
+  kernels.few = &kFewRows;
+  kernels.few_rows = kFewMxint8Rows;
   kernels.pack = PackAmxMxint8Tile;
+  kernels.gather = GatherAmxMxint8Tile;
   kernels.gate = GateToRows;
   kernels.staged_columns = kMxBlockSize;
   kernels.softmax = nullptr;
   kernels.bfloat16 = {};
-  kernels.mxint8 = TilesByRows<CodesKernel>(std::make_integer_sequence<int, kExpandedRows - 1>());
+  kernels.mxint8 = TilesByRows<AmxMxint8Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());
   kernels.expand_mxint8 = ExpandMxint8ToPairs;
-  kernels.expanded_mxint8 =
-      TilesByRows<ExpandedMxint8Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());
-  kernels.expanded_rows = kExpandedRows;
   return kernels;
 }

@@ -34,10 +34,10 @@ struct DotBFloat16Kernel {
   static constexpr TileKernel kRun = TileDotBFloat16<kRows>;
 };
 
-// Sixteen rounded floats as sixteen bfloat16.
-inline void StoreBFloat16(std::byte* target, Vec rounded) {
-  const __m512i high = _mm512_srli_epi32(_mm512_castps_si512(rounded), 16);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(target), _mm512_cvtepi32_epi16(high));
+// Sixteen floats rounded to the nearest bfloat16, ties to even. Subnormals become zeros, which the
+// products take them for anyway.
+inline void StoreBFloat16(std::byte* target, Vec v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(target), (__m256i)_mm512_cvtneps_pbh(v));
 }
 
 inline void PackPairTile(const float* x, int64_t stride, const int32_t* rows, int num_rows,
@@ -50,8 +50,8 @@ inline void PackPairTile(const float* x, int64_t stride, const int32_t* rows, in
       const bool whole = depth - k >= kPairBlockDepth;
       if (!whole) std::memcpy(tail, source + k, static_cast<size_t>(depth - k) * sizeof(float));
       const float* block = whole ? source + k : tail;
-      StoreBFloat16(target, RoundToBFloat16(Load(block)));
-      StoreBFloat16(target + 2 * kLanes, RoundToBFloat16(Load(block + kLanes)));
+      StoreBFloat16(target, Load(block));
+      StoreBFloat16(target + 2 * kLanes, Load(block + kLanes));
     }
   }
 }
@@ -64,7 +64,7 @@ inline void GateToPairTile(const float* c, int num_rows, const float* bias,
   std::byte* target = tile + 2 * (block * num_rows + column % kPairBlockDepth);
   for (int r = 0; r < num_rows; ++r) {
     const Vec v = GatedRow(c + r * kPanelColumns, bias_gate, bias_up, spec);
-    StoreBFloat16(target + 2 * r * kPairBlockDepth, RoundToBFloat16(v));
+    StoreBFloat16(target + 2 * r * kPairBlockDepth, v);
   }
 }
 
@@ -74,7 +74,7 @@ struct PairTile {
     const unsigned block = column / kPairBlockDepth;
     std::byte* target =
         tile + 2 * ((block * num_rows + row) * kPairBlockDepth + column % kPairBlockDepth);
-    StoreBFloat16(target, RoundToBFloat16(v));
+    StoreBFloat16(target, v);
   }
 };
 

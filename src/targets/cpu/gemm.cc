@@ -48,7 +48,7 @@ void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const Packe
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const int64_t row = packed.tiles.Begin(tile);
     const float* source = rows != nullptr ? x : x + row * stride;
-    kernels_.pack(source, stride, rows != nullptr ? rows + row : nullptr, packed.tiles.Size(tile),
+    packed.kernels->pack(source, stride, rows != nullptr ? rows + row : nullptr, packed.tiles.Size(tile),
                   packed.depth, packed.Tile(tile));
   }
 }
@@ -56,39 +56,40 @@ void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const Packe
 void Gemm::Gather(const std::byte* single_rows, const int32_t* rows, const PackedRows& packed,
                   Range tiles) const {
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    kernels_.gather(single_rows, packed.RowBytes(), rows + packed.tiles.Begin(tile),
-                    packed.tiles.Size(tile), packed.Tile(tile));
+    packed.kernels->gather(single_rows, PackedBytes(1, packed.depth),
+                           rows + packed.tiles.Begin(tile), packed.tiles.Size(tile), packed.depth,
+                           packed.Tile(tile));
   }
 }
 
 // How tile kernels come to read slices of `format`.
-Gemm::SliceReading Gemm::ReadingOf(WeightFormat format, const RowTiles& tiles) const {
-  const auto* of_expanded = kernels_.float32[1] != nullptr ? &kernels_.float32 : &kernels_.bfloat16;
+Gemm::SliceReading Gemm::ReadingOf(WeightFormat format, const PackedRows& a) const {
+  const GemmKernels& kernels = *a.kernels;
+  const auto* of_expanded = kernels.float32[1] != nullptr ? &kernels.float32 : &kernels.bfloat16;
   switch (format) {
     case WeightFormat::kFloat32:
-      return {nullptr, &kernels_.float32};
+      return {nullptr, &kernels.float32};
     case WeightFormat::kBFloat16:
-      if (!kernels_.expand_pays || tiles.num_tiles() == 1) return {nullptr, &kernels_.bfloat16};
-      return {table_.expand_panel, &kernels_.float32};
+      if (!kernels.expand_pays || a.tiles.num_tiles() == 1) return {nullptr, &kernels.bfloat16};
+      return {table_.expand_panel, &kernels.float32};
     case WeightFormat::kMxfp6:
-      return {kernels_.expand_mxfp6, of_expanded};
+      return {kernels.expand_mxfp6, of_expanded};
     case WeightFormat::kMxfp4:
-      return {kernels_.expand_mxfp4, of_expanded};
+      return {kernels.expand_mxfp4, of_expanded};
     case WeightFormat::kMxint8:
-      if (kernels_.expand_mxint8 == nullptr || tiles.num_rows() < kernels_.expanded_rows) break;
-      return {kernels_.expand_mxint8, &kernels_.expanded_mxint8};
+      break;
   }
-  return {nullptr, &kernels_.mxint8};
+  return {kernels.expand_mxint8, &kernels.mxint8};
 }
 
 void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
                          int64_t k, int64_t depth, PanelScratch& scratch) const {
-  const SliceReading reading = ReadingOf(matrix.format, a.tiles);
+  const SliceReading reading = ReadingOf(matrix.format, a);
   const int64_t num_tiles = a.tiles.num_tiles();
   const int64_t num_bytes = matrix.SliceBytes(depth);
   const int num_expansions = reading.expand != nullptr ? 1 : 0;
   const PrefetchPlan plan(slice + num_bytes, num_bytes, num_tiles + num_expansions, depth,
-                          kernels_.block_depth);
+                          a.kernels->block_depth);
   if (reading.expand != nullptr) {
     auto* expanded = reinterpret_cast<std::byte*>(scratch.expanded());
     reading.expand(slice, depth, expanded, plan.ForExpansion());
@@ -105,8 +106,9 @@ void Gemm::MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const s
 void Gemm::Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
                     PanelScratch& scratch) const {
   EXPERTILE_DCHECK(a.depth == matrix.in && matrix.panel_columns == table_.panel_columns);
-  EXPERTILE_DCHECK(a.kernels == &kernels_ && &kernels_ == &table_.gemm(type_, matrix.format));
-  const int64_t slice_depth = kernels_.slice_depth;
+  EXPERTILE_DCHECK(&kernels_ == &table_.gemm(type_, matrix.format));
+  EXPERTILE_DCHECK(a.kernels == &KernelsOf(a.tiles.num_rows()));
+  const int64_t slice_depth = a.kernels->slice_depth;
   const std::byte* slice = matrix.Panel(panel);
   for (int64_t k = 0; k < matrix.padded_in(); k += slice_depth) {
     const int64_t depth = std::min(slice_depth, matrix.padded_in() - k);
@@ -117,7 +119,7 @@ void Gemm::Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t pane
 
 void Gemm::Store(const PackedRows& a, const PanelMatrix& matrix, Range range, RowSink sink,
                  PanelScratch& scratch) const {
-  const TileScope scope(kernels_);
+  const TileScope scope(*a.kernels);
   for (int64_t panel = range.begin; panel < range.end; ++panel) {
     Multiply(a, matrix, panel, scratch);
     const int64_t column = panel * table_.panel_columns;
@@ -132,22 +134,22 @@ void Gemm::Store(const PackedRows& a, const PanelMatrix& matrix, Range range, Ro
 void Gemm::Gate(const PackedRows& a, const PanelMatrix& gate_up, Range range,
                 const GatedMlpSpec& spec, const PackedRows& activated,
                 PanelScratch& scratch) const {
-  const TileScope scope(kernels_);
+  const TileScope scope(*a.kernels);
   const int half = table_.panel_columns / 2;
-  const bool is_staged = kernels_.staged_columns != 0;
+  const bool is_staged = a.kernels->staged_columns != 0;
   EXPERTILE_DCHECK(range.begin % gate_panels() == 0);
   for (int64_t panel = range.begin; panel < range.end; ++panel) {
     Multiply(a, gate_up, panel, scratch);
     for (int64_t tile = 0; tile < a.tiles.num_tiles(); ++tile) {
       const int64_t row = a.tiles.Begin(tile);
-      auto* staged = reinterpret_cast<std::byte*>(scratch.staged() + row * kernels_.staged_columns);
-      kernels_.gate(scratch.accumulators() + row * table_.panel_columns, a.tiles.Size(tile),
+      auto* staged = reinterpret_cast<std::byte*>(scratch.staged() + row * a.kernels->staged_columns);
+      a.kernels->gate(scratch.accumulators() + row * table_.panel_columns, a.tiles.Size(tile),
                     gate_up.PanelBias(panel), spec, panel * half,
                     is_staged ? staged : activated.Tile(tile));
     }
     const bool is_block = (panel + 1) % gate_panels() == 0 || panel + 1 == range.end;
     if (is_staged && is_block) {
-      const int64_t first = panel / gate_panels() * kernels_.staged_columns;
+      const int64_t first = panel / gate_panels() * a.kernels->staged_columns;
       PackStaged(activated, first, std::min((panel + 1) * half, activated.depth), scratch);
     }
   }
@@ -155,9 +157,9 @@ void Gemm::Gate(const PackedRows& a, const PanelMatrix& gate_up, Range range,
 
 void Gemm::PackStaged(const PackedRows& activated, int64_t first, int64_t end,
                       PanelScratch& scratch) const {
-  const int64_t stride = kernels_.staged_columns;
+  const int64_t stride = activated.kernels->staged_columns;
   for (int64_t tile = 0; tile < activated.tiles.num_tiles(); ++tile) {
-    kernels_.pack(scratch.staged() + activated.tiles.Begin(tile) * stride, stride, nullptr,
+    activated.kernels->pack(scratch.staged() + activated.tiles.Begin(tile) * stride, stride, nullptr,
                   activated.tiles.Size(tile), end - first, activated.TileFrom(tile, first));
   }
 }

@@ -154,11 +154,11 @@ class Gemm {
                ? 1
                : int64_t{2} * kernels_.staged_columns / table_.panel_columns;
   }
-  RowTiles Tiles(int64_t num_rows) const { return TilesOf(kernels_, num_rows); }
+  RowTiles Tiles(int64_t num_rows) const { return TilesOf(KernelsOf(num_rows), num_rows); }
   PackedRows View(std::byte* data, int64_t num_rows, int64_t depth) const {
-    return {data, Tiles(num_rows), depth, &kernels_};
+    return {data, Tiles(num_rows), depth, &KernelsOf(num_rows)};
   }
-  // Bytes that packing num_rows rows of `depth` takes.
+  // Bytes that packing num_rows rows of `depth` takes at most.
   int64_t PackedBytes(int64_t num_rows, int64_t depth) const {
     return num_rows * PackedRowBytes(kernels_, depth);
   }
@@ -186,6 +186,9 @@ class Gemm {
  private:
   Gemm(const KernelTable& table, ComputeType type, WeightFormat format)
       : table_(table), type_(type), kernels_(table.gemm(type, format)) {}
+  const GemmKernels& KernelsOf(int64_t num_rows) const {
+    return num_rows < kernels_.few_rows ? *kernels_.few : kernels_;
+  }
   // scratch.accumulators() = a x panel.
   void Multiply(const PackedRows& a, const PanelMatrix& matrix, int64_t panel,
                 PanelScratch& scratch) const;
@@ -193,7 +196,7 @@ class Gemm {
     ExpandFunction expand;  // null: as they lie
     const std::array<TileKernel, kMaxTileRows + 1>* tile_kernels;
   };
-  SliceReading ReadingOf(WeightFormat format, const RowTiles& tiles) const;
+  SliceReading ReadingOf(WeightFormat format, const PackedRows& a) const;
   void MultiplySlice(const PackedRows& a, const PanelMatrix& matrix, const std::byte* slice,
                      int64_t k, int64_t depth, PanelScratch& scratch) const;
   // Packs staged gate outputs of columns [first, end).

@@ -61,9 +61,9 @@ using ExpandFunction = void (*)(const std::byte* panel, int64_t depth, std::byte
 // Packs x[rows[r]][0, depth) (r in [0, num_rows)) into a tile; rows is null for consecutive rows.
 using PackTileFunction = void (*)(const float* x, int64_t stride, const int32_t* rows, int num_rows,
                                   int64_t depth, std::byte* tile);
-// Copies rows packed as tiles of one row, row_bytes each, into a tile: rows[r] (r in [0, num_rows)).
+// Makes a tile of rows packed as tiles of one row, row_bytes apart: rows[r] (r in [0, num_rows)).
 using GatherTileFunction = void (*)(const std::byte* packed, int64_t row_bytes, const int32_t* rows,
-                                    int num_rows, std::byte* tile);
+                                    int num_rows, int64_t depth, std::byte* tile);
 // Applies the gated activation to c[num_rows][NR] = NR/2 gates, then NR/2 ups, after adding
 // bias[NR] (null = none), and writes NR/2 columns of a packed tile, beginning at `column`.
 using GateFunction = void (*)(const float* c, int num_rows, const float* bias,
@@ -90,6 +90,10 @@ using SoftmaxFunction = void (*)(const float* scores, int num_rows, int num_pane
 
 // The kernels of one compute type, or of kMxint8.
 struct GemmKernels {
+  // If not null: what products of fewer than few_rows rows are for. The same bits, of packed rows
+  // that take no more bytes, and as many staged columns.
+  const GemmKernels* few = nullptr;
+  int few_rows = 0;
   int activation_size = 0;  // bytes of a packed activation
   int header_bytes = 0;     // of what is before each row's activations in a block of a packed tile
   int block_depth = 0;      // k-values in a block of a packed tile
@@ -110,12 +114,9 @@ struct GemmKernels {
   SoftmaxFunction softmax = nullptr;
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
   std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
-  std::array<TileKernel, kMaxTileRows + 1> mxint8 = {};    // by rows; weights kMxint8
-  // If not null, for products of expanded_rows rows and more: expands a kMxint8 panel, which must
-  // stay where it is, to what the kernels `expanded_mxint8` read.
+  // By rows; weights kMxint8, or what expand_mxint8 makes of a panel, which stays where it is.
+  std::array<TileKernel, kMaxTileRows + 1> mxint8 = {};
   ExpandFunction expand_mxint8 = nullptr;
-  std::array<TileKernel, kMaxTileRows + 1> expanded_mxint8 = {};  // by rows
-  int expanded_rows = 0;
   bool expand_pays = false;  // for several tiles, expand a bfloat16 panel to float32 once
   // Of an MXFP4 panel (depth a multiple of 32), exactly, to the kind of panel that `bfloat16` reads
   // if there are no float32 kernels, else to a float32 panel.

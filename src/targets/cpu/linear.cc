@@ -89,7 +89,8 @@ Status Linear::Run(const float* x, int64_t num_tokens, std::span<const LinearPro
     return gemm.View(packed_.data() + gemm.PackedBytes(begin, in),
                      std::min(cut.rows, num_tokens - begin), in);
   };
-  const int64_t tiles_per_block = gemm.Tiles(std::min(num_tokens, cut.rows)).num_tiles();
+  const int64_t tiles_per_block =
+      std::max(block(0).tiles.num_tiles(), block(num_row_blocks - 1).tiles.num_tiles());
   pool.ForEachNear(num_row_blocks * tiles_per_block, [&](int64_t i, int) {
     const int64_t b = i / tiles_per_block;
     const int64_t tile = i % tiles_per_block;

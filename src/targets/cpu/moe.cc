@@ -166,7 +166,6 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   if (stats != nullptr) *stats = {};
   const Pass pass = {tokens, experts, pool, mlp, gemm_.For(experts.shape().format)};
   const bool is_gathered = IsGathered(tokens.num_tokens);
-  if (!is_gathered) PackTokens(pass);
   if (placement_.has_value() && !is_gathered) {
     RunBlocked(pass, stats);
     Combine(pass, out, stats);
@@ -175,6 +174,7 @@ Status MoeBlock::Run(const RoutedTokens& tokens, const PackedExperts& experts,
   // Everything lies on one NSP: its chunks are the experts in order.
   BuildChunkPlan(matched_, Placement::OnOneNsp(experts.shape().num_experts),
                  is_gathered ? kMaxGatheredTokens : limits_.packed_chunk_size, plan_);
+  if (!is_gathered) PackTokens(pass, [] {});
   if (is_gathered) {
     RunGathered(pass);
   } else {
@@ -189,10 +189,12 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
   const int64_t num_panels =
       std::min(CeilDiv(pass.experts.GateUp(0).num_panels(), pass.gemm.gate_panels()),
                pass.experts.Down(0).num_panels());
-  BuildWorkList(matched_, *placement_,
-                {num_workers, limits_.packed_chunk_size, pass.gemm.cut_rows(), num_panels,
-                 MaxGroupRows(gemm_, limits_), pass.gemm.weights_rows()},
-                work_);
+  PackTokens(pass, [&] {
+    BuildWorkList(matched_, *placement_,
+                  {num_workers, limits_.packed_chunk_size, pass.gemm.cut_rows(), num_panels,
+                   MaxGroupRows(gemm_, limits_), pass.gemm.weights_rows()},
+                  work_);
+  });
   Claims claims(work_);
   std::vector<double> piece_seconds(work_.pieces.size());
   std::vector<double> worker_seconds(static_cast<size_t>(num_workers));
@@ -280,14 +282,15 @@ PackedRows MoeBlock::SharedActivated(const Pass& pass, const WorkPiece& piece) {
   return pass.gemm.View(data, piece.end - piece.begin, intermediate);
 }
 
-void MoeBlock::PackTokens(const Pass& pass) {
-  if (!pass.gemm.gathers()) return;
+void MoeBlock::PackTokens(const Pass& pass, FunctionRef<void()> beside) {
+  if (!pass.gemm.gathers()) return beside();
   constexpr int64_t kTokensPerPiece = 16;
   const int64_t hidden = limits_.hidden_size;
   const int64_t num_tokens = pass.tokens.num_tokens;
-  pass.pool.ForEach(CeilDiv(num_tokens, kTokensPerPiece), [&](int64_t piece, int) {
-    const int64_t end = std::min((piece + 1) * kTokensPerPiece, num_tokens);
-    for (int64_t t = piece * kTokensPerPiece; t < end; ++t) {
+  pass.pool.ForEach(1 + CeilDiv(num_tokens, kTokensPerPiece), [&](int64_t piece, int) {
+    if (piece == 0) return beside();
+    const int64_t end = std::min(piece * kTokensPerPiece, num_tokens);
+    for (int64_t t = (piece - 1) * kTokensPerPiece; t < end; ++t) {
       std::byte* row = token_rows_.data() + pass.gemm.PackedBytes(t, hidden);
       pass.gemm.Pack(pass.tokens.x + t * hidden, hidden, nullptr, pass.gemm.View(row, 1, hidden),
                      {0, 1});

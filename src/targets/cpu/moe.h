@@ -102,8 +102,9 @@ class MoeBlock {
   PackedRows SharedActivated(const Pass& pass, const WorkPiece& piece);
   MoeStats StatsOf(int num_experts, const std::vector<double>& piece_seconds,
                    std::vector<double> worker_seconds) const;
-  // Each token's row once, where that makes gathering it K times cheaper.
-  void PackTokens(const Pass& pass);
+  // Each token's row once, where that makes gathering it K times cheaper. One worker does what is
+  // `beside`, which takes no part in it.
+  void PackTokens(const Pass& pass, FunctionRef<void()> beside);
   // `packed` has the rows from matched_.assignments[begin] on.
   void Gather(const Pass& pass, int32_t begin, const PackedRows& packed, Range tiles) const;
   RowSink Scatter(int32_t begin);  // each row to its assignment in expert_out_

@@ -123,15 +123,16 @@ void PackTile(const float* x, int64_t stride, const int32_t* rows, int num_rows,
   }
 }
 
-// See GatherTileFunction; a row's part of a block takes kBlockBytes.
+// See GatherTileFunction; a row's part of a block of kDepthMultiple k-values takes kBlockBytes.
 template <int kBlockBytes>
 void GatherTile(const std::byte* packed, int64_t row_bytes, const int32_t* rows, int num_rows,
-                std::byte* tile) {
+                int64_t depth, std::byte* tile) {
   for (int r = 0; r < num_rows; ++r) {
     const std::byte* source = packed + rows[r] * row_bytes;
     std::byte* target = tile + r * kBlockBytes;
-    for (int64_t k = 0; k < row_bytes; k += kBlockBytes) {
-      std::memcpy(target, source + k, kBlockBytes);
+    for (int64_t k = 0; k < depth; k += kDepthMultiple) {
+      std::memcpy(target, source, kBlockBytes);
+      source += kBlockBytes;
       target += num_rows * kBlockBytes;
     }
   }
