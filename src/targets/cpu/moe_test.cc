@@ -251,12 +251,20 @@ TEST_P(MoeRun, Float32BitsAreThoseOfTheFirstInstructionSetAndOfFloat32Weights) {
 
 TEST_P(MoeRun, Mxint8BitsAreThoseOfTheFirstInstructionSet) {
   const Layer layer(kBiasedShape, 3);
-  const Tokens tokens = RandomTokens(layer, 50);
-  const auto run = [&](const KernelTable& of) {
-    return RunMoe(of, ComputeType::kBFloat16, layer.Pack(of, WeightFormat::kMxint8), tokens,
-                  {2, 16}, 1);
-  };
-  EXPECT_EQ(run(table()), run(KernelsFor(SupportedIsas().front())));
+  Tokens tokens = RandomTokens(layer, 150);
+  for (int64_t t = 0; t < 150; t += 10) {  // tokens of all sizes
+    for (int64_t i = 0; i < tokens.x.columns; ++i) {
+      float& value = tokens.x.values[t * tokens.x.columns + i];
+      value = std::ldexp(value, static_cast<int>(t) - 75);
+    }
+  }
+  for (const int chunk_size : {16, 100}) {  // few rows and many may have kernels of their own
+    const auto run = [&](const KernelTable& of) {
+      return RunMoe(of, ComputeType::kBFloat16, layer.Pack(of, WeightFormat::kMxint8), tokens,
+                    {2, chunk_size}, 1);
+    };
+    EXPECT_EQ(run(table()), run(KernelsFor(SupportedIsas().front())));
+  }
 }
 
 TEST_P(MoeRun, PaddedPositionsAreZeroAndChangeNothingElse) {

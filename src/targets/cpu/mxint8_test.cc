@@ -84,7 +84,7 @@ class Mxint8Product : public testing::TestWithParam<TableHere> {
 
 TEST_P(Mxint8Product, IsTheOracleWhateverTheRowCount) {
   const PlainMatrix weights = RandomMatrix(37, 1500, 1);  // several slices, a ragged block
-  for (int64_t rows = 1; rows <= 40; ++rows) {
+  for (int64_t rows = 1; rows <= 50; ++rows) {
     const PlainMatrix x = RandomMatrix(rows, 1500, 2);
     ExpectSameBits(Product(x, weights, 1 + static_cast<int>(rows % 2)),
                    OracleProduct(x, weights).values);
@@ -95,8 +95,10 @@ TEST_P(Mxint8Product, IsTheOracleForSmallAndRaggedShapes) {
   for (const int64_t depth : {1, 2, 3, 31, 32, 33, 63, 64, 65, 193}) {
     for (const int64_t out : {1, 15, 16, 31, 32, 33, 65}) {
       const PlainMatrix weights = RandomMatrix(out, depth, 1);
-      const PlainMatrix x = RandomMatrix(17, depth, 2);
-      ExpectSameBits(Product(x, weights, 1), OracleProduct(x, weights).values);
+      for (const int64_t rows : {17, 45}) {
+        const PlainMatrix x = RandomMatrix(rows, depth, 2);
+        ExpectSameBits(Product(x, weights, 1), OracleProduct(x, weights).values);
+      }
     }
   }
 }
@@ -114,17 +116,40 @@ TEST_P(Mxint8Product, IsTheOracleForExtremeValues) {
       {0x1.fffffep127f, 1.0f, 2.0f}, {infinity, 1.0f, 2.0f},
       {1.0f, -infinity, 2.0f},       {1.0f, std::nanf(""), 2.0f}};
   const int64_t depth = 3 * kMxBlockSize + 5;
-  const auto rows = static_cast<int64_t>(patterns.size());
-  PlainMatrix x = {rows, depth, {}};
+  PlainMatrix weights = {0, depth, {}};
   for (const auto& pattern : patterns) {
-    for (int64_t k = 0; k < depth; ++k) x.values.push_back(pattern[k % 3]);
+    ++weights.rows;
+    for (int64_t k = 0; k < depth; ++k) weights.values.push_back(pattern[k % 3]);
   }
-  ExpectSameBits(Product(x, x, 1), OracleProduct(x, x).values);
+  PlainMatrix x = weights;
+  for (int64_t row = 0; row < 40; ++row) {  // few rows and many may have kernels of their own
+    ExpectSameBits(Product(x, weights, 1), OracleProduct(x, weights).values);
+    ++x.rows;
+    x.values.insert(x.values.end(), weights.Row(row % weights.rows),
+                    weights.Row(row % weights.rows) + depth);
+  }
+}
+
+// Rows and columns whose scales lie far apart, from block to block, in several slices of any set.
+TEST_P(Mxint8Product, IsTheOracleForScalesFarApart) {
+  constexpr int64_t kDepth = 4096 + 3 * kMxBlockSize + 7;
+  PlainMatrix weights = RandomMatrix(35, kDepth, 1);
+  PlainMatrix x = RandomMatrix(50, kDepth, 2);
+  const auto scale_blocks = [](PlainMatrix& matrix, int64_t row, int step) {
+    for (int64_t k = 0; k < kDepth; ++k) {
+      const int power = static_cast<int>(k / kMxBlockSize % 5 - 2) * step;
+      matrix.values[row * kDepth + k] = std::ldexp(matrix.values[row * kDepth + k], power);
+    }
+  };
+  for (int64_t row = 0; row < x.rows; row += 7) scale_blocks(x, row, 20 + static_cast<int>(row));
+  ExpectSameBits(Product(x, weights, 1), OracleProduct(x, weights).values);
+  for (int64_t column = 0; column < weights.rows; column += 5) scale_blocks(weights, column, 35);
+  ExpectSameBits(Product(x, weights, 1), OracleProduct(x, weights).values);
 }
 
 // A NaN or an infinity stays in its row.
 TEST_P(Mxint8Product, KeepsRowsApart) {
-  PlainMatrix x = RandomMatrix(15, 100, 2);
+  PlainMatrix x = RandomMatrix(50, 100, 2);
   const PlainMatrix weights = RandomMatrix(40, 100, 1);
   const std::vector<float> finite = Product(x, weights, 1);
   x.values[7 * 100 + 33] = std::numeric_limits<float>::infinity();
