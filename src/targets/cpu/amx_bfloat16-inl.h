@@ -65,9 +65,9 @@ inline void EndTiles() {
 // Adds `num_blocks` blocks of `pairs` pairs each, of up to 32 rows. Lines of the next panel are
 // fetched into the second-level cache, where panels and tiles are read from.
 template <int kRows>
-  requires(kRows <= 2 * kAmxTileRows)
-void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
-               bool first, Prefetch& prefetch) {
+requires(kRows <= 2 * kAmxTileRows) void AddBlocks(const std::byte* a, const std::byte* b,
+                                                   int64_t num_blocks, int pairs, float* c,
+                                                   bool first, Prefetch& prefetch) {
   constexpr bool kHasLower = kRows > kAmxTileRows;
   float* lower = c + kAmxTileRows * kPanelColumns;
   ShapeTiles(kRows, pairs);
@@ -113,9 +113,9 @@ void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int p
 // The last 16 rows are a whole tile of A, too; those that it shares with the one before it have the
 // same sums in both.
 template <int kRows>
-  requires(kRows > 2 * kAmxTileRows)
-void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
-               bool first, Prefetch& prefetch) {
+requires(kRows > 2 * kAmxTileRows) void AddBlocks(const std::byte* a, const std::byte* b,
+                                                  int64_t num_blocks, int pairs, float* c,
+                                                  bool first, Prefetch& prefetch) {
   constexpr int kLastRow = kRows - kAmxTileRows;  // where the last tile begins
   float* middle = c + kAmxTileRows * kPanelColumns;
   float* last = c + kLastRow * kPanelColumns;

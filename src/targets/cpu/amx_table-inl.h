@@ -1,5 +1,6 @@
-// The kernels of the set `amx`, over whatever the tile intrinsics (_tile_*) are where it is included.
-// Not a header of its own: included inside a namespace and target region, after kernel_table.h.
+// The kernels of the set `amx`, over whatever the tile intrinsics (_tile_*) are where it is
+// included. Not a header of its own: included inside a namespace and target region, after
+// kernel_table.h.
 
 // Each builds on the ones before it.
 // clang-format off
@@ -20,6 +21,6 @@
 #include "targets/cpu/amx_mxint8-inl.h"
 // clang-format on
 
-constexpr KernelTable kTable = TableOf(Isa::kAmx, "amx", {AmxKernels(), PeakAmxBFloat16},
-                                       {AmxMxint8Kernels(), PeakAmxInt8});
+constexpr KernelTable kTable =
+    TableOf(Isa::kAmx, "amx", {AmxKernels(), PeakAmxBFloat16}, {AmxMxint8Kernels(), PeakAmxInt8});
 static_assert(Mxint8Fits(kTable));

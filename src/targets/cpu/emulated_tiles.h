@@ -1,5 +1,6 @@
-// AMX's tile instructions in plain C++, by their definition, to run the kernels of the set `amx` where
-// there is no AMX. For tests: after immintrin.h, whose names it takes, and before amx_table-inl.h.
+// AMX's tile instructions in plain C++, by their definition, to run the kernels of the set `amx`
+// where there is no AMX. For tests: after immintrin.h, whose names it takes, and before
+// amx_table-inl.h.
 #pragma once
 
 #include <bit>

@@ -48,8 +48,8 @@ void Gemm::Pack(const float* x, int64_t stride, const int32_t* rows, const Packe
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const int64_t row = packed.tiles.Begin(tile);
     const float* source = rows != nullptr ? x : x + row * stride;
-    packed.kernels->pack(source, stride, rows != nullptr ? rows + row : nullptr, packed.tiles.Size(tile),
-                  packed.depth, packed.Tile(tile));
+    packed.kernels->pack(source, stride, rows != nullptr ? rows + row : nullptr,
+                         packed.tiles.Size(tile), packed.depth, packed.Tile(tile));
   }
 }
 
@@ -142,10 +142,11 @@ void Gemm::Gate(const PackedRows& a, const PanelMatrix& gate_up, Range range,
     Multiply(a, gate_up, panel, scratch);
     for (int64_t tile = 0; tile < a.tiles.num_tiles(); ++tile) {
       const int64_t row = a.tiles.Begin(tile);
-      auto* staged = reinterpret_cast<std::byte*>(scratch.staged() + row * a.kernels->staged_columns);
+      auto* staged =
+          reinterpret_cast<std::byte*>(scratch.staged() + row * a.kernels->staged_columns);
       a.kernels->gate(scratch.accumulators() + row * table_.panel_columns, a.tiles.Size(tile),
-                    gate_up.PanelBias(panel), spec, panel * half,
-                    is_staged ? staged : activated.Tile(tile));
+                      gate_up.PanelBias(panel), spec, panel * half,
+                      is_staged ? staged : activated.Tile(tile));
     }
     const bool is_block = (panel + 1) % gate_panels() == 0 || panel + 1 == range.end;
     if (is_staged && is_block) {
@@ -159,8 +160,9 @@ void Gemm::PackStaged(const PackedRows& activated, int64_t first, int64_t end,
                       PanelScratch& scratch) const {
   const int64_t stride = activated.kernels->staged_columns;
   for (int64_t tile = 0; tile < activated.tiles.num_tiles(); ++tile) {
-    activated.kernels->pack(scratch.staged() + activated.tiles.Begin(tile) * stride, stride, nullptr,
-                  activated.tiles.Size(tile), end - first, activated.TileFrom(tile, first));
+    activated.kernels->pack(scratch.staged() + activated.tiles.Begin(tile) * stride, stride,
+                            nullptr, activated.tiles.Size(tile), end - first,
+                            activated.TileFrom(tile, first));
   }
 }
 

@@ -29,7 +29,9 @@ class RowTiles {
 
   int64_t num_rows() const { return num_rows_; }
   int64_t num_tiles() const { return num_tiles_; }
-  int64_t Begin(int64_t tile) const { return (tile * units_ + std::min(tile, num_larger_)) * unit_; }
+  int64_t Begin(int64_t tile) const {
+    return (tile * units_ + std::min(tile, num_larger_)) * unit_;
+  }
   int Size(int64_t tile) const {
     return static_cast<int>(std::min(Begin(tile + 1), num_rows_) - Begin(tile));
   }
@@ -169,7 +171,8 @@ class Gemm {
 
   // Whether rows that are packed again and again are best packed once and then gathered.
   bool gathers() const { return kernels_.gather != nullptr; }
-  // Packs a range of packed's tiles from rows packed as tiles of one row: rows[r], r counted from 0.
+  // Packs a range of packed's tiles from rows packed as tiles of one row: rows[r], r counted from
+  // 0.
   void Gather(const std::byte* single_rows, const int32_t* rows, const PackedRows& packed,
               Range tiles) const;
 

@@ -116,10 +116,10 @@ class MoeBlock {
   Limits limits_;
   std::optional<Placement> placement_;
   MatchedIndex matched_;
-  std::vector<int32_t> tokens_;  // [routed rows], the token of each of matched_.assignments
+  std::vector<int32_t> tokens_;          // [routed rows], the token of each of matched_.assignments
   AlignedBuffer<std::byte> token_rows_;  // [T, H], each packed as a tile of its own
-  ChunkPlan plan_;               // of a run that is not NSP-blocked
-  WorkList work_;                // of one that is
+  ChunkPlan plan_;                       // of a run that is not NSP-blocked
+  WorkList work_;                        // of one that is
   std::vector<WorkerScratch> workers_;
   AlignedBuffer<std::byte> shared_activated_;  // [rows, I] of the experts shared by columns
   AlignedBuffer<float> expert_out_;            // y [T * K, H], unweighted
