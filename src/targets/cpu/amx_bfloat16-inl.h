@@ -65,9 +65,8 @@ inline void EndTiles() {
 // Adds `num_blocks` blocks of `pairs` pairs each, of up to 32 rows. Lines of the next panel are
 // fetched into the second-level cache, where panels and tiles are read from.
 template <int kRows>
-requires(kRows <= 2 * kAmxTileRows) void AddBlocks(const std::byte* a, const std::byte* b,
-                                                   int64_t num_blocks, int pairs, float* c,
-                                                   bool first, Prefetch& prefetch) {
+void AddToFourSums(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
+                   bool first, Prefetch& prefetch) {
   constexpr bool kHasLower = kRows > kAmxTileRows;
   float* lower = c + kAmxTileRows * kPanelColumns;
   ShapeTiles(kRows, pairs);
@@ -113,9 +112,8 @@ requires(kRows <= 2 * kAmxTileRows) void AddBlocks(const std::byte* a, const std
 // The last 16 rows are a whole tile of A, too; those that it shares with the one before it have the
 // same sums in both.
 template <int kRows>
-requires(kRows > 2 * kAmxTileRows) void AddBlocks(const std::byte* a, const std::byte* b,
-                                                  int64_t num_blocks, int pairs, float* c,
-                                                  bool first, Prefetch& prefetch) {
+void AddToSixSums(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
+                  bool first, Prefetch& prefetch) {
   constexpr int kLastRow = kRows - kAmxTileRows;  // where the last tile begins
   float* middle = c + kAmxTileRows * kPanelColumns;
   float* last = c + kLastRow * kPanelColumns;
@@ -159,6 +157,16 @@ requires(kRows > 2 * kAmxTileRows) void AddBlocks(const std::byte* a, const std:
   _tile_stored(3, middle + kLanes, kPanelRowBytes);
   _tile_stored(4, last, kPanelRowBytes);
   _tile_stored(5, last + kLanes, kPanelRowBytes);
+}
+
+template <int kRows>
+void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
+               bool first, Prefetch& prefetch) {
+  if constexpr (kRows > 2 * kAmxTileRows) {
+    AddToSixSums<kRows>(a, b, num_blocks, pairs, c, first, prefetch);
+  } else {
+    AddToFourSums<kRows>(a, b, num_blocks, pairs, c, first, prefetch);
+  }
 }
 
 template <int kRows>
