@@ -22,7 +22,6 @@ class CudaTest : public testing::TestWithParam<std::string> {
                             LogitsWanted wanted) const {
     CompileOptions options;
     options.target = target;
-    options.dtype = target == "reference" ? "float32" : "bfloat16";
     options.skip_vision = GetParam() == "tiny-qwen3_vl_moe";
     Session session = model_.Compile(options).value().NewSession().value();
     const Extension prompt{0, ids};
@@ -63,7 +62,6 @@ TEST_P(CudaTest, ProgramsOnDiskAndInMemoryGiveTheSameBits) {
   const std::vector<int32_t> ids = Ids(40);
   CompileOptions options;
   options.target = "cuda";
-  options.dtype = "bfloat16";
   options.cache_dir = folder.path().string();
   Session session = model_.Compile(options).value().NewSession().value();
   const Extension prompt{0, ids};
@@ -74,7 +72,6 @@ TEST_P(CudaTest, SeveralProgramsShareTheDevice) {
   const std::vector<int32_t> ids = Ids(20);
   CompileOptions options;
   options.target = "cuda";
-  options.dtype = "bfloat16";
   const Program first = model_.Compile(options).value();
   const Program second = model_.Compile(options).value();
   Session a = first.NewSession().value();
@@ -86,7 +83,6 @@ TEST_P(CudaTest, SeveralProgramsShareTheDevice) {
 TEST_P(CudaTest, TooLargeACacheIsAnErrorThatNamesBothSizes) {
   CompileOptions options;
   options.target = "cuda";
-  options.dtype = "bfloat16";
   options.batch_size = 1 << 20;
   options.ctx_len = 4096;
   const Program program = model_.Compile(options).value();
@@ -100,7 +96,12 @@ TEST_P(CudaTest, TooLargeACacheIsAnErrorThatNamesBothSizes) {
 
 INSTANTIATE_TEST_SUITE_P(Models, CudaTest,
                          testing::Values("tiny-gpt_oss", "tiny-granitemoe", "tiny-qwen3_moe",
-                                         "tiny-qwen3_vl_moe"));
+                                         "tiny-qwen3_vl_moe"),
+                         [](const auto& model) {
+                           std::string name = model.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace expertile
