@@ -3,8 +3,10 @@
 
 Ours and theirs in turns: for each shape and number of tokens, `expertile bench moe --target cuda`, then each peer in a
 process of torch that stays (gpu_speed.py), with the dense product of 8192^3 and a copy of the same run as roofs. A
-whole model does not fit twice: ours first, then transformers' in a process of its own. Needs a Python with torch and
-transformers (--python), and for Liger liger_kernel on its PYTHONPATH; what is not there is left out, saying so.
+whole model does not fit twice: ours first, then transformers' in a process of its own. Ours has the router's product and
+the choice of experts in its time, theirs are given ids and weights. Needs a Python with torch and transformers
+(--python), and for Liger liger_kernel on its PYTHONPATH; what is not there is left out, saying so. Liger tries its
+kernels' variants on the first call of a shape, a minute each unless Triton has them in its cache.
 """
 
 import argparse
@@ -81,7 +83,8 @@ def moe_row(name, tokens, times, roofs):
 
 def compare_moe(arguments, torch, roofs):
     labels, rows = [], []
-    for name, shape in SHAPES.items():
+    for name in arguments.shapes:
+        shape = SHAPES[name]
         for tokens in arguments.moe_tokens:
             times = {}
             for _ in range(arguments.rounds):
@@ -95,6 +98,8 @@ def compare_moe(arguments, torch, roofs):
                     times.setdefault(peer, []).append(torch.ask("moe", **request))
             medians = {label: median_of(label, results) for label, results in times.items()}
             labels = list(medians)
+            said = (f"{label} {time:.3f} ms" for label, time in medians.items() if time)
+            print(f"{name} T={tokens}: {', '.join(said)}", file=sys.stderr, flush=True)
             rows.append(moe_row(name, tokens, medians, roofs))
     head = ["shape", "T", *labels, "ours, of the dense rate", "ours, times reading the weights", "ours / best peer"]
     print(table(head, rows), flush=True)
@@ -149,6 +154,7 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="one that has torch")
     parser.add_argument("--target", default="cuda", help="of ours")
     parser.add_argument("--device", default="cuda", help="of torch")
+    parser.add_argument("--shapes", type=lambda text: text.split(","), default=list(SHAPES), help=",".join(SHAPES))
     parser.add_argument("--moe-tokens", type=numbers, default=[512, 2048, 8192, 32768])
     parser.add_argument("--model-tokens", type=numbers, default=[512, 2048, 8192], help="none: no whole model")
     parser.add_argument("--num-nsp", type=lambda text: text.split(","), default=["none", "4"], help="of ours, each")
@@ -160,6 +166,9 @@ def main():
     parser.add_argument("--dense-size", type=int, default=8192)
     parser.add_argument("--copied-bytes", type=int, default=1 << 30)
     arguments = parser.parse_args()
+    for name in arguments.shapes:
+        if name not in SHAPES:
+            parser.error(f"shape {name}, expected some of {', '.join(SHAPES)}")
     torch = Torch(arguments.python, arguments.device)
     sizes = {"size": arguments.dense_size, "copied_bytes": arguments.copied_bytes}
     roofs = torch.ask("roofs", runs=arguments.runs, **sizes)

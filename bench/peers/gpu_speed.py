@@ -185,6 +185,7 @@ class Worker:
 
 
 def main():
+    torch.manual_seed(0)
     worker = Worker(sys.argv[1])
     for line in sys.stdin:
         request = json.loads(line)
