@@ -87,30 +87,34 @@ def compare_moe(arguments, torch, roofs):
         shape = SHAPES[name]
         for tokens in arguments.moe_tokens:
             times = {}
+
+            def note(label, result):
+                times.setdefault(label, []).append(result)
+                said = result.get("error") or f"{milliseconds_of(result):.3f} ms"
+                print(f"{name} T={tokens} {label}: {said}", file=sys.stderr, flush=True)
+
             for _ in range(arguments.rounds):
                 for num_nsp in arguments.num_nsp:
                     command = [arguments.expertile, "bench", "moe", "--target", arguments.target, "--dtype", "bfloat16"]
                     command += ["--shape", ",".join(map(str, shape)), "--tokens", tokens, "--num-nsp", num_nsp]
-                    result = ours([*command, "--runs", arguments.runs, "--json"])
-                    times.setdefault(f"ours, N {num_nsp}", []).append(result)
+                    note(f"ours, N {num_nsp}", ours([*command, "--runs", arguments.runs, "--json"]))
                 for peer in PEERS:
                     request = {"shape": shape, "implementation": peer, "tokens": tokens, "runs": arguments.runs}
-                    times.setdefault(peer, []).append(torch.ask("moe", **request))
-            medians = {label: median_of(label, results) for label, results in times.items()}
+                    note(peer, torch.ask("moe", **request))
+            medians = {label: median_of(results) for label, results in times.items()}
             labels = list(medians)
-            said = (f"{label} {time:.3f} ms" for label, time in medians.items() if time)
-            print(f"{name} T={tokens}: {', '.join(said)}", file=sys.stderr, flush=True)
             rows.append(moe_row(name, tokens, medians, roofs))
     head = ["shape", "T", *labels, "ours, of the dense rate", "ours, times reading the weights", "ours / best peer"]
     print(table(head, rows), flush=True)
 
 
-def median_of(label, results):
-    """Milliseconds; None where it did not run, which is said."""
-    for error in {result["error"] for result in results if "error" in result}:
-        print(f"{label}: {error}", file=sys.stderr)
-    there = [result for result in results if "error" not in result]
-    times = [r["milliseconds"] if "milliseconds" in r else r["seconds_median"] * 1e3 for r in there]
+def milliseconds_of(result):
+    return result["milliseconds"] if "milliseconds" in result else result["seconds_median"] * 1e3
+
+
+def median_of(results):
+    """Milliseconds; None where it did not run."""
+    times = [milliseconds_of(result) for result in results if "error" not in result]
     return statistics.median(times) if times else None
 
 
@@ -125,17 +129,23 @@ def our_model(arguments, tokens, num_nsp):
 
 
 def compare_models(arguments):
-    results = {f"ours, N {n}": {t: our_model(arguments, t, n) for t in arguments.model_tokens} for n in arguments.num_nsp}
+    def noted(label, tokens, result):
+        said = result.get("error") or f"prefill {result['prefill']:.2f} ms, decode {result['decode']:.2f} ms"
+        print(f"{arguments.model.stem} T={tokens} {label}: {said}", file=sys.stderr, flush=True)
+        return result
+
+    results = {}
+    for num_nsp in arguments.num_nsp:
+        label = f"ours, N {num_nsp}"
+        results[label] = {t: noted(label, t, our_model(arguments, t, num_nsp)) for t in arguments.model_tokens}
     torch = Torch(arguments.python, arguments.device)
     request = {"config": str(arguments.model), "layers": arguments.layers, "decode_tokens": arguments.decode_tokens}
     results["transformers"] = {
-        t: torch.ask("model_step", tokens=t, runs=5, **request) for t in arguments.model_tokens
+        t: noted("transformers", t, torch.ask("model_step", tokens=t, runs=5, **request)) for t in arguments.model_tokens
     }
     torch.close()
     rows = []
     for label, by_tokens in results.items():
-        for error in {r["error"] for r in by_tokens.values() if "error" in r}:
-            print(f"{label}: {error}", file=sys.stderr)
         there = {tokens: r for tokens, r in by_tokens.items() if "error" not in r}
         speeds = [f"{tokens / r['prefill'] * 1e3:.0f}" for tokens, r in there.items()]
         decode = [f"{r['decode']:.2f}" for r in there.values()]
