@@ -72,10 +72,10 @@ class Layer {
     x_ = RandomValues(c.T * c.H, 1.0f, random_);
     std::uniform_real_distribution<float> uniform;
     for (int64_t a = 0; a < c.T * c.E; ++a) {
-      const auto e = static_cast<float>(a % c.E);
+      const auto e = static_cast<int>(a % c.E);
       float logit = 3.0f * uniform(random_);
-      if (c.popularity == Popularity::kSkewed) logit -= 0.5f * e;
-      if (c.popularity == Popularity::kOneForAll && e == static_cast<float>(c.E / 2)) logit = 20.0f;
+      if (c.popularity == Popularity::kSkewed) logit -= 0.5f * static_cast<float>(e);
+      if (c.popularity == Popularity::kOneForAll && e == c.E / 2) logit = 20.0f;
       logits_.push_back(logit);
     }
   }
