@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@ struct Flags {
   std::string shape = "qwen3-30b-a3b";
   std::string num_nsp = "none";
   ProgramSource source;
+  int num_layers = 0;  // of a configuration alone; 0 = all
   MoeBenchOptions moe;
   ModelBenchOptions whole;
 };
@@ -44,8 +46,19 @@ Status BenchMoeCommand(const Flags& flags) {
   return {};
 }
 
+// A checkpoint, a program, or a configuration alone.
+Result<Program> OpenBenchedProgram(const Flags& flags) {
+  const ProgramSource& source = flags.source;
+  if (std::filesystem::is_regular_file(source.path)) {
+    return Program::WithRandomWeights(source.path, flags.num_layers, source.options);
+  }
+  if (flags.num_layers == 0) return OpenProgram(source);
+  return tl::unexpected(Error{ErrorCode::kInvalidArgument,
+                              "--layers: " + source.path + " is a folder, expected a config.json"});
+}
+
 Status BenchModelCommand(const Flags& flags) {
-  EXPERTILE_ASSIGN(const Program program, OpenProgram(flags.source));
+  EXPERTILE_ASSIGN(const Program program, OpenBenchedProgram(flags));
   EXPERTILE_ASSIGN(const ModelBenchResult result, BenchModel(program, flags.whole));
   Report({flags.source.path, program.options().dtype, program.description().num_layers,
           flags.whole.tokens},
@@ -70,9 +83,9 @@ void AddMoeFlags(CLI::App& app, Flags& flags) {
                "Numbers of NSPs, off among them, and chunk sizes in turns, beside what auto is")
       ->excludes(num_nsp)
       ->excludes(chunk_size);
-  app.add_option("--dtype", flags.moe.dtype,
-                 "Of the weights: float32 | bfloat16 | mxfp4 | mxfp6 | mxint8")
-      ->capture_default_str();
+  app.add_option(
+      "--dtype", flags.moe.dtype,
+      "Of the weights: float32 | bfloat16 | mxfp4 | mxfp6 | mxint8 [float32; cuda: bfloat16]");
   app.add_option(
       "--arithmetic", flags.moe.arithmetic,
       "Of the products: float32 | bfloat16 | mxint8 [as the weights; mxfp4, mxfp6: float32]");
@@ -94,8 +107,10 @@ CommandBody AddBenchCommand(CLI::App& app) {
   app.require_subcommand(1);
   CLI::App* roof = app.add_subcommand("roof", "Peak FLOP/s per number format, and read bandwidth");
   CLI::App* moe = app.add_subcommand("moe", "One MoE layer on random weights and skewed routing");
-  CLI::App* whole = app.add_subcommand(
-      "model", "Prefill and decode of a checkpoint or a program, and where the time goes");
+  CLI::App* whole = app.add_subcommand("model",
+                                       "Prefill and decode of a checkpoint or a program, and where "
+                                       "the time goes; or, on a device, of "
+                                       "a config.json alone, with random weights");
   for (CLI::App* command : {roof, moe, whole}) {
     command->add_flag("--json", flags->json, "One JSON object");
   }
@@ -107,6 +122,8 @@ CommandBody AddBenchCommand(CLI::App& app) {
   }
   AddMoeFlags(*moe, *flags);
   AddProgramSource(*whole, flags->source);
+  AddInteger(*whole, "--layers", flags->num_layers, "Of a config.json alone: its first; 0 = all",
+             0);
   AddInteger(*whole, "--tokens", flags->whole.tokens, "Prompt tokens", 1);
   AddInteger(*whole, "--decode-tokens", flags->whole.decode_tokens, "Tokens to decode", 0);
   AddInteger(*whole, "--runs", flags->whole.num_runs, "Timed runs", 1);

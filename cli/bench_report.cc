@@ -53,6 +53,12 @@ Json StagesJson(const std::vector<StageBench>& stages) {
   return rows;
 }
 
+double SecondsOf(const std::vector<StageBench>& stages) {
+  double seconds = 0.0;
+  for (const StageBench& stage : stages) seconds += stage.seconds;
+  return seconds;
+}
+
 void PrintStages(const char* title, const std::vector<StageBench>& stages) {
   if (stages.empty()) {
     Print("\n{}: the target does not tell its stages' times\n", title);
@@ -92,7 +98,7 @@ void Report(const MoeBenchOptions& options, const MoeBenchResult& result, bool j
                       {"tokens", result.tokens},
                       {"num_nsp", NspJson(result.num_nsp)},
                       {"packed_chunk_size", result.packed_chunk_size},
-                      {"dtype", options.dtype},
+                      {"dtype", result.dtype},
                       {"arithmetic", result.arithmetic},
                       {"isa", result.isa},
                       {"seconds_median", result.seconds_median},
@@ -108,7 +114,7 @@ void Report(const MoeBenchOptions& options, const MoeBenchResult& result, bool j
   PrintShapeRows(options.shape, result.tokens);
   Row("blocking", fmt::format("num_nsp {}, packed_chunk_size {}", NspText(result.num_nsp),
                               result.packed_chunk_size));
-  Row("arithmetic", fmt::format("weights in {}, products in {} on {}, {} workers", options.dtype,
+  Row("arithmetic", fmt::format("weights in {}, products in {} on {}, {} workers", result.dtype,
                                 result.arithmetic, result.isa, result.roof.workers));
   Row("time", fmt::format("{:.3f} ms (median)", result.seconds_median * 1e3));
   Row("useful", fmt::format("{:.4f} TFLOP/s", result.tflops));
@@ -136,7 +142,7 @@ void Report(const MoeBenchOptions& options, const MoeSweepResult& result, bool j
     }
     return PrintJson({{"shape", options.shape.name},
                       {"tokens", result.tokens},
-                      {"dtype", options.dtype},
+                      {"dtype", result.dtype},
                       {"arithmetic", result.arithmetic},
                       {"isa", result.isa},
                       {"workers", result.roof.workers},
@@ -144,7 +150,7 @@ void Report(const MoeBenchOptions& options, const MoeSweepResult& result, bool j
                       {"auto_excess", result.auto_excess}});
   }
   PrintShapeRows(options.shape, result.tokens);
-  Row("arithmetic", fmt::format("weights in {}, products in {} on {}, {} workers", options.dtype,
+  Row("arithmetic", fmt::format("weights in {}, products in {} on {}, {} workers", result.dtype,
                                 result.arithmetic, result.isa, result.roof.workers));
   Print("\n{:>8}{:>8}{:>14}{:>10}{:>10}{:>8}\n", "num_nsp", "chunk", "ms (median)", "to best",
         "workers", "NSPs");
@@ -176,6 +182,7 @@ void Report(const BenchedModel& model, const ModelBenchResult& result, bool json
                       {"roof_gbs", result.roof.read_gbs},
                       {"prefill_fraction_of_roof", result.prefill_fraction_of_roof},
                       {"decode_fraction_of_roof", result.decode_fraction_of_roof},
+                      {"are_stages_apart", result.are_stages_apart},
                       {"prefill_stages", StagesJson(result.prefill_stages)},
                       {"decode_stages", StagesJson(result.decode_stages)}});
   }
@@ -200,6 +207,12 @@ void Report(const BenchedModel& model, const ModelBenchResult& result, bool json
                     result.decode_fraction_of_roof * 100.0));
   }
   PrintRoofRows(result.roof);
+  if (result.are_stages_apart) {
+    Row("stages",
+        fmt::format("of further runs, in which kernels of two stages do not overlap: {:.3f} ms of "
+                    "prefill, {:.3f} ms of a decoded token",
+                    SecondsOf(result.prefill_stages) * 1e3, SecondsOf(result.decode_stages) * 1e3));
+  }
   PrintStages("prefill", result.prefill_stages);
   if (result.decode_seconds_per_token_median > 0.0) PrintStages("decode", result.decode_stages);
 }

@@ -1,17 +1,30 @@
-# The target cuda needs nvcc: EXPERTILE_CUDA is on where one is found. Without it the target's row says that it is not
-# in the build.
+# The target cuda needs nvcc: EXPERTILE_CUDA is on where one is found that knows the kernels' architecture and C++20.
+# Without it the target's row says that it is not in the build.
 include(CheckLanguage)
+# CMake looks on the PATH, where nvcc often is not.
+find_program(EXPERTILE_NVCC nvcc HINTS ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
+mark_as_advanced(EXPERTILE_NVCC)
+if(EXPERTILE_NVCC AND NOT DEFINED ENV{CUDACXX})
+  set(ENV{CUDACXX} ${EXPERTILE_NVCC})
+endif()
 check_language(CUDA)
 set(EXPERTILE_CUDA OFF)
 if(CMAKE_CUDA_COMPILER)
   # Hopper's own instructions (wgmma, setmaxnreg) exist for this architecture alone.
   set(CMAKE_CUDA_ARCHITECTURES 90a-real)
   enable_language(CUDA)
+endif()
+if(NOT CMAKE_CUDA_COMPILER)
+  message(STATUS "No nvcc was found: the target cuda is left out of this build")
+elseif(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.0)
+  message(STATUS "nvcc ${CMAKE_CUDA_COMPILER_VERSION} is older than 12.0: the target cuda is left out of this build")
+else()
   # CMake 3.25 does not know that nvcc has C++20.
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   find_package(CUDAToolkit REQUIRED)
   set(EXPERTILE_CUDA ON)
-else()
-  message(STATUS "No nvcc was found: the target cuda is left out of this build")
+  if(CCACHE)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_NOHASHDIR=1 ${CCACHE})
+  endif()
 endif()

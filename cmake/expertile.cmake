@@ -14,7 +14,8 @@ if(EXPERTILE_SANITIZE)
 endif()
 
 # expertile_test(NAME SOURCES a_test.cc [DEPS lib ...] [LABELS l ...]): one GoogleTest binary, one ctest case; under
-# a sanitizer, where they are slow, eight cases with an eighth of the tests each if it is labelled e2e.
+# a sanitizer, where they are slow, eight cases with an eighth of the tests each if it is labelled e2e. One labelled
+# device, all of whose tests skip themselves without the device, is skipped to ctest, too.
 function(expertile_test name)
   if(NOT EXPERTILE_BUILD_TESTS)
     return()
@@ -24,14 +25,18 @@ function(expertile_test name)
   target_link_libraries(${name} PRIVATE expertile_flags ${arg_DEPS} GTest::gtest_main)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE EXPERTILE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  set(properties ${EXPERTILE_TEST_PROPERTIES})
+  if("device" IN_LIST arg_LABELS)
+    list(APPEND properties SKIP_REGULAR_EXPRESSION "PASSED  . 0 tests[^F]*SKIPPED")
+  endif()
   if(NOT EXPERTILE_SANITIZE OR NOT "e2e" IN_LIST arg_LABELS)
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" ${EXPERTILE_TEST_PROPERTIES})
+    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" ${properties})
     return()
   endif()
   foreach(eighth RANGE 7)
     add_test(NAME ${name}.${eighth} COMMAND ${name})
-    set_tests_properties(${name}.${eighth} PROPERTIES LABELS "${arg_LABELS}" ${EXPERTILE_TEST_PROPERTIES}
+    set_tests_properties(${name}.${eighth} PROPERTIES LABELS "${arg_LABELS}" ${properties}
                          ENVIRONMENT "GTEST_TOTAL_SHARDS=8;GTEST_SHARD_INDEX=${eighth}")
   endforeach()
 endfunction()

@@ -81,7 +81,8 @@ std::vector<Subject> AllHandoffs() {
   return handoffs;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DisaggregationTest, testing::ValuesIn(AllHandoffs()));
+INSTANTIATE_TEST_SUITE_P(All, DisaggregationTest, testing::ValuesIn(AllHandoffs()),
+                         [](const auto& subject) { return WordOf(subject.param); });
 
 class KvFileTest : public testing::Test {
  protected:

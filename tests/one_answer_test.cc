@@ -191,7 +191,8 @@ std::vector<Subject> AllSubjects() {
   return subjects;
 }
 
-INSTANTIATE_TEST_SUITE_P(AllTargets, OneAnswerTest, testing::ValuesIn(AllSubjects()));
+INSTANTIATE_TEST_SUITE_P(AllTargets, OneAnswerTest, testing::ValuesIn(AllSubjects()),
+                         [](const auto& subject) { return WordOf(subject.param); });
 
 }  // namespace
 }  // namespace expertile

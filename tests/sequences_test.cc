@@ -161,7 +161,8 @@ std::vector<Subject> AllSubjects() {
   return subjects;
 }
 
-INSTANTIATE_TEST_SUITE_P(AllTargets, SequencesTest, testing::ValuesIn(AllSubjects()));
+INSTANTIATE_TEST_SUITE_P(AllTargets, SequencesTest, testing::ValuesIn(AllSubjects()),
+                         [](const auto& subject) { return WordOf(subject.param); });
 
 TEST(SessionSequencesTest, AFullPoolRefusesAndChangesNothing) {
   CompileOptions options;

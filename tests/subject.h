@@ -2,6 +2,7 @@
 // Not the models themselves (models/), nor what they should say (tests/golden.h).
 #pragma once
 
+#include <algorithm>
 #include <ostream>
 #include <string>
 
@@ -19,6 +20,14 @@ struct Subject {
 
 inline void PrintTo(const Subject& subject, std::ostream* out) {
   *out << subject.model << " on " << subject.target << " in " << subject.format;
+}
+
+// "tiny_gpt_oss_cuda_bfloat16", so that --gtest_filter finds a target's tests.
+inline std::string WordOf(const Subject& subject) {
+  std::string word = subject.model + "_" + subject.target + "_" + subject.format;
+  std::ranges::replace_if(
+      word, [](char c) { return c == '-' || c == ' '; }, '_');
+  return word;
 }
 
 // The options that make it; the test sets the rest.

@@ -88,7 +88,8 @@ INSTANTIATE_TEST_SUITE_P(Subjects, TruncateTest,
                                          Subject{"tiny-gpt_oss", "cuda", "bfloat16"},
                                          Subject{"tiny-qwen3_moe", "cuda", "bfloat16"},
                                          Subject{"tiny-qwen3_moe", "reference", "float32"},
-                                         Subject{"tiny-gpt_oss", "reference", "mxint8 cache"}));
+                                         Subject{"tiny-gpt_oss", "reference", "mxint8 cache"}),
+                         [](const auto& subject) { return WordOf(subject.param); });
 
 TEST(Truncate, ChecksItsArguments) {
   const Program program = Model::Load(Golden::ModelPath("tiny-qwen3_moe"))

@@ -48,7 +48,9 @@ struct MoeBenchOptions {
   int64_t tokens = 512;             // T
   std::optional<int> num_nsp;       // none = blocking off; or kAutoNumNsp
   int64_t packed_chunk_size = 256;  // P; or kAutoChunkSize
-  std::string dtype = "float32";    // of the weights: float32 | bfloat16 | mxfp4 | mxfp6 | mxint8
+  // Of the weights: float32 | bfloat16 | mxfp4 | mxfp6 | mxint8; empty = float32, or what a device
+  // has.
+  std::string dtype;
   // Of matrix products: float32 | bfloat16 | mxint8; empty = as the weights, float32 for mxfp4 and
   // mxfp6. bfloat16 does not take float32 weights; mxint8 takes mxint8 alone, which takes no other.
   std::string arithmetic;
@@ -67,6 +69,7 @@ struct MoeBenchResult {
   std::optional<int> num_nsp;     // as run: kAutoNumNsp resolved
   int64_t packed_chunk_size = 0;  // likewise
   int64_t tokens = 0;             // as run: the routing file's
+  std::string dtype;              // of the weights, as run
   std::string arithmetic;         // as run
   double seconds_median = 0.0;    // routing given logits to combined output
   double tflops = 0.0;            // useful: 2 T K 3 H I
@@ -97,6 +100,7 @@ struct MoeSweepRow {
 
 struct MoeSweepResult {
   std::string isa;
+  std::string dtype;       // of the weights, as run
   std::string arithmetic;  // as run
   int64_t tokens = 0;      // as run
   // Blocking off and every number of NSPs at auto's chunk size, and every chunk size at auto's
@@ -145,6 +149,8 @@ struct ModelBenchResult {
   // In the order of the forward pass; empty where a target does not tell.
   std::vector<StageBench> prefill_stages;
   std::vector<StageBench> decode_stages;  // of one token, in the middle of those decoded
+  // The stages are those of further runs, which tell them and are slower for it: a device's.
+  bool are_stages_apart = false;
   // Sum over the stages of their least_seconds, over the time measured; 0 without stages.
   double prefill_fraction_of_roof = 0.0;
   double decode_fraction_of_roof = 0.0;
@@ -154,7 +160,8 @@ struct ModelBenchResult {
 
 // Compiles with options.compile, into memory.
 Result<ModelBenchResult> BenchModel(const Model& model, const ModelBenchOptions& options);
-// As it was compiled; options.compile is not looked at.
+// As it was compiled; options.compile is not looked at. One run of a device is preceded by two that
+// are not counted, since it records steps that it has seen.
 Result<ModelBenchResult> BenchModel(const Program& program, const ModelBenchOptions& options);
 
 }  // namespace expertile

@@ -162,6 +162,9 @@ class Session {
   // Of all steps so far, prompts and single tokens, in the order of the forward pass; together they
   // are the steps' whole time. Empty where a target does not tell.
   std::vector<StageTime> stage_times() const;
+  // A device tells its stages' times of the steps from TimeStages(true) on, and is a little slower
+  // as long. The processor's targets always tell.
+  void TimeStages(bool on);
 
   // Asked before every layer of every step. Once it says so, the running call returns kCancelled
   // and leaves all sequences as they were; the session can be used again. Empty = never.
@@ -214,6 +217,12 @@ class Program {
   // Errors: a damaged or newer package, kUnsupported for an instruction set that this machine
   // lacks.
   static Result<Program> Open(const std::filesystem::path& folder);
+  // The model of a config.json alone, or its first `num_layers` layers (0 = all), with random
+  // weights that the target makes where it keeps them: for measuring models whose checkpoint is not
+  // at hand. Errors: those of Model::Load() and Model::Compile(); kUnsupported for a target that
+  // makes none.
+  static Result<Program> WithRandomWeights(const std::filesystem::path& config, int num_layers,
+                                           const CompileOptions& options);
   // Whether a folder is a program's, rather than a checkpoint's.
   static bool IsProgram(const std::filesystem::path& folder);
   Result<Session> NewSession() const;

@@ -24,7 +24,9 @@ struct QaicOptions {
 struct CompileOptions {
   // reference and cpu run here; onnx makes graphs, qaic programs for a Cloud AI 100.
   std::string target = "cpu";
-  std::string dtype = "float32";  // arithmetic of matrix products: float32 | bfloat16 | mxint8
+  // Arithmetic of matrix products: float32 | bfloat16 | mxint8; empty = float32, or the first that
+  // the target has. Resolved options say which.
+  std::string dtype;
 
   int64_t batch_size = 1;         // sequences of a session, >= 1
   int64_t prefill_seq_len = 512;  // prompt tokens of one sequence in a prefill step, >= 1

@@ -102,7 +102,7 @@ class FormatReader {
   Status operator()(const Weight& weight) {
     Sum& sum = sums_[static_cast<size_t>(weight.role)];
     const auto num_elements = static_cast<double>(weight.NumElements());
-    sum.bits += num_elements * BitsOfFormat(target_.FormatOf(weight.name));
+    sum.bits += num_elements * BitsOfFormat(target_.FormatOf(weight));
     sum.elements += num_elements;
     return {};
   }
@@ -134,15 +134,23 @@ class FormatReader {
   std::array<Sum, static_cast<size_t>(WeightRole::kExperts) + 1> sums_;
 };
 
+// What says how much work a step of a program is.
+struct Counted {
+  const DecoderSpec& spec;
+  NumberFormats formats;
+  StageFusion fusion;
+};
+
 // What a prefill of `tokens` tokens has to do, in steps of at most `step_limit`.
-PerStage<StageWork> PrefillWork(const DecoderSpec& spec, const NumberFormats& formats,
-                                int64_t tokens, int64_t step_limit, const ExpertCounter& experts) {
+PerStage<StageWork> PrefillWork(const Counted& of, int64_t tokens, int64_t step_limit,
+                                const ExpertCounter& experts) {
   PerStage<StageWork> sum = {};
   size_t step = 0;
   for (int64_t begin = 0; begin < tokens; begin += step_limit, ++step) {
     const SequenceRows rows{begin, std::min(step_limit, tokens - begin)};
     const bool is_last = begin + rows.count == tokens;
-    const auto work = WorkOf(spec, formats, {{&rows, 1}, is_last ? 1 : 0, experts.OfStep(step)});
+    const auto work =
+        WorkOf(of.spec, of.formats, {{&rows, 1}, is_last ? 1 : 0, experts.OfStep(step)}, of.fusion);
     for (size_t i = 0; i < kNumStages; ++i) {
       const auto stage = static_cast<Stage>(i);
       sum[stage].flops += work[stage].flops;
@@ -153,19 +161,19 @@ PerStage<StageWork> PrefillWork(const DecoderSpec& spec, const NumberFormats& fo
 }
 
 // What the token at `position` has to do: it reads K experts a layer.
-PerStage<StageWork> DecodeWork(const DecoderSpec& spec, const NumberFormats& formats,
-                               int64_t position) {
+PerStage<StageWork> DecodeWork(const Counted& of, int64_t position) {
   const SequenceRows row{position, 1};
-  const auto num_moe_layers = std::ranges::count_if(spec.layers, &LayerSpec::is_moe);
-  return WorkOf(
-      spec, formats,
-      {{&row, 1}, 1, static_cast<double>(num_moe_layers * spec.moe.router.experts_per_token)});
+  const auto num_moe_layers = std::ranges::count_if(of.spec.layers, &LayerSpec::is_moe);
+  const int K = of.spec.moe.router.experts_per_token;
+  return WorkOf(of.spec, of.formats, {{&row, 1}, 1, static_cast<double>(num_moe_layers * K)},
+                of.fusion);
 }
 
-// The router decides in float32, whatever the arithmetic; MXINT8 is for the weights that are in it.
+// The router decides in float32, whatever the arithmetic, unless a device has none that fast;
+// MXINT8 is for the weights that are in it.
 double TflopsOf(Stage stage, const Arithmetic& arithmetic, const NumberFormats& formats,
                 const Roof& roof) {
-  if (stage == Stage::kRouter) return roof.float32_tflops;
+  if (stage == Stage::kRouter && roof.float32_tflops > 0.0) return roof.float32_tflops;
   const bool is_matrix =
       stage == Stage::kProjections || stage == Stage::kMlp ||
       (stage == Stage::kExperts && formats.experts == BitsOfFormat(arithmetic.name));
@@ -248,10 +256,49 @@ class RoofSampler {
 // The runs, and the counts that they leave.
 struct Measured {
   ModelTimes times;
-  ExpertCounter experts;  // of one prefill
+  std::optional<ModelTimes> stage_times;  // of runs of their own; none: `times` has them
+  ExpertCounter experts;                  // of one prefill
   double worker_imbalance = 1.0;
   Roof roof;
 };
+
+// A device records a step when it comes for the second time.
+constexpr int kWarmUpRuns = 2;
+
+// Runs on a device: whole steps as they always are, then steps that tell their stages.
+Status MeasureOnDevice(Session& session, const std::vector<int32_t>& ids,
+                       const ModelBenchOptions& options, const TargetRow& row, Measured& measured) {
+  for (const bool tells_stages : {false, true}) {
+    session.TimeStages(tells_stages);
+    ModelTimes warm_up;
+    ModelTimes times;
+    for (int run = 0; run < kWarmUpRuns + options.num_runs; ++run) {
+      EXPERTILE_RETURN_IF_ERROR(
+          RunOnce(session, ids, options.decode_tokens, run < kWarmUpRuns ? warm_up : times));
+    }
+    (tells_stages ? measured.stage_times.emplace() : measured.times) = std::move(times);
+  }
+  EXPERTILE_ASSIGN(measured.roof, row.bench.roof());
+  return {};
+}
+
+Status MeasureHere(Session& session, const std::vector<int32_t>& ids,
+                   const ModelBenchOptions& options, int num_workers, Measured& measured) {
+  EXPERTILE_ASSIGN(const auto roof, RoofSampler::Create(num_workers));
+  const NspLoad before = session.nsp_load();
+  for (int run = 0; run < options.num_runs; ++run) {
+    roof->Sample();
+    EXPERTILE_RETURN_IF_ERROR(RunOnce(session, ids, options.decode_tokens, measured.times));
+  }
+  measured.roof = roof->Median();
+  const NspLoad after = session.nsp_load();
+  const double mean = after.mean_worker_seconds - before.mean_worker_seconds;
+  if (mean > 0.0) {
+    measured.worker_imbalance =
+        (after.busiest_worker_seconds - before.busiest_worker_seconds) / mean;
+  }
+  return {};
+}
 
 Result<Measured> Measure(const Program& program, const ModelBenchOptions& options) {
   EXPERTILE_ASSIGN(Session session, program.NewSession());
@@ -263,24 +310,11 @@ Result<Measured> Measure(const Program& program, const ModelBenchOptions& option
     const Extension next{0, std::span(ids).first(1)};
     EXPERTILE_RETURN_IF_ERROR(session.Decode({&next, 1}));
   }
-  EXPERTILE_ASSIGN(const auto roof, RoofSampler::Create(program.options().num_cores));
-  const NspLoad before = session.nsp_load();
-  for (int run = 0; run < options.num_runs; ++run) {
-    roof->Sample();
-    EXPERTILE_RETURN_IF_ERROR(RunOnce(session, ids, options.decode_tokens, measured.times));
-  }
-  EXPERTILE_ASSIGN(const TargetRow* row, RowOfTarget(program.options().target));
-  if (row->bench.roof != nullptr) {
-    EXPERTILE_ASSIGN(measured.roof, row->bench.roof());
-  } else {
-    measured.roof = roof->Median();
-  }
-  const NspLoad after = session.nsp_load();
-  const double mean = after.mean_worker_seconds - before.mean_worker_seconds;
-  if (mean > 0.0) {
-    measured.worker_imbalance =
-        (after.busiest_worker_seconds - before.busiest_worker_seconds) / mean;
-  }
+  const CompileOptions& compiled = program.options();
+  EXPERTILE_ASSIGN(const TargetRow* row, RowOfTarget(compiled.target));
+  EXPERTILE_RETURN_IF_ERROR(row->bench.roof != nullptr
+                                ? MeasureOnDevice(session, ids, options, *row, measured)
+                                : MeasureHere(session, ids, options, compiled.num_cores, measured));
   return measured;
 }
 
@@ -300,10 +334,14 @@ Result<ModelBenchResult> BenchModel(const Program& program, const ModelBenchOpti
   EXPERTILE_ASSIGN(const Arithmetic arithmetic, ArithmeticNamed("dtype", compiled.dtype));
   EXPERTILE_ASSIGN(const Measured measured, Measure(program, options));
   const DecoderSpec& spec = program.state_->model.spec;
-  const NumberFormats formats =
-      FormatReader(spec, *program.state_->target)
-          .Formats(program.state_->kv_format, AttentionOf(spec.layers[0]).head_dim);
+  const TargetProgram& target = *program.state_->target;
+  const Counted counted{
+      spec,
+      FormatReader(spec, target)
+          .Formats(program.state_->kv_format, AttentionOf(spec.layers[0]).head_dim),
+      target.stage_fusion()};
   const ModelTimes& times = measured.times;
+  const ModelTimes& stage_times = measured.stage_times ? *measured.stage_times : times;
   ModelBenchResult result;
   result.isa = program.isa();
   result.num_nsp = compiled.moe_prefill_num_nsp;
@@ -315,17 +353,18 @@ Result<ModelBenchResult> BenchModel(const Program& program, const ModelBenchOpti
       static_cast<double>(options.tokens) / result.prefill_seconds_median;
   result.prefill_tflops =
       PrefillFlops(program.description(), options.tokens) / result.prefill_seconds_median * 1e-12;
-  result.prefill_stages = StagesOf(
-      times.prefill,
-      PrefillWork(spec, formats, options.tokens, compiled.prefill_seq_len, measured.experts),
-      formats, arithmetic, result.roof);
+  result.are_stages_apart = measured.stage_times.has_value();
+  result.prefill_stages =
+      StagesOf(stage_times.prefill,
+               PrefillWork(counted, options.tokens, compiled.prefill_seq_len, measured.experts),
+               counted.formats, arithmetic, result.roof);
   result.prefill_fraction_of_roof =
       FractionOfRoof(result.prefill_stages, result.prefill_seconds_median);
   if (times.decode.empty()) return result;
   result.decode_seconds_per_token_median = MedianSeconds(times.decode);
   result.decode_stages =
-      StagesOf(times.decode, DecodeWork(spec, formats, options.tokens + options.decode_tokens / 2),
-               formats, arithmetic, result.roof);
+      StagesOf(stage_times.decode, DecodeWork(counted, options.tokens + options.decode_tokens / 2),
+               counted.formats, arithmetic, result.roof);
   result.decode_fraction_of_roof =
       FractionOfRoof(result.decode_stages, result.decode_seconds_per_token_median);
   return result;

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdio>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -88,6 +89,15 @@ Result<Layer> LayerOf(const MoeBenchOptions& options, int num_workers) {
   return layer;
 }
 
+// As asked for, with what auto stands for: num_nsp, none for blocking off, and packed_chunk_size.
+std::pair<std::optional<int>, int64_t> BlockingOf(const MoeBenchOptions& options,
+                                                  const AutoBlocking& chosen) {
+  const bool is_auto = options.num_nsp == CompileOptions::kAutoNumNsp;
+  const bool is_auto_size = options.packed_chunk_size == CompileOptions::kAutoChunkSize;
+  return {is_auto ? chosen.num_nsp : options.num_nsp,
+          is_auto_size ? chosen.packed_chunk_size : options.packed_chunk_size};
+}
+
 // Blocking off and numbers of NSPs at auto's chunk size, then chunk sizes at auto's number; each
 // once, auto's own among them.
 std::vector<MoeBlocking> SweptBlockings(const AutoBlocking& chosen, int num_workers,
@@ -147,22 +157,68 @@ Result<MoeShape> ParseMoeShape(const std::string& text) {
 
 namespace {
 
-Result<MoeBenchResult> BenchMoeOnDevice(const TargetRow& row, MoeBenchOptions options) {
+// A bench of a layer on a device, made from its options.
+struct DeviceLayer {
+  MoeBenchOptions options;
+  std::vector<int32_t> routing;  // [T,K]; empty: a random one
+  AutoBlocking auto_blocking;
+};
+
+Result<DeviceLayer> DeviceLayerOf(const TargetRow& row, const MoeBenchOptions& options) {
   EXPERTILE_RETURN_IF_ERROR(CheckMoeOptions(options));
-  const MoeShape& shape = options.shape;
-  std::vector<int32_t> routing;
-  if (!options.routing_file.empty()) {
-    EXPERTILE_ASSIGN(routing, ReadRouting(options.routing_file, options.routing_layer,
-                                          shape.experts_per_token, shape.num_experts));
+  const int E = options.shape.num_experts;
+  DeviceLayer layer{options, {}, ChooseBlocking(E, std::max(row.default_cores, 1))};
+  const std::string own(NameOf(row.arithmetics[0]));
+  if (layer.options.dtype.empty()) layer.options.dtype = own;
+  if (layer.options.arithmetic.empty()) layer.options.arithmetic = own;
+  if (layer.options.arithmetic != own) {
+    return InvalidArgument("arithmetic: {}, the target {} has {} only", OneLine(options.arithmetic),
+                           row.name, own);
   }
-  if (options.num_nsp == CompileOptions::kAutoNumNsp) {
-    options.num_nsp = std::min(std::max(row.default_cores, 1), shape.num_experts);
-  }
-  if (options.packed_chunk_size == CompileOptions::kAutoChunkSize) {
-    options.packed_chunk_size = CompileOptions().moe_prefill_packed_chunk_size;
-  }
-  EXPERTILE_ASSIGN(MoeBenchResult result, row.bench.moe(options, routing));
-  result.packed_chunk_size = options.packed_chunk_size;
+  if (options.routing_file.empty()) return layer;
+  EXPERTILE_ASSIGN(layer.routing, ReadRouting(options.routing_file, options.routing_layer,
+                                              options.shape.experts_per_token, E));
+  layer.options.tokens =
+      static_cast<int64_t>(layer.routing.size()) / options.shape.experts_per_token;
+  std::erase(layer.routing, kNoExpert);  // padded rows are all of it
+  if (!layer.routing.empty()) return layer;
+  return InvalidArgument("routing: {}, no token of which has an expert", options.routing_file);
+}
+
+// What `seconds` are of the roof.
+MoeBenchResult ResultOf(const DeviceLayer& layer, const MoeRuns& runs, double seconds) {
+  const MoeShape& shape = layer.options.shape;
+  const double num_rows = layer.routing.empty()
+                              ? static_cast<double>(layer.options.tokens) * shape.experts_per_token
+                              : static_cast<double>(layer.routing.size());
+  const double flops = 6.0 * num_rows * static_cast<double>(shape.hidden_size) *
+                       static_cast<double>(shape.intermediate_size);
+  const double multiply_time = flops / (runs.roof.bfloat16_tflops * 1e12);
+  const double read_time = runs.bytes / (runs.roof.read_gbs * 1e9);
+  MoeBenchResult result;
+  result.isa = runs.roof.isa;
+  result.tokens = layer.options.tokens;
+  result.dtype = layer.options.dtype;
+  result.arithmetic = layer.options.arithmetic;
+  result.seconds_median = seconds;
+  result.tflops = flops / seconds * 1e-12;
+  result.bytes = runs.bytes;
+  result.roof = runs.roof;
+  result.roof_tflops = runs.roof.bfloat16_tflops;
+  result.is_bandwidth_bound = read_time > multiply_time;
+  result.fraction_of_roof = std::max(read_time, multiply_time) / seconds;
+  result.nsp_imbalance = result.worker_imbalance = 1.0;  // the device does not tell
+  return result;
+}
+
+Result<MoeBenchResult> BenchMoeOnDevice(const TargetRow& row, const MoeBenchOptions& options) {
+  EXPERTILE_ASSIGN(const DeviceLayer layer, DeviceLayerOf(row, options));
+  const auto [num_nsp, packed_chunk_size] = BlockingOf(options, layer.auto_blocking);
+  const MoeBlocking blocking{num_nsp.value_or(0), packed_chunk_size};
+  EXPERTILE_ASSIGN(const MoeRuns runs, row.bench.moe(layer.options, layer.routing, {&blocking, 1}));
+  MoeBenchResult result = ResultOf(layer, runs, MedianOf(runs.seconds[0]));
+  result.num_nsp = num_nsp;
+  result.packed_chunk_size = packed_chunk_size;
   return result;
 }
 
@@ -173,18 +229,15 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   if (row->bench.moe != nullptr) return BenchMoeOnDevice(*row, options);
   const int num_workers = WorkersOf(options);
   EXPERTILE_ASSIGN(Layer layer, LayerOf(options, num_workers));
-  const bool is_auto = options.num_nsp == CompileOptions::kAutoNumNsp;
-  const bool is_auto_size = options.packed_chunk_size == CompileOptions::kAutoChunkSize;
   MoeBenchResult result;
-  result.num_nsp = is_auto ? layer.auto_blocking.num_nsp : options.num_nsp;
-  result.packed_chunk_size =
-      is_auto_size ? layer.auto_blocking.packed_chunk_size : options.packed_chunk_size;
+  std::tie(result.num_nsp, result.packed_chunk_size) = BlockingOf(options, layer.auto_blocking);
   layer.options.blockings = {{result.num_nsp.value_or(0), result.packed_chunk_size}};
   WorkerPool pool(num_workers);
   EXPERTILE_ASSIGN(const auto results, cpu::BenchMoe(layer.table, layer.options, pool));
   const cpu::MoeBenchResult& measured = results[0];
   result.tokens = layer.options.num_tokens;
   result.isa = layer.table.name;
+  result.dtype = layer.numbers.name;
   result.arithmetic = layer.numbers.arithmetic.name;
   result.seconds_median = measured.seconds_median;
   result.tflops = measured.useful_flops / measured.seconds_median * 1e-12;
@@ -200,30 +253,67 @@ Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options) {
   return result;
 }
 
-Result<MoeSweepResult> SweepMoe(const MoeBenchOptions& options) {
-  const int num_workers = WorkersOf(options);
-  EXPERTILE_ASSIGN(Layer layer, LayerOf(options, num_workers));
-  const AutoBlocking& chosen = layer.auto_blocking;
+namespace {
+
+// The rows of a sweep: the times of each blocking beside those of `chosen` in the same turns.
+MoeSweepResult Compare(const std::vector<MoeBlocking>& blockings, const AutoBlocking& chosen,
+                       const std::vector<std::vector<double>>& seconds) {
   const auto is_auto = [&](const MoeBlocking& blocking) {
     return blocking.num_nsp == chosen.num_nsp &&
            blocking.packed_chunk_size == chosen.packed_chunk_size;
   };
-  std::vector<MoeBlocking>& blockings = layer.options.blockings;
-  blockings = SweptBlockings(chosen, num_workers, options.shape.num_experts);
-  WorkerPool pool(num_workers);
-  EXPERTILE_ASSIGN(const auto measured, cpu::BenchMoe(layer.table, layer.options, pool));
-  const auto autos = std::ranges::find_if(blockings, is_auto) - blockings.begin();
+  const auto autos =
+      static_cast<size_t>(std::ranges::find_if(blockings, is_auto) - blockings.begin());
   MoeSweepResult result;
   for (size_t i = 0; i < blockings.size(); ++i) {
-    const cpu::MoeBenchResult& of = measured[i];
-    result.rows.push_back({PublicNumNsp(blockings[i].num_nsp), blockings[i].packed_chunk_size,
-                           of.seconds_median,
-                           MedianRatio(of.seconds, measured[static_cast<size_t>(autos)].seconds),
-                           of.nsp_imbalance, of.worker_imbalance, is_auto(blockings[i])});
+    result.rows.push_back({.num_nsp = PublicNumNsp(blockings[i].num_nsp),
+                           .packed_chunk_size = blockings[i].packed_chunk_size,
+                           .seconds_median = MedianOf(seconds[i]),
+                           .ratio_to_auto = MedianRatio(seconds[i], seconds[autos]),
+                           .nsp_imbalance = 1.0,
+                           .worker_imbalance = 1.0,
+                           .is_auto = is_auto(blockings[i])});
     if (result.rows[i].ratio_to_auto < result.rows[result.best].ratio_to_auto) result.best = i;
   }
   result.auto_excess = 1.0 / result.rows[result.best].ratio_to_auto - 1.0;
+  return result;
+}
+
+Result<MoeSweepResult> SweepMoeOnDevice(const TargetRow& row, const MoeBenchOptions& options) {
+  // NSPs of a device are groups of its multiprocessors, of which auto knows nothing.
+  constexpr int kSweptNsps = 16;
+  EXPERTILE_ASSIGN(const DeviceLayer layer, DeviceLayerOf(row, options));
+  const auto blockings = SweptBlockings(layer.auto_blocking, kSweptNsps, options.shape.num_experts);
+  EXPERTILE_ASSIGN(const MoeRuns runs, row.bench.moe(layer.options, layer.routing, blockings));
+  MoeSweepResult result = Compare(blockings, layer.auto_blocking, runs.seconds);
+  result.isa = runs.roof.isa;
+  result.dtype = layer.options.dtype;
+  result.arithmetic = layer.options.arithmetic;
+  result.tokens = layer.options.tokens;
+  result.roof = runs.roof;
+  return result;
+}
+
+}  // namespace
+
+Result<MoeSweepResult> SweepMoe(const MoeBenchOptions& options) {
+  EXPERTILE_ASSIGN(const TargetRow* row, RowOfTarget(options.target));
+  if (row->bench.moe != nullptr) return SweepMoeOnDevice(*row, options);
+  const int num_workers = WorkersOf(options);
+  EXPERTILE_ASSIGN(Layer layer, LayerOf(options, num_workers));
+  std::vector<MoeBlocking>& blockings = layer.options.blockings;
+  blockings = SweptBlockings(layer.auto_blocking, num_workers, options.shape.num_experts);
+  WorkerPool pool(num_workers);
+  EXPERTILE_ASSIGN(const auto measured, cpu::BenchMoe(layer.table, layer.options, pool));
+  std::vector<std::vector<double>> seconds;
+  for (const cpu::MoeBenchResult& of : measured) seconds.push_back(of.seconds);
+  MoeSweepResult result = Compare(blockings, layer.auto_blocking, seconds);
+  for (size_t i = 0; i < measured.size(); ++i) {
+    result.rows[i].nsp_imbalance = measured[i].nsp_imbalance;
+    result.rows[i].worker_imbalance = measured[i].worker_imbalance;
+  }
   result.isa = layer.table.name;
+  result.dtype = layer.numbers.name;
   result.arithmetic = layer.numbers.arithmetic.name;
   result.tokens = layer.options.num_tokens;
   result.roof = PublicRoof(measured[0].roof, layer.table, num_workers);

@@ -59,8 +59,10 @@ Result<Arithmetic> ArithmeticNamed(std::string_view option, std::string_view nam
 }
 
 Result<MoeNumbers> MoeNumbersOf(const MoeBenchOptions& options) {
-  EXPERTILE_ASSIGN(const Weights* weights, FindNamed(kWeights, "dtype", options.dtype));
-  if (options.arithmetic.empty()) return MoeNumbers{weights->format, weights->own};
+  const std::string_view dtype =
+      options.dtype.empty() ? kFloat32.name : std::string_view(options.dtype);
+  EXPERTILE_ASSIGN(const Weights* weights, FindNamed(kWeights, "dtype", dtype));
+  if (options.arithmetic.empty()) return MoeNumbers{weights->name, weights->format, weights->own};
   EXPERTILE_ASSIGN(const Arithmetic arithmetic, ArithmeticNamed("arithmetic", options.arithmetic));
   const bool takes = (arithmetic.name == kMxint8.name) == (weights->name == kMxint8.name) &&
                      (arithmetic.name == kFloat32.name || weights->name != kFloat32.name);
@@ -68,7 +70,7 @@ Result<MoeNumbers> MoeNumbersOf(const MoeBenchOptions& options) {
     return InvalidArgument("arithmetic: {}, which does not take weights in {}", arithmetic.name,
                            weights->name);
   }
-  return MoeNumbers{weights->format, arithmetic};
+  return MoeNumbers{weights->name, weights->format, arithmetic};
 }
 
 const Arithmetic& BesideMatrices(const Arithmetic& arithmetic) {

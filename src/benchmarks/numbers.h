@@ -23,6 +23,7 @@ struct Arithmetic {
 
 // What a MoE layer's weights are in, and what they are multiplied in.
 struct MoeNumbers {
+  std::string_view name;  // of the weights' format
   cpu::WeightFormat weights;
   Arithmetic arithmetic;
 };

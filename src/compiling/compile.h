@@ -12,8 +12,8 @@
 
 namespace expertile {
 
-// Checks options, and replaces what stands for a value by that value: ctx_len, and num_nsp "auto".
-// num_cores 0 stays: it means the processors of the machine that runs the program.
+// Checks options, and replaces what stands for a value by that value: ctx_len, dtype, num_nsp
+// "auto". num_cores 0 stays: it means the processors of the machine that runs the program.
 Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig& model);
 
 // What tells a checkpoint's weights and config.json from others'. Its files are read once; the

@@ -52,6 +52,7 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
   if ((options.height || options.width) && !has_vision) {
     return InvalidArgument("height, width: there is no vision graph that they would be of");
   }
+  options.dtype = NameOf(ArithmeticOf(options));
   if (!options.ctx_len) options.ctx_len = std::min(kDefaultCtxLen, spec.max_positions);
   if (*options.ctx_len > spec.max_positions) {
     return InvalidArgument("ctx_len: {}, the model has {} positions", *options.ctx_len,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "compiling/target_table.h"
 #include "expertile/option_table.h"
 
 namespace expertile {
@@ -63,7 +64,9 @@ bool IsInJson(const OptionRow& row) {
 
 }  // namespace
 
-nlohmann::json OptionsToJson(const CompileOptions& options) {
+nlohmann::json OptionsToJson(const CompileOptions& given) {
+  CompileOptions options = given;
+  options.dtype = NameOf(ArithmeticOf(options));
   nlohmann::json object = nlohmann::json::object();
   for (const OptionRow& row : OptionTable()) {
     const bool is_left_out =

@@ -40,6 +40,7 @@ const std::array kRows = {
     OptionRow{.name = "dtype",
               .field = Field<&Options::dtype>(),
               .help = "Arithmetic of matrix products",
+              .unset = "float32; cuda: bfloat16",
               .fingerprinted = Fingerprinted::kAlways,
               .choices = ArithmeticNames},
     OptionRow{.name = "batch_size",

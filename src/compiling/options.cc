@@ -22,7 +22,7 @@ Status CheckValue(const OptionRow& row, int64_t value) {
 Status CheckValue(const OptionRow&, bool) { return {}; }
 Status CheckValue(const OptionRow& row, int value) { return CheckValue(row, int64_t{value}); }
 Status CheckValue(const OptionRow& row, const std::string& value) {
-  if (row.choices == nullptr) return {};
+  if (row.choices == nullptr || (value.empty() && !row.unset.empty())) return {};
   const std::vector<std::string> choices = row.choices();
   if (std::ranges::count(choices, value) > 0) return {};
   return InvalidArgument("{}: {}, expected {}", row.name, OneLine(value), ValuesOf(row));
@@ -42,6 +42,7 @@ Status RefuseUnhonoured(const CompileOptions& options) {
       return Unsupported("{}: the target {} does not have this option", row.name, target.name);
     }
   }
+  if (options.dtype.empty()) return {};
   std::vector<std::string> has;
   for (const MatmulArithmetic each : target.arithmetics) has.emplace_back(NameOf(each));
   if (std::ranges::count(has, options.dtype) > 0) return {};

@@ -23,14 +23,9 @@ std::string AnotherValue(const OptionRow& row) {
   return type == "integer" ? "2" : "a";
 }
 
-// The defaults, with an arithmetic that the target has.
 CompileOptions DefaultsFor(const std::string& target) {
   CompileOptions options;
   options.target = target;
-  const std::vector<MatmulArithmetic>& arithmetics = FindTarget(target)->arithmetics;
-  if (std::ranges::count(arithmetics, MatmulArithmetic::kFloat32) == 0) {
-    options.dtype = NameOf(arithmetics[0]);
-  }
   return options;
 }
 
@@ -127,6 +122,24 @@ TEST(OptionTable, WordsForValues) {
   for (const char* text : {"true", "True", "yes", "on", "1", "false", "no", "off", "0", "none"}) {
     EXPECT_EQ(Refusal("prefill_only", text), "");
   }
+}
+
+TEST(Options, TheDefaultArithmeticIsTheTargetsFirst) {
+  const std::string said = DefaultOf(*FindOption("dtype"));
+  for (const std::string& target : TargetNames()) {
+    CompileOptions options = DefaultsFor(target);
+    const std::string dtype(NameOf(ArithmeticOf(options)));
+    EXPECT_EQ(OptionsToJson(options)["dtype"], dtype) << target;
+    const bool is_exception = said.find(target + ": " + dtype) != std::string::npos;
+    EXPECT_TRUE(is_exception || said.starts_with(dtype)) << target << ": " << said;
+    options.dtype = dtype;
+    EXPECT_TRUE(CheckOptions(options)) << target;
+  }
+  CompileOptions options = DefaultsFor("cuda");
+  options.dtype = "float32";
+  const Status refused = CheckOptions(options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "dtype: float32, the target cuda has bfloat16 only");
 }
 
 TEST(Options, AMatrixHasOneFormat) {

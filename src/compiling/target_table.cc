@@ -84,6 +84,7 @@ const TargetRow& TargetOf(const CompileOptions& options) {
 
 MatmulArithmetic ArithmeticOf(const CompileOptions& options) {
   const std::vector<MatmulArithmetic>& has = TargetOf(options).arithmetics;
+  if (options.dtype.empty()) return has[0];
   const auto named = std::ranges::find(
       has, options.dtype, [](MatmulArithmetic arithmetic) { return NameOf(arithmetic); });
   EXPERTILE_DCHECK(named != has.end());

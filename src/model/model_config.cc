@@ -65,18 +65,33 @@ Result<std::optional<VisionPreprocessorConfig>> FindPreprocessor(
   return config;
 }
 
+Result<const Family*> ReadFamily(const JsonObject& config) {
+  EXPERTILE_ASSIGN(const std::string model_type, config.GetString("model_type"));
+  return FamilyOf(model_type);
+}
+
+Result<ModelConfig> ReadTextPart(const JsonObject& config, const Family& family) {
+  ModelConfig model;
+  EXPERTILE_ASSIGN(model.has_mxfp4_experts, ReadQuantization(config, family));
+  EXPERTILE_ASSIGN(model.spec, family.read_config(config));
+  model.spec.model_type = family.model_type;
+  return model;
+}
+
 }  // namespace
+
+Result<ModelConfig> ReadLoneConfig(const std::filesystem::path& file) {
+  EXPERTILE_ASSIGN(const JsonObject config, JsonObject::Read(file));
+  EXPERTILE_ASSIGN(const Family* family, ReadFamily(config));
+  return ReadTextPart(config, *family);
+}
 
 Result<ModelConfig> ReadModelConfig(const std::filesystem::path& folder) {
   EXPERTILE_RETURN_IF_ERROR(CheckModelFolder(folder, "config.json"));
   EXPERTILE_ASSIGN(const JsonObject config, JsonObject::Read(folder / "config.json"));
-  EXPERTILE_ASSIGN(const std::string model_type, config.GetString("model_type"));
-  EXPERTILE_ASSIGN(const Family* family, FamilyOf(model_type));
-  EXPERTILE_RETURN_IF_ERROR(CheckQuantization(config, *family));
-  ModelConfig model;
+  EXPERTILE_ASSIGN(const Family* family, ReadFamily(config));
+  EXPERTILE_ASSIGN(ModelConfig model, ReadTextPart(config, *family));
   model.folder = folder;
-  EXPERTILE_ASSIGN(model.spec, family->read_config(config));
-  model.spec.model_type = model_type;
   EXPERTILE_ASSIGN(model.end_token_ids, FindEndTokens(folder, config));
   if (family->read_vision == nullptr) return model;
   ModelVision vision;

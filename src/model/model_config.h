@@ -27,10 +27,14 @@ struct ModelConfig {
   DecoderSpec spec;
   std::optional<ModelVision> vision;   // none in a model of text alone
   std::vector<int32_t> end_token_ids;  // of generation_config.json, else of config.json
+  bool has_mxfp4_experts = false;      // says quantization_config
 };
 
 // Refuses a model_type that no family in model/families/ reads, and values out of range.
 Result<ModelConfig> ReadModelConfig(const std::filesystem::path& folder);
+
+// The same of the text part that a config.json describes, without the files beside it.
+Result<ModelConfig> ReadLoneConfig(const std::filesystem::path& file);
 
 // The files beside the weights that a program needs to work without its checkpoint, and that count
 // among what it was made of, with all of kTemplateFolder; a folder need not have all of them.

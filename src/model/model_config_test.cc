@@ -118,7 +118,7 @@ TEST(Quantization, IsRefusedByItsMethod) {
   });
   EXPECT_EQ(RefusalOf("gpt_oss", json::object()), "");  // mxfp4
   const std::string null_config = R"({"model_type": "qwen3_moe", "quantization_config": null})";
-  EXPECT_TRUE(CheckQuantization(JsonObject::Parse(null_config, "c").value(), kQwen3Moe));
+  EXPECT_TRUE(ReadQuantization(JsonObject::Parse(null_config, "c").value(), kQwen3Moe));
 }
 
 TEST(Quantization, ExplainsWhatIsMissing) {

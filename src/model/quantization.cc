@@ -67,7 +67,8 @@ constexpr std::array<Mark, 15> kMarks = {{{".quant_state.", "bitsandbytes"},
 
 }  // namespace
 
-Status CheckQuantization(const JsonObject& config, const Family& family) {
+Result<bool> ReadQuantization(const JsonObject& config, const Family& family) {
+  bool is_quantised = false;
   std::vector<JsonObject> owners = {config};
   for (const char* part : {"text_config", "vision_config"}) {
     EXPERTILE_ASSIGN(const JsonObject inner, config.GetObjectOrEmpty(part));
@@ -76,9 +77,10 @@ Status CheckQuantization(const JsonObject& config, const Family& family) {
   for (const JsonObject& owner : owners) {
     for (const char* key : {"quantization_config", "compression_config", "quantization"}) {
       EXPERTILE_RETURN_IF_ERROR(CheckObject(owner, key, family));
+      is_quantised = is_quantised || owner.Has(key);
     }
   }
-  return {};
+  return is_quantised;
 }
 
 Error ExplainedByQuantization(Error error, const CheckpointTensors& tensors, const Family& family) {

@@ -10,8 +10,9 @@
 namespace expertile {
 
 // Refuses a configuration that says its weights are quantised in a way that `family` does not read,
-// wherever it says so; the message names the method and what is read.
-Status CheckQuantization(const JsonObject& config, const Family& family);
+// wherever it says so; the message names the method and what is read. Otherwise: whether it says
+// that experts are in MXFP4.
+Result<bool> ReadQuantization(const JsonObject& config, const Family& family);
 
 // `error` came of looking for weights. If the names of the checkpoint's tensors are those of a
 // quantised one, that is what is said, after it.

@@ -31,8 +31,13 @@ double Bytes(double values, double bits) { return values * bits / 8.0; }
 
 class Counter {
  public:
-  Counter(const DecoderSpec& spec, const NumberFormats& formats, const StepShape& step)
-      : spec_(spec), formats_(formats), step_(step), H_(static_cast<double>(spec.hidden_size)) {
+  Counter(const DecoderSpec& spec, const NumberFormats& formats, const StepShape& step,
+          const StageFusion& fusion)
+      : spec_(spec),
+        formats_(formats),
+        step_(step),
+        fusion_(fusion),
+        H_(static_cast<double>(spec.hidden_size)) {
     for (const SequenceRows& rows : step.sequences) T_ += static_cast<double>(rows.count);
   }
 
@@ -62,9 +67,34 @@ class Counter {
   }
   // Reads the values and writes them.
   void Norm(double values) { work_[Stage::kNorms].bytes += 2.0 * kFloatBytes * values; }
-  // Reads two, writes one.
+  // Reads two, writes one; the norm that follows reads one of them anyway.
   void Residual(double times) {
-    work_[Stage::kResidual].bytes += times * 3.0 * kFloatBytes * T_ * H_;
+    const double bytes = times * kFloatBytes * T_ * H_;
+    if (fusion_.sums) {
+      work_[Stage::kNorms].bytes += 2.0 * bytes;
+    } else {
+      work_[Stage::kResidual].bytes += 3.0 * bytes;
+    }
+  }
+  // Reads K rows a token, writes one; fused, they are what the branch's sum reads instead of it.
+  void Combine(double K) {
+    if (fusion_.sums) {
+      work_[Stage::kNorms].bytes += Bytes(K * T_ * H_, fusion_.row_bits) - kFloatBytes * T_ * H_;
+    } else {
+      work_[Stage::kCombine].bytes += kFloatBytes * (K + 1.0) * T_ * H_;
+    }
+  }
+  // Rows of `width` for queries, of `kv_width` each for keys and values.
+  void Heads(const AttentionSpec& spec, double width, double kv_width) {
+    StageWork& write = work_[Stage::kKvWrite];
+    write.bytes += Bytes(2.0 * T_ * kv_width, formats_.kv_cache);
+    if (fusion_.heads) {
+      write.bytes += Bytes(T_ * (2.0 * width + 2.0 * kv_width), fusion_.row_bits);
+      return;
+    }
+    write.bytes += 2.0 * T_ * kv_width * kFloatBytes;
+    if (spec.query_key_norm) Norm(T_ * (width + kv_width));
+    work_[Stage::kRope].bytes += 2.0 * kFloatBytes * T_ * (width + kv_width);
   }
 
   void Add(const AttentionSpec& spec) {
@@ -72,10 +102,7 @@ class Counter {
     const double kv_width =
         static_cast<double>(spec.num_kv_heads) * static_cast<double>(spec.head_dim);
     Product(Stage::kProjections, T_, H_ * (2.0 * width + 2.0 * kv_width), formats_.projections);
-    if (spec.query_key_norm) Norm(T_ * (width + kv_width));
-    work_[Stage::kRope].bytes += 2.0 * kFloatBytes * T_ * (width + kv_width);
-    work_[Stage::kKvWrite].bytes +=
-        2.0 * T_ * kv_width * kFloatBytes + Bytes(2.0 * T_ * kv_width, formats_.kv_cache);
+    Heads(spec, width, kv_width);
     StageWork& attention = work_[Stage::kAttention];
     for (const SequenceRows& rows : step_.sequences) {
       attention.flops += 4.0 * width * KeysSeen(rows, spec.window);  // scores and weighted sums
@@ -91,7 +118,7 @@ class Counter {
     const double K = spec.router.experts_per_token;
     Product(Stage::kRouter, T_, H_ * spec.num_experts, formats_.router);
     work_[Stage::kExperts].flops += 6.0 * T_ * K * H_ * static_cast<double>(spec.intermediate_size);
-    work_[Stage::kCombine].bytes += kFloatBytes * (K + 1.0) * T_ * H_;
+    Combine(K);
     if (!spec.shared) return;
     Product(Stage::kMlp, T_, 3.0 * H_ * static_cast<double>(spec.shared->intermediate_size),
             formats_.mlp);
@@ -105,6 +132,7 @@ class Counter {
   const DecoderSpec& spec_;
   const NumberFormats& formats_;
   const StepShape& step_;
+  const StageFusion& fusion_;
   double H_;
   double T_ = 0.0;
   PerStage<StageWork> work_ = {};
@@ -120,8 +148,8 @@ std::string_view NameOf(Stage stage) {
 }
 
 PerStage<StageWork> WorkOf(const DecoderSpec& spec, const NumberFormats& formats,
-                           const StepShape& step) {
-  return Counter(spec, formats, step).Count();
+                           const StepShape& step, const StageFusion& fusion) {
+  return Counter(spec, formats, step, fusion).Count();
 }
 
 }  // namespace expertile

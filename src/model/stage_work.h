@@ -64,6 +64,14 @@ struct StepShape {
   double num_experts_read = 0.0;  // different experts that the rows chose, summed over MoE layers
 };
 
+// What a target does in one kernel, which the stage named last is charged with: values between the
+// two do not go through memory.
+struct StageFusion {
+  bool heads = false;      // the norms of heads, RoPE and the KV write
+  bool sums = false;       // experts' sums, branches' sums and the norm that reads them
+  double row_bits = 32.0;  // of a value of the rows that products leave to these kernels
+};
+
 struct StageWork {
   double flops = 0.0;
   double bytes = 0.0;
@@ -75,6 +83,6 @@ struct StageWork {
 // float32 in memory, though small ones stay in a cache. Biases, softmax and activation functions
 // are not counted.
 PerStage<StageWork> WorkOf(const DecoderSpec& spec, const NumberFormats& formats,
-                           const StepShape& step);
+                           const StepShape& step, const StageFusion& fusion = {});
 
 }  // namespace expertile

@@ -128,6 +128,24 @@ TEST(StageWork, OfDenseLayersSharedExpertsAndNorms) {
   EXPECT_EQ(dense[Stage::kNorms].bytes, plain[Stage::kNorms].bytes + 2 * 4.0 * 3 * (8 + 4));
 }
 
+TEST(StageWork, OfFusedKernelsIsChargedToTheLastOfTheirStages) {
+  DecoderSpec spec = OneLayer();
+  std::get<AttentionSpec>(spec.layers[0].mixer).query_key_norm = true;
+  const SequenceRows rows{0, 3};
+  const StageFusion fusion{.heads = true, .sums = true, .row_bits = 16.0};
+  const auto work = WorkOf(spec, {}, {{&rows, 1}, 1, 4.0}, fusion);
+  // The branches' norms read the sum so far and what is added to it, and write the sum and its
+  // norm: of attention 8 values a token, of the experts K rows of 8 in 16 bits.
+  const double attention = 3 * 8 * 4.0 * 4;
+  const double experts = 3 * 8 * (3 * 4.0 + 2 * 2.0);
+  EXPECT_EQ(work[Stage::kNorms].bytes, attention + experts + 2 * 4.0 * 8);
+  EXPECT_EQ(work[Stage::kCombine].bytes + work[Stage::kResidual].bytes, 0.0);
+  // Reads queries, keys and values and writes queries in 16 bits, keys and values in the cache's.
+  EXPECT_EQ(work[Stage::kKvWrite].bytes, 3 * 2.0 * (8 + 4 + 4 + 8) + 3 * 4.0 * (4 + 4));
+  EXPECT_EQ(work[Stage::kRope].bytes, 0.0);
+  EXPECT_EQ(work[Stage::kAttention].bytes, Work(spec, {{0, 3}})[Stage::kAttention].bytes);
+}
+
 TEST(StageWork, OfNoWantedRowsNeedsNoHead) {
   const SequenceRows rows{0, 3};
   const auto work = WorkOf(OneLayer(), {}, {{&rows, 1}, 0, 4.0});

@@ -229,6 +229,8 @@ NspLoad Session::nsp_load() const {
           statistics.busiest_worker_seconds, statistics.mean_worker_seconds};
 }
 
+void Session::TimeStages(bool on) { state_->target->TimeStages(on); }
+
 std::vector<StageTime> Session::stage_times() const {
   std::vector<StageTime> times;
   const StageClock* clock = state_->target->stage_clock();

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -56,8 +57,12 @@ class DecoderSession : public TargetSession {
 
   const NspStatistics& nsp_statistics() const override { return ops_.nsp_statistics(); }
   const StageClock* stage_clock() const override {
+    if constexpr (kTimesOnDemand) return ops_.times_stages() ? &ops_.stage_clock() : nullptr;
     if constexpr (kHasStageClock) return &ops_.stage_clock();
     return nullptr;
+  }
+  void TimeStages([[maybe_unused]] bool on) override {
+    if constexpr (kTimesOnDemand) ops_.TimeStages(on);
   }
 
   Status CopyBlock(int32_t from, int32_t to) override { return ops_.CopyBlock(from, to); }
@@ -72,11 +77,13 @@ class DecoderSession : public TargetSession {
 
  private:
   static constexpr bool kHasStageClock = requires(O & ops) { ops.stage_clock(); };
+  static constexpr bool kTimesOnDemand = requires(O & ops) { ops.TimeStages(true); };
 
   // What no op's stage takes of a step is Stage::kOther's.
   auto TimeStep() {
     if constexpr (kHasStageClock) {
-      return StageClock::Scope(ops_.stage_clock(), Stage::kOther);
+      using Clock = std::remove_reference_t<decltype(ops_.stage_clock())>;
+      return typename Clock::Scope(ops_.stage_clock(), Stage::kOther);
     } else {
       return 0;
     }
@@ -126,8 +133,15 @@ class DecoderProgram : public TargetProgram {
     return Unsupported("images: the program has no vision part");
   }
   std::string_view isa() const override { return O::IsaOf(context_); }
-  std::string FormatOf(std::string_view weight) const override {
-    return weights_->FormatOf(weight).value_or("");
+  std::string FormatOf(const Weight& weight) const override {
+    if constexpr (requires { O::BlockOf(weight); }) {
+      return weights_->FormatOf(O::BlockOf(weight)).value_or("");
+    }
+    return weights_->FormatOf(weight.name).value_or("");
+  }
+  StageFusion stage_fusion() const override {
+    if constexpr (requires { O::kStageFusion; }) return O::kStageFusion;
+    return {};
   }
 
  private:

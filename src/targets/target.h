@@ -17,6 +17,7 @@
 #include "model/decoder_spec.h"
 #include "model/step.h"
 #include "model/vision_spec.h"
+#include "model/weight.h"
 #include "targets/stage_clock.h"
 
 namespace expertile {
@@ -94,8 +95,10 @@ class TargetSession {
   // goldens.
   virtual Status RunMlp(int layer, std::span<const float> x, std::span<float> y) = 0;
   virtual const NspStatistics& nsp_statistics() const = 0;
-  // Of all steps so far; null where a target does not tell.
+  // Of all steps so far, or of those since TimeStages(true); null where a target does not tell.
   virtual const StageClock* stage_clock() const { return nullptr; }
+  // For targets that are slower while they tell: from now on they do, or no longer.
+  virtual void TimeStages(bool) {}
   // All that block `from` holds, in every layer, goes to block `to`.
   virtual Status CopyBlock(int32_t from, int32_t to) = 0;
   // Positions 0 to n - 1 of the sequence with these blocks, as layer `layer`'s attention holds
@@ -122,9 +125,11 @@ class TargetProgram {
   virtual Result<ImageFeatures> EncodeImage(const ImageGrid& grid,
                                             std::span<const float> patches) const = 0;
   virtual std::string_view isa() const = 0;  // the instruction set that its kernels use
-  // The number format that a weight of that name is stored in; empty for one that is stored in
-  // parts, whose format is float32.
-  virtual std::string FormatOf(std::string_view weight) const = 0;
+  // The number format that a weight is stored in; empty for one that is stored in parts, whose
+  // format is float32.
+  virtual std::string FormatOf(const Weight& weight) const = 0;
+  // What its kernels do in one.
+  virtual StageFusion stage_fusion() const { return {}; }
 };
 
 }  // namespace expertile

@@ -41,20 +41,30 @@ using MakeFiles = Result<CompiledProgram> (*)(const Checkpoint& checkpoint,
                                               const CompileOptions& options,
                                               const OnProgress& on_progress);
 
+// The runs of one MoE layer on a device, blocked in some ways in turns.
+struct MoeRuns {
+  std::vector<std::vector<double>> seconds;  // of each blocking: of each run
+  double bytes = 0.0;                        // of the chosen experts' weights
+  Roof roof;
+};
+
 // What `bench` measures of a device. Null for the processor's own targets: the processor is
 // measured then, and its MoE layer is the target cpu's.
 struct DeviceBench {
   Result<Roof> (*roof)() = nullptr;
-  // `routing`: recorded ids [T,K], or empty: random ones.
-  Result<MoeBenchResult> (*moe)(const MoeBenchOptions& options,
-                                std::span<const int32_t> routing) = nullptr;
+  // A layer on options.num_runs runs of each of `blockings`. `routing`: recorded ids [T,K], none of
+  // them padding, or empty: random ones.
+  Result<MoeRuns> (*moe)(const MoeBenchOptions& options, std::span<const int32_t> routing,
+                         std::span<const MoeBlocking> blockings) = nullptr;
+  // A program's weights, made when `open` asks for them; experts in bfloat16 or in MXFP4.
+  std::shared_ptr<const WeightReader> (*random_weights)(bool has_mxfp4_experts) = nullptr;
 };
 
 struct TargetRow {
   std::string_view name;   // CompileOptions::target
   std::string_view about;  // a line for --help and docs
   std::vector<MatmulArithmetic> arithmetics = {
-      MatmulArithmetic::kFloat32};        // CompileOptions::dtype
+      MatmulArithmetic::kFloat32};        // CompileOptions::dtype, its default first
   std::vector<OptionGroup> honours = {};  // beside OptionGroup::kGeneral
   int default_cores = 0;  // what num_cores 0 stands for; 0 = the processors this process may use
   // One graph is compiled for several shapes, so that decode's serves prefill, too, where nothing

@@ -1,10 +1,11 @@
-// TimedOps<O>: the ops of a target that computes as it is called, each timed as its stage. O has
-// stage_clock(), and opens scopes itself where one op is two stages (attention, MoE).
-// Not for targets whose ops return before they are done: they fill their StageClock themselves.
+// TimedOps<O>: the ops of a target, each timed as its stage by O's stage_clock(): the host's where
+// O computes as it is called, or one of a device's own. O opens scopes itself where one op is two
+// stages (attention, MoE). Not the clock.
 #pragma once
 
 #include <array>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "model/ops.h"
@@ -92,7 +93,10 @@ class TimedOps : public O {
 
  private:
   explicit TimedOps(O ops) : O(std::move(ops)) {}
-  StageClock::Scope As(Stage stage) { return {this->stage_clock(), stage}; }
+  auto As(Stage stage) {
+    using Clock = std::remove_reference_t<decltype(this->stage_clock())>;
+    return typename Clock::Scope(this->stage_clock(), stage);
+  }
 
   bool is_in_layer_ = false;
 };

@@ -76,6 +76,47 @@ def test_speeds_and_table():
     assert lines[3].split() == ["peer", "204.8", "2.50", "150.00", "1.50"]
 
 
+def test_a_row_of_the_gpu_table():
+    gpu = load("peers/gpu_compare")
+    roofs = {"dense_tflops": 800.0, "copy_gbs": 3000.0}
+    least = 128 * 3 * 2048 * 768 * 2 / 3000e9 * 1e3  # ms to read every expert once
+    times = {"ours, N none": 2 * least, "ours, N 4": 4 * least, "grouped_mm": 6 * least, "liger": None}
+    row = gpu.moe_row("qwen3-30b-a3b", 512, times, roofs)
+    rate = 6 * 512 * 8 * 2048 * 768 / (2 * least) * 1e-9
+    assert row == ["qwen3-30b-a3b", "512", f"{rate:.0f}", f"{rate / 2:.0f}", f"{rate / 3:.0f}", "-",
+                   f"{rate / 8:.0f} %", "2.00", "3.00"]  # fmt: skip
+    nothing = gpu.moe_row("qwen3-30b-a3b", 512, {"ours, N none": None, "liger": 1.0}, roofs)
+    assert nothing[2] == "-" and nothing[-3:] == ["-"] * 3
+    assert gpu.table(["a", "b"], [["1", "2"]]).splitlines() == ["| a | b |", "|---|---|", "| 1 | 2 |"]
+
+
+def test_the_gpu_comparison_says_what_did_not_run(tmp_path):
+    build = fake_build(tmp_path / "build", [{"seconds_median": 0.001}] * 2)
+    python = tmp_path / "python"  # a worker without Liger
+    python.write_text("""#!/usr/bin/env python3
+import json, sys
+for line in sys.stdin:
+    request = json.loads(line)
+    print("a library's own words")
+    if request["do"] == "roofs":
+        print(json.dumps({"device": "A GPU", "dense_tflops": 700.0, "copy_gbs": 3000.0}), flush=True)
+    elif request["implementation"] == "liger":
+        print(json.dumps({"error": "ModuleNotFoundError: liger"}), flush=True)
+    else:
+        print(json.dumps({"milliseconds": 2.0}), flush=True)
+""")
+    python.chmod(0o755)
+    command = [ROOT / "bench" / "peers" / "gpu_compare.py", "--expertile", build / "expertile", "--python", python]
+    command += ["--shapes", "granite-3b-a800m", "--moe-tokens", "512", "--model-tokens", ""]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "A GPU: dense 700 TFLOP/s, copy 3000 GB/s" in done.stdout and "liger: ModuleNotFoundError" in done.stderr
+    cells = done.stdout.splitlines()[-1].split(" | ")
+    assert cells[0] == "| granite-3b-a800m" and cells[6] == "-" and cells[-1] == "2.00 |"
+    calls = (build / "calls").read_text().splitlines()
+    assert all("--target cuda" in call and "--tokens 512" in call for call in calls) and len(calls) == 2
+
+
 @pytest.mark.parametrize("name, place", [
     ("model.embed_tokens.weight", ("token_embd.weight", None)),
     ("lm_head.weight", ("output.weight", None)),

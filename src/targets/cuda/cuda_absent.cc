@@ -21,6 +21,15 @@ Result<std::unique_ptr<TargetProgram>> Open(
   return tl::unexpected<Error>(ChooseIsa().error());
 }
 
+Result<Roof> MeasureRoof() { return tl::unexpected<Error>(ChooseIsa().error()); }
+
+Result<MoeRuns> BenchMoe(const MoeBenchOptions&, std::span<const int32_t>,
+                         std::span<const MoeBlocking>) {
+  return tl::unexpected<Error>(ChooseIsa().error());
+}
+
+std::shared_ptr<const WeightReader> NoWeights(bool) { return NewMemoryStore(); }
+
 }  // namespace
 
 TargetRow CudaTarget() {
@@ -28,7 +37,8 @@ TargetRow CudaTarget() {
           .about = "a Hopper GPU (H100, H200), text only; in builds with nvcc",
           .arithmetics = {MatmulArithmetic::kBFloat16},
           .default_cores = 1,
-          .in_process = {ChooseIsa, Pack, Open, NewMemoryStore}};
+          .in_process = {ChooseIsa, Pack, Open, NewMemoryStore},
+          .bench = {MeasureRoof, BenchMoe, NoWeights}};
 }
 
 }  // namespace expertile::cuda

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -24,26 +26,35 @@ class Timer {
  public:
   static Result<Timer> Create(cudaStream_t stream) {
     Timer timer(stream);
-    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventCreate(&timer.begin_), "event"));
-    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventCreate(&timer.end_), "event"));
+    for (Event* event : {&timer.begin_, &timer.end_}) {
+      cudaEvent_t made = nullptr;
+      EXPERTILE_RETURN_IF_ERROR(Check(cudaEventCreate(&made), "event"));
+      event->reset(made);
+    }
     return timer;
   }
   template <typename Work>
   Result<double> Seconds(Work work) {
-    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventRecord(begin_, stream_), "event"));
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventRecord(begin_.get(), stream_), "event"));
     EXPERTILE_RETURN_IF_ERROR(work());
-    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventRecord(end_, stream_), "event"));
-    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventSynchronize(end_), "bench"));
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventRecord(end_.get(), stream_), "event"));
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventSynchronize(end_.get()), "bench"));
     float milliseconds = 0.0f;
-    EXPERTILE_RETURN_IF_ERROR(Check(cudaEventElapsedTime(&milliseconds, begin_, end_), "event"));
+    EXPERTILE_RETURN_IF_ERROR(
+        Check(cudaEventElapsedTime(&milliseconds, begin_.get(), end_.get()), "event"));
     return milliseconds * 1e-3;
   }
 
  private:
+  struct Destroy {
+    void operator()(cudaEvent_t event) const { cudaEventDestroy(event); }
+  };
+  using Event = std::unique_ptr<CUevent_st, Destroy>;
+
   explicit Timer(cudaStream_t stream) : stream_(stream) {}
   cudaStream_t stream_;
-  cudaEvent_t begin_ = nullptr;  // as long as the process
-  cudaEvent_t end_ = nullptr;
+  Event begin_;
+  Event end_;
 };
 
 // Logits whose K largest are K experts drawn by a Zipf law of their popularity, without replacement
@@ -81,52 +92,73 @@ DecoderSpec SpecOf(const MoeShape& shape) {
   return spec;
 }
 
-// One MoE layer: the router's product, the choice from given logits, both products, the sum.
-struct Layer {
-  CudaOps ops;
-  DecoderSpec spec;
+struct LayerWeights {
+  std::shared_ptr<RandomWeights> store;  // of the two
   DeviceLinear router;
   DeviceExperts experts;
-  Tensor x;
-  Tensor logits;
-  std::shared_ptr<RandomWeights> store;  // of the router and the experts
-
-  Status Run() {
-    ops.Multiply(x, router);
-    const auto routing = ops.ChooseExperts(logits.floats(), logits.stride, x.rows,
-                                           spec.moe.num_experts, spec.moe.router);
-    ops.Settled(ops.Moe(x, routing, experts, spec.moe.gated));
-    return ops.failure();
-  }
 };
 
-Result<Layer> MakeLayer(const MoeBenchOptions& options, std::span<const float> logits,
-                        std::shared_ptr<RandomWeights> store) {
-  const MoeShape& shape = options.shape;
-  const auto T = static_cast<int64_t>(logits.size()) / shape.num_experts;
-  const DecoderSpec spec = SpecOf(shape);
-  EXPERTILE_ASSIGN(DeviceProperties device, FindDevice());
-  TargetOptions target;
-  target.blocking = {options.num_nsp.value_or(0), options.packed_chunk_size};
-  target.max_step_tokens = T;
-  EXPERTILE_ASSIGN(CudaOps ops, CudaOps::Create(spec, {target, std::move(device)}));
-  Layer layer{std::move(ops), spec, {}, {}, {}, {}, store};
-  DeviceWeights weights(store);
+Result<LayerWeights> MakeWeights(const MoeShape& shape, bool is_mxfp4) {
+  LayerWeights made{std::make_shared<RandomWeights>(is_mxfp4), {}, {}};
+  DeviceWeights weights(made.store);
   TileOpener opener(weights);
   const Weight router{"router", "", WeightRole::kRouter, shape.num_experts, shape.hidden_size};
-  EXPERTILE_RETURN_IF_ERROR(opener.Open(router, layer.router));
+  EXPERTILE_RETURN_IF_ERROR(opener.Open(router, made.router));
   const Weight experts{"experts",         "",    WeightRole::kExperts, shape.intermediate_size,
                        shape.hidden_size, false, shape.num_experts};
-  EXPERTILE_RETURN_IF_ERROR(opener.Open(experts, layer.experts));
-  EXPERTILE_RETURN_IF_ERROR(layer.ops.Begin(Step()));
-  std::mt19937 random(2);
-  std::normal_distribution<float> normal;
-  std::vector<float> x(T * shape.hidden_size);
-  for (float& value : x) value = BFloat16ToFloat(FloatToBFloat16(normal(random)));
-  layer.x = layer.ops.SplitOf(layer.ops.FromHost(x, shape.hidden_size));
-  layer.logits = layer.ops.FromHost(logits, shape.num_experts);
-  return layer;
+  EXPERTILE_RETURN_IF_ERROR(opener.Open(experts, made.experts));
+  return made;
 }
+
+// One MoE layer, blocked in one way: the router's product, the choice from given logits, both
+// products, the sum.
+class Layer {
+ public:
+  static Result<Layer> Create(const MoeShape& shape, const MoeBlocking& blocking,
+                              std::span<const float> logits, const LayerWeights& weights) {
+    const auto T = static_cast<int64_t>(logits.size()) / shape.num_experts;
+    DecoderSpec spec = SpecOf(shape);
+    EXPERTILE_ASSIGN(DeviceProperties device, FindDevice());
+    TargetOptions target;
+    target.blocking = blocking;
+    target.max_step_tokens = T;
+    EXPERTILE_ASSIGN(CudaOps ops, CudaOps::Create(spec, {target, std::move(device)}));
+    EXPERTILE_ASSIGN(Timer timer, Timer::Create(ops.stream()));
+    Layer layer(std::move(ops), std::move(timer), std::move(spec), weights);
+    EXPERTILE_RETURN_IF_ERROR(layer.ops_.Begin(Step()));
+    std::mt19937 random(2);
+    std::normal_distribution<float> normal;
+    std::vector<float> x(T * shape.hidden_size);
+    for (float& value : x) value = BFloat16ToFloat(FloatToBFloat16(normal(random)));
+    layer.x_ = layer.ops_.SplitOf(layer.ops_.FromHost(x, shape.hidden_size));
+    layer.logits_ = layer.ops_.FromHost(logits, shape.num_experts);
+    return layer;
+  }
+
+  Result<double> Seconds() {
+    return timer_.Seconds([&]() -> Status {
+      ops_.Multiply(x_, weights_->router);
+      const auto routing = ops_.ChooseExperts(logits_.floats(), logits_.stride, x_.rows,
+                                              spec_.moe.num_experts, spec_.moe.router);
+      ops_.Settled(ops_.Moe(x_, routing, weights_->experts, spec_.moe.gated));
+      return ops_.failure();
+    });
+  }
+
+ private:
+  Layer(CudaOps ops, Timer timer, DecoderSpec spec, const LayerWeights& weights)
+      : ops_(std::move(ops)),
+        timer_(std::move(timer)),
+        spec_(std::move(spec)),
+        weights_(&weights) {}
+
+  CudaOps ops_;
+  Timer timer_;
+  DecoderSpec spec_;
+  const LayerWeights* weights_;
+  Tensor x_;
+  Tensor logits_;
+};
 
 double BytesOf(const DeviceExperts& experts, int num_chosen) {
   const auto of = [](const TiledWeights& w) { return w.bytes_per_expert + w.scales_per_expert; };
@@ -179,44 +211,35 @@ Result<Roof> MeasureRoof() {
   return roof;
 }
 
-Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options, std::span<const int32_t> routing) {
+Result<MoeRuns> BenchMoe(const MoeBenchOptions& options, std::span<const int32_t> routing,
+                         std::span<const MoeBlocking> blockings) {
   const MoeShape& shape = options.shape;
   if (options.dtype != "bfloat16" && options.dtype != "mxfp4") {
     return InvalidArgument("dtype: {}, the target cuda has bfloat16 and mxfp4",
                            OneLine(options.dtype));
   }
-  EXPERTILE_ASSIGN(const Roof roof, MeasureRoof());
-  const int K = shape.experts_per_token;
+  MoeRuns runs;
+  EXPERTILE_ASSIGN(runs.roof, MeasureRoof());
   const std::vector<float> logits =
       routing.empty() ? RandomLogits(options.tokens, shape.num_experts, options.skew)
-                      : LogitsOf(routing, shape.num_experts, K);
-  EXPERTILE_ASSIGN(
-      Layer layer,
-      MakeLayer(options, logits, std::make_shared<RandomWeights>(options.dtype == "mxfp4")));
-  EXPERTILE_ASSIGN(Timer timer, Timer::Create(layer.ops.stream()));
-  EXPERTILE_RETURN_IF_ERROR(timer.Seconds([&] { return layer.Run(); }));  // warm-up
-  std::vector<double> seconds;
-  for (int run = 0; run < options.num_runs; ++run) {
-    EXPERTILE_ASSIGN(seconds.emplace_back(), timer.Seconds([&] { return layer.Run(); }));
+                      : LogitsOf(routing, shape.num_experts, shape.experts_per_token);
+  EXPERTILE_ASSIGN(const LayerWeights weights, MakeWeights(shape, options.dtype == "mxfp4"));
+  std::vector<Layer> layers;
+  for (const MoeBlocking& blocking : blockings) {
+    EXPERTILE_ASSIGN(Layer layer, Layer::Create(shape, blocking, logits, weights));
+    layers.push_back(std::move(layer));
   }
-  MoeBenchResult result;
-  result.isa = roof.isa;
-  result.num_nsp = options.num_nsp;
-  result.tokens = layer.x.rows;
-  result.arithmetic = "bfloat16";
-  result.seconds_median = MedianOf(seconds);
-  const double flops = 6.0 * static_cast<double>(layer.x.rows) * K *
-                       static_cast<double>(shape.hidden_size * shape.intermediate_size);
-  result.tflops = flops / result.seconds_median * 1e-12;
-  result.bytes = BytesOf(layer.experts, NumChosen(logits, shape.num_experts, K));
-  result.roof = roof;
-  result.roof_tflops = roof.bfloat16_tflops;
-  const double multiply_time = flops / (roof.bfloat16_tflops * 1e12);
-  const double read_time = result.bytes / (roof.read_gbs * 1e9);
-  result.is_bandwidth_bound = read_time > multiply_time;
-  result.fraction_of_roof = std::max(read_time, multiply_time) / result.seconds_median;
-  result.nsp_imbalance = result.worker_imbalance = 1.0;  // the device does not tell
-  return result;
+  runs.seconds.resize(layers.size());
+  for (int turn = -1; turn < options.num_runs; ++turn) {  // the first warms up
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const size_t next = (i + static_cast<size_t>(turn + 1)) % layers.size();
+      EXPERTILE_ASSIGN(const double seconds, layers[next].Seconds());
+      if (turn >= 0) runs.seconds[next].push_back(seconds);
+    }
+  }
+  runs.bytes =
+      BytesOf(weights.experts, NumChosen(logits, shape.num_experts, shape.experts_per_token));
+  return runs;
 }
 
 }  // namespace expertile::cuda

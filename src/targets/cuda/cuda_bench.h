@@ -6,13 +6,16 @@
 #include <span>
 
 #include "expertile/bench.h"
+#include "targets/target_row.h"
 
 namespace expertile::cuda {
 
 // The device's copy bandwidth, and wgmma's rate with operands in shared memory.
 Result<Roof> MeasureRoof();
 
-// `routing`: recorded ids [T,K], or empty: random ones of options.skew.
-Result<MoeBenchResult> BenchMoe(const MoeBenchOptions& options, std::span<const int32_t> routing);
+// A layer blocked in each of the ways, in turns. `routing`: recorded ids [T,K], or empty: random
+// ones of options.skew.
+Result<MoeRuns> BenchMoe(const MoeBenchOptions& options, std::span<const int32_t> routing,
+                         std::span<const MoeBlocking> blockings);
 
 }  // namespace expertile::cuda

@@ -4,6 +4,8 @@
 #include <set>
 #include <utility>
 
+#include "targets/cuda/weight_packing.h"
+
 namespace expertile::cuda {
 namespace {
 
@@ -117,6 +119,11 @@ Tensor CudaOps::NewSplit(int64_t rows, int64_t width) {
           .stride = stride};
 }
 
+std::string CudaOps::BlockOf(const Weight& weight) {
+  const bool is_mlp = weight.role == WeightRole::kMlp || weight.role == WeightRole::kExperts;
+  return is_mlp ? PartName(weight.name, /*is_down=*/false) : weight.name;
+}
+
 Result<StepInputs> CudaOps::Begin(const Step& step) {
   failure_ = {};
   is_counted_ = step.finite == nullptr;
@@ -129,7 +136,7 @@ CudaOps::Recording* CudaOps::FindRecording(const Inputs& inputs) {
       recordings_, [&](const Recording& recording) { return recording.inputs.LaunchesAs(inputs); });
   if (found != recordings_.end()) return &*found;
   if (recordings_.size() == kMaxRecordings) recordings_.pop_front();
-  recordings_.push_back({inputs, nullptr, {}});
+  recordings_.push_back({inputs, nullptr, {}, {}});
   return nullptr;
 }
 
@@ -181,6 +188,10 @@ Addend CudaOps::TakePending(const Tensor& x) {
 }
 
 Tensor CudaOps::Settled(const Tensor& x) {
+  const bool is_settled =
+      x.form != Tensor::Form::kExperts && (x.pending == nullptr || x.pending->is_done);
+  if (is_settled) return x;
+  const EventClock::Scope time(stage_clock_, Stage::kResidual);
   if (x.form == Tensor::Form::kExperts) {
     Tensor y = NewFloats(x.rows, x.width);
     Run("sum of experts", [&] {
@@ -188,12 +199,9 @@ Tensor CudaOps::Settled(const Tensor& x) {
     });
     return y;
   }
-  if (x.pending != nullptr && !x.pending->is_done) {
-    const Addend addend = TakePending(x);
-    Run("sum", [&] {
-      return LaunchAdd(x.floats(), addend, /*replaces=*/false, x.rows, x.width, stream());
-    });
-  }
+  const Addend addend = TakePending(x);
+  Run("sum",
+      [&] { return LaunchAdd(x.floats(), addend, /*replaces=*/false, x.rows, x.width, stream()); });
   return x;
 }
 
@@ -339,6 +347,7 @@ Tensor CudaOps::Attention(int layer, const AttentionSpec& spec, const Inputs& in
   const int64_t padded = cache.padded_head_dim;
   const auto queries = NewBuffer(T * spec.num_heads * padded * 2);
   Run("heads", [&] {
+    const EventClock::Scope time(stage_clock_, Stage::kKvWrite);
     return LaunchPrepareHeads({.heads = query.bfloats(),
                                .row_stride = query.stride,
                                .key_column = key.column,

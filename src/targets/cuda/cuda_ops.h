@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "targets/cuda/event_clock.h"
 #include "targets/cuda/kv_cache.h"
 #include "targets/cuda/routing.h"
 #include "targets/cuda/step_inputs.h"
@@ -41,6 +42,11 @@ class CudaOps {
     DeviceProperties device;
   };
 
+  // Norms of heads, RoPE and the KV write are one kernel, sums wait for the norm that reads them.
+  static constexpr StageFusion kStageFusion = {.heads = true, .sums = true, .row_bits = 16.0};
+  // The block whose format is the weight's: of a MLP, gate and up.
+  static std::string BlockOf(const Weight& weight);
+
   // Errors: out of memory, a spec that the kernels do not know.
   static Result<CudaOps> Create(const DecoderSpec& spec, const Context& context);
   static std::string_view IsaOf(const Context& context) { return context.options.isa; }
@@ -53,8 +59,13 @@ class CudaOps {
     Recording* recording = FindRecording(inputs);
     if (recording == nullptr) return forward();
     if (recording->graph == nullptr) {
+      const size_t first = stage_clock_.marks().size();
       BeginRecording();
       EndRecording(forward(), *recording);
+      const auto marks = std::span(stage_clock_.marks()).subspan(first);
+      recording->marks.assign(marks.begin(), marks.end());
+    } else {
+      stage_clock_.AddReplayed(recording->marks);
     }
     Run("graph", [&] { return cudaGraphLaunch(recording->graph.get(), stream()); });
     return recording->logits;
@@ -110,10 +121,20 @@ class CudaOps {
     return caches_[layer].Write(blocks, n, keys, values, stream());
   }
   const NspStatistics& nsp_statistics() const { return statistics_; }
+  EventClock& stage_clock() { return stage_clock_; }
+  const EventClock& stage_clock() const { return stage_clock_; }
+  bool times_stages() const { return stage_clock_.is_on(); }
+  void TimeStages(bool on) {
+    if (on != stage_clock_.is_on()) recordings_.clear();  // with the events, or without
+    stage_clock_.Turn(on);
+  }
 
  private:
   CudaOps(Context context, Stream stream, StepUploads uploads)
-      : context_(std::move(context)), stream_(std::move(stream)), uploads_(std::move(uploads)) {}
+      : context_(std::move(context)),
+        stream_(std::move(stream)),
+        uploads_(std::move(uploads)),
+        stage_clock_(stream_.get()) {}
 
   // A kind of step: noted when the first comes, recorded when the second does.
   struct Recording {
@@ -122,7 +143,8 @@ class CudaOps {
     };
     StepInputs inputs;
     std::unique_ptr<CUgraphExec_st, Destroy> graph;
-    Tensor logits;  // not their memory: a replay writes it anew
+    Tensor logits;             // not their memory: a replay writes it anew
+    std::vector<Stage> marks;  // of the clock's events in the graph
   };
   static constexpr size_t kMaxRecordings = 32;
 
@@ -164,6 +186,7 @@ class CudaOps {
   bool is_counted_ = true;  // the step is not one repeated
   Status failure_;          // of the step
   NspStatistics statistics_;
+  EventClock stage_clock_;
 };
 
 }  // namespace expertile::cuda

@@ -11,6 +11,7 @@
 #include "targets/cuda/cuda_bench.h"
 #include "targets/cuda/cuda_ops.h"
 #include "targets/cuda/device_store.h"
+#include "targets/cuda/random_weights.h"
 #include "targets/cuda/weight_packing.h"
 #include "targets/decoder_program.h"
 
@@ -33,6 +34,30 @@ bool HasMxfp4Experts(const Checkpoint& checkpoint) {
   return false;
 }
 
+// The same of packed weights.
+bool HasMxfp4Experts(const DecoderSpec& spec, const WeightReader& reader) {
+  struct Visitor {
+    const WeightReader& reader;
+    bool found = false;
+    Status BeginGroup(const std::string&) { return {}; }
+    Status operator()(const Weight& weight) {
+      const bool is_expert = weight.role == WeightRole::kExperts;
+      found = found || (is_expert && reader.FormatOf(CudaOps::BlockOf(weight)) == "mxfp4");
+      return {};
+    }
+  };
+  Visitor visitor{reader};
+  static_cast<void>(VisitWeights(spec, visitor));  // looking does not fail
+  return visitor.found;
+}
+
+// For weights that come to the device as they are asked for, before the first does.
+Status CheckRoom(const DecoderSpec& spec, const WeightReader& reader) {
+  const auto* store = dynamic_cast<const DeviceStore*>(&reader);
+  if (store != nullptr && store->is_filled()) return {};
+  return CheckFreeMemory(PackedBytes(spec, HasMxfp4Experts(spec, reader)), "the weights");
+}
+
 // Images are encoded elsewhere: the vision part is left out.
 Status Pack(const Checkpoint& checkpoint, const TargetOptions& options, WeightWriter& writer) {
   auto* store = dynamic_cast<DeviceStore*>(&writer);
@@ -51,15 +76,16 @@ Status Pack(const Checkpoint& checkpoint, const TargetOptions& options, WeightWr
 Result<std::unique_ptr<TargetProgram>> Open(const TargetModel& model, const TargetOptions& options,
                                             std::shared_ptr<const WeightReader> reader) {
   EXPERTILE_ASSIGN(DeviceProperties device, FindDevice());
+  EXPERTILE_RETURN_IF_ERROR(CheckRoom(model.decoder, *reader));
   DeviceWeights weights(std::move(reader));
   TileOpener opener(weights);
   OpeningVisitor<TileOpener> visitor{opener};
-  DecoderWeights<CudaOps> decoder;
+  DecoderWeights<TimedOps<CudaOps>> decoder;
   EXPERTILE_RETURN_IF_ERROR(VisitWeights(model.decoder, visitor, decoder));
   EXPERTILE_ASSIGN(auto kept, weights.Finish());
-  return std::make_unique<DecoderProgram<CudaOps>>(model.decoder, std::move(decoder), std::nullopt,
-                                                   std::move(kept),
-                                                   CudaOps::Context{options, std::move(device)});
+  return std::make_unique<DecoderProgram<TimedOps<CudaOps>>>(
+      model.decoder, std::move(decoder), std::nullopt, std::move(kept),
+      CudaOps::Context{options, std::move(device)});
 }
 
 }  // namespace
@@ -72,7 +98,10 @@ TargetRow CudaTarget() {
           // for another's tokens (docs/cuda.md).
           .default_cores = 1,
           .in_process = {ChooseIsa, Pack, Open, NewDeviceStore},
-          .bench = {MeasureRoof, BenchMoe}};
+          .bench = {MeasureRoof, BenchMoe, [](bool has_mxfp4_experts) {
+                      return std::shared_ptr<const WeightReader>(
+                          std::make_shared<RandomWeights>(has_mxfp4_experts));
+                    }}};
 }
 
 }  // namespace expertile::cuda

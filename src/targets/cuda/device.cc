@@ -19,19 +19,42 @@ Status Check(cudaError_t error, const char* what) {
   return Fail(code, "cuda: {} ({})", cudaGetErrorString(error), what);
 }
 
+Error NoDevice(cudaError_t error, int driver_version, int runtime_version) {
+  const auto text = [](int version) {
+    return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+  };
+  if (error == cudaErrorInsufficientDriver && driver_version == 0) {
+    return {ErrorCode::kUnsupported, "cuda: no NVIDIA driver is installed"};
+  }
+  if (error == cudaErrorInsufficientDriver) {
+    return {ErrorCode::kUnsupported,
+            fmt::format("cuda: the driver is of CUDA {}, this build needs one of {}",
+                        text(driver_version), text(runtime_version))};
+  }
+  if (error == cudaErrorNoDevice || error == cudaSuccess) {
+    return {ErrorCode::kUnsupported, "cuda: the driver sees no GPU"};
+  }
+  return {ErrorCode::kUnsupported, fmt::format("cuda: no GPU: {}", cudaGetErrorString(error))};
+}
+
+Status CheckCapability(std::string_view name, int major, int minor) {
+  if (major == 9 && minor == 0) return {};
+  return Unsupported("cuda: {} has compute capability {}.{}, expected 9.0 (H100, H200)", name,
+                     major, minor);
+}
+
 Result<DeviceProperties> FindDevice() {
   int count = 0;
-  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess || count == 0) {
     cudaGetLastError();
-    return Unsupported("cuda: no device: {}", cudaGetErrorString(error));
+    int driver_version = 0;
+    cudaDriverGetVersion(&driver_version);
+    return tl::unexpected(NoDevice(error, driver_version, CUDART_VERSION));
   }
-  if (count == 0) return Unsupported("cuda: no device");
   cudaDeviceProp properties;
   EXPERTILE_RETURN_IF_ERROR(Check(cudaGetDeviceProperties(&properties, 0), "device"));
-  if (properties.major != 9 || properties.minor != 0) {
-    return Unsupported("cuda: {} has compute capability {}.{}, expected 9.0", properties.name,
-                       properties.major, properties.minor);
-  }
+  EXPERTILE_RETURN_IF_ERROR(CheckCapability(properties.name, properties.major, properties.minor));
   return DeviceProperties{properties.name, properties.multiProcessorCount};
 }
 

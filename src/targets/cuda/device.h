@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "expertile/result.h"
 
@@ -21,6 +22,11 @@ struct DeviceProperties {
   std::string name;
   int num_processors = 0;  // streaming multiprocessors
 };
+
+// Why the driver counts no device: versions as the runtime has them, 13000 for 13.0; 0: none.
+Error NoDevice(cudaError_t error, int driver_version, int runtime_version);
+// Errors: kUnsupported for a device that the kernels are not compiled for.
+Status CheckCapability(std::string_view name, int major, int minor);
 
 // The device that programs run on: the one CUDA counts first. Errors: kUnsupported without one of
 // compute capability 9.0, or without a driver.

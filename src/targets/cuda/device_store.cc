@@ -72,13 +72,6 @@ Status DeviceStore::Finish() {
   return {};
 }
 
-// A MLP's blocks have names of their own; their format is asked for by the MLP's.
-Result<std::string> DeviceStore::FormatOf(std::string_view name) const {
-  const std::string of_mlp = std::string(name) + ".gate_up";
-  return blocks_.FormatOf(!blocks_.Has(name) && blocks_.Has(of_mlp) ? std::string_view(of_mlp)
-                                                                    : name);
-}
-
 std::shared_ptr<WeightStore> NewDeviceStore() { return std::make_shared<DeviceStore>(); }
 
 DeviceWeights::DeviceWeights(std::shared_ptr<const WeightReader> reader)

@@ -25,12 +25,16 @@ class DeviceStore : public WeightStore {
   // All that was written is on the device.
   Status Finish();
 
+  // Whether what Find gives is on the device before it is asked for.
+  virtual bool is_filled() const { return true; }
   bool Has(std::string_view name) const override { return blocks_.Has(name); }
   Result<std::span<const std::byte>> Find(std::string_view name, std::string_view format,
                                           int64_t num_bytes) const override {
     return blocks_.Find(name, format, num_bytes);
   }
-  Result<std::string> FormatOf(std::string_view name) const override;
+  Result<std::string> FormatOf(std::string_view name) const override {
+    return blocks_.FormatOf(name);
+  }
 
  private:
   struct Staging {

@@ -15,6 +15,7 @@ class RandomWeights : public DeviceStore {
   // Experts in MXFP4, or in bfloat16 as all else.
   explicit RandomWeights(bool has_mxfp4_experts) : has_mxfp4_experts_(has_mxfp4_experts) {}
 
+  bool is_filled() const override { return false; }
   bool Has(std::string_view) const override { return true; }
   Result<std::span<const std::byte>> Find(std::string_view name, std::string_view format,
                                           int64_t num_bytes) const override;

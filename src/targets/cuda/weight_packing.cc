@@ -81,11 +81,11 @@ TileLayout LayoutOf(const MlpView& mlp, bool is_down) {
   return is_down ? DownLayout(gate.cols, gate.rows) : GateUpLayout(gate.cols, gate.rows);
 }
 
+}  // namespace
+
 std::string PartName(const std::string& name, bool is_down) {
   return name + (is_down ? ".down" : ".gate_up");
 }
-
-}  // namespace
 
 Status TilePacker::Pack(const std::string& name, const WeightView& view, WeightRole role) {
   switch (role) {

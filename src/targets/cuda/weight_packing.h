@@ -14,6 +14,9 @@
 
 namespace expertile::cuda {
 
+// The name of one of the blocks of a MLP, or of several: gate and up, or down.
+std::string PartName(const std::string& name, bool is_down);
+
 // Writes the blocks of each weight: tiles of bfloat16, or of MXFP4 codes where a checkpoint has
 // them, biases as floats in the order of a product's columns.
 class TilePacker : public Packer {

@@ -1,0 +1,215 @@
+// The MoE block on the device against its definition in double on the same bfloat16 inputs: shapes
+// at the edges and random ones. Skipped without a device.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "targets/cuda/cuda_ops.h"
+#include "targets/cuda/weight_packing.h"
+#include "tests/golden.h"
+#include "tests/tolerances.h"
+
+namespace expertile::cuda {
+namespace {
+
+// Whom tokens choose.
+enum class Popularity { kEven, kSkewed, kOneForAll };
+
+struct Case {
+  int64_t T;
+  int E;
+  int K;
+  int64_t H;
+  int64_t I;
+  Popularity popularity = Popularity::kEven;
+  MoeBlocking blocking = {};
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << "T " << c.T << ", E " << c.E << ", K " << c.K << ", H " << c.H << ", I " << c.I
+       << ", popularity " << static_cast<int>(c.popularity) << ", num_nsp " << c.blocking.num_nsp
+       << ", chunk " << c.blocking.packed_chunk_size;
+}
+
+// Values that bfloat16 has, of about `scale`.
+std::vector<uint16_t> RandomValues(int64_t count, float scale, std::mt19937& random) {
+  std::normal_distribution<float> normal(0.0f, scale);
+  std::vector<uint16_t> values(count);
+  for (uint16_t& value : values) value = FloatToBFloat16(normal(random));
+  return values;
+}
+
+struct Expert {
+  std::vector<uint16_t> gate;  // [I,H]
+  std::vector<uint16_t> up;    // [I,H]
+  std::vector<uint16_t> down;  // [H,I]
+};
+
+MatrixView ViewOf(const std::vector<uint16_t>& values, int64_t rows, int64_t cols) {
+  return {DType::kBF16, reinterpret_cast<const std::byte*>(values.data()), rows, cols, cols, 1,
+          nullptr};
+}
+
+double Dot(const uint16_t* a, std::span<const double> b) {
+  double sum = 0.0;
+  for (size_t i = 0; i < b.size(); ++i) sum += static_cast<double>(BFloat16ToFloat(a[i])) * b[i];
+  return sum;
+}
+
+class Layer {
+ public:
+  explicit Layer(const Case& c) : case_(c), random_(static_cast<uint32_t>(c.T * 31 + c.E)) {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(c.H));
+    for (int e = 0; e < c.E; ++e) {
+      experts_.push_back({RandomValues(c.I * c.H, scale, random_),
+                          RandomValues(c.I * c.H, scale, random_),
+                          RandomValues(c.H * c.I, scale, random_)});
+    }
+    x_ = RandomValues(c.T * c.H, 1.0f, random_);
+    std::uniform_real_distribution<float> uniform;
+    for (int64_t a = 0; a < c.T * c.E; ++a) {
+      const auto e = static_cast<int>(a % c.E);
+      float logit = 3.0f * uniform(random_);
+      if (c.popularity == Popularity::kSkewed) logit -= 0.5f * static_cast<float>(e);
+      if (c.popularity == Popularity::kOneForAll && e == c.E / 2) logit = 20.0f;
+      logits_.push_back(logit);
+    }
+  }
+
+  Result<std::vector<float>> OnDevice() {
+    const auto store = std::make_shared<DeviceStore>();
+    EXPERTILE_RETURN_IF_ERROR(Pack(*store));
+    DeviceWeights weights(store);
+    DeviceExperts experts;
+    const Weight weight{"experts", "", WeightRole::kExperts, case_.I, case_.H, false, case_.E};
+    EXPERTILE_RETURN_IF_ERROR(TileOpener(weights).Open(weight, experts));
+    DecoderSpec spec;
+    spec.hidden_size = case_.H;
+    spec.moe.num_experts = case_.E;
+    spec.moe.intermediate_size = case_.I;
+    spec.moe.router.experts_per_token = case_.K;
+    spec.moe.router.normalize = true;
+    EXPERTILE_ASSIGN(const DeviceProperties device, FindDevice());
+    TargetOptions options;
+    options.blocking = case_.blocking;
+    options.max_step_tokens = case_.T;
+    EXPERTILE_ASSIGN(CudaOps ops, CudaOps::Create(spec, {options, device}));
+    EXPERTILE_RETURN_IF_ERROR(ops.Begin(Step()));
+    std::vector<float> floats;
+    for (const uint16_t value : x_) floats.push_back(BFloat16ToFloat(value));
+    const Tensor x = ops.FromHost(floats, case_.H);
+    const Tensor logits = ops.FromHost(logits_, case_.E);
+    const auto routing =
+        ops.ChooseExperts(logits.floats(), logits.stride, case_.T, case_.E, spec.moe.router);
+    std::vector<float> y(floats.size());
+    EXPERTILE_RETURN_IF_ERROR(ops.Fetch(ops.Moe(x, routing, experts, spec.moe.gated), y));
+    return y;
+  }
+
+  std::vector<float> ByDefinition() const {
+    std::vector<float> y(x_.size());
+    for (int64_t t = 0; t < case_.T; ++t) AddToken(t, y.data() + t * case_.H);
+    return y;
+  }
+
+ private:
+  Status Pack(DeviceStore& store) const {
+    std::vector<MlpView> views;
+    for (const Expert& expert : experts_) {
+      views.push_back({{ViewOf(expert.gate, case_.I, case_.H), {}},
+                       {ViewOf(expert.up, case_.I, case_.H), {}},
+                       {ViewOf(expert.down, case_.H, case_.I), {}}});
+    }
+    WorkerPool pool(2);
+    EXPERTILE_RETURN_IF_ERROR(TilePacker(pool, store).Pack("experts", views, WeightRole::kExperts));
+    return store.Finish();
+  }
+
+  void AddToken(int64_t t, float* y) const {
+    const float* logits = logits_.data() + t * case_.E;
+    std::vector<int> order(case_.E);
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::partial_sort(order, order.begin() + case_.K, std::greater<>(),
+                              [&](int e) { return logits[e]; });
+    double sum = 0.0;
+    for (int k = 0; k < case_.K; ++k) sum += std::exp(logits[order[k]] - logits[order[0]]);
+    std::vector<double> x;
+    for (int64_t h = 0; h < case_.H; ++h) x.push_back(BFloat16ToFloat(x_[t * case_.H + h]));
+    std::vector<double> out(case_.H, 0.0);
+    for (int k = 0; k < case_.K; ++k) {
+      const Expert& expert = experts_[order[k]];
+      std::vector<double> activated;
+      for (int64_t i = 0; i < case_.I; ++i) {
+        const double gate = Dot(expert.gate.data() + i * case_.H, x);
+        activated.push_back(gate / (1.0 + std::exp(-gate)) *
+                            Dot(expert.up.data() + i * case_.H, x));
+      }
+      const double weight = std::exp(logits[order[k]] - logits[order[0]]) / sum;
+      for (int64_t h = 0; h < case_.H; ++h) {
+        out[h] += weight * Dot(expert.down.data() + h * case_.I, activated);
+      }
+    }
+    for (int64_t h = 0; h < case_.H; ++h) y[h] = static_cast<float>(out[h]);
+  }
+
+  Case case_;
+  std::mt19937 random_;
+  std::vector<Expert> experts_;
+  std::vector<uint16_t> x_;    // [T,H]
+  std::vector<float> logits_;  // [T,E]
+};
+
+class CudaMoeTest : public testing::TestWithParam<Case> {};
+
+TEST_P(CudaMoeTest, IsItsDefinition) {
+  if (const auto device = FindDevice(); !device) GTEST_SKIP() << device.error().message;
+  Layer layer(GetParam());
+  const auto y = layer.OnDevice();
+  ASSERT_TRUE(y) << y.error().message;
+  EXPECT_LE(RelativeL2(*y, layer.ByDefinition()), tolerances::kBFloat16MoeRelativeL2);
+}
+
+std::vector<Case> Edges() {
+  using enum Popularity;
+  return {{1, 1, 1, 64, 64},                             // one of everything
+          {200, 1, 1, 128, 64},                          // E = 1
+          {77, 6, 6, 64, 32},                            // K = E
+          {1, 16, 4, 192, 96},                           // gathered
+          {300, 8, 1, 128, 64, kOneForAll},              // all tokens on one expert
+          {300, 8, 3, 128, 64, kOneForAll, {3, 64}},     // of K
+          {5, 64, 2, 64, 64},                            // most experts are empty
+          {5, 64, 2, 64, 64, kEven, {64, 1}},            // an NSP for each, of single rows
+          {63, 4, 2, 72, 40},                            // no size a multiple of a tile's
+          {65, 4, 2, 200, 56, kSkewed, {2, 7}},          // a row more than a tile
+          {129, 5, 2, 64, 8, kSkewed, {5, 256}},         // the same of the large tile
+          {257, 3, 2, 320, 264, kSkewed, {1, 100000}}};  // a chunk longer than all
+}
+
+std::vector<Case> Random() {
+  std::mt19937 random(5);
+  const auto below = [&](int64_t bound) { return static_cast<int64_t>(random() % bound); };
+  std::vector<Case> cases;
+  for (int i = 0; i < 16; ++i) {
+    const auto E = static_cast<int>(1 + below(24));
+    const auto K = static_cast<int>(1 + below(std::min(E, 8)));
+    const auto N = static_cast<int>(below(E + 1));
+    cases.push_back({1 + below(i % 4 == 0 ? 700 : 90),
+                     E,
+                     K,
+                     8 * (1 + below(40)),
+                     8 * (1 + below(30)),
+                     static_cast<Popularity>(below(3)),
+                     {N, 1 + below(130)}});
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Edges, CudaMoeTest, testing::ValuesIn(Edges()));
+INSTANTIATE_TEST_SUITE_P(Random, CudaMoeTest, testing::ValuesIn(Random()));
+
+}  // namespace
+}  // namespace expertile::cuda
