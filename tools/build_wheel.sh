@@ -12,8 +12,8 @@ trap 'rm -rf "$scratch"' EXIT
 
 git clone --quiet --depth 1 "file://$root" "$scratch/clone"
 cd "$scratch"
-# Flags as in the preset release, so that ccache has the objects of a build that was before.
-"$python" -m build -Ccmake.define.EXPERTILE_WARNINGS_AS_ERRORS=ON --outdir "$scratch/dist" "$scratch/clone" \
+# Compiler and flags as in the preset release, so that ccache has the objects of a build that was before.
+CXX=c++ "$python" -m build -Ccmake.define.EXPERTILE_WARNINGS_AS_ERRORS=ON --outdir "$scratch/dist" "$scratch/clone" \
   >"$scratch/build.log" 2>&1 || { tail -40 "$scratch/build.log" >&2; exit 1; }
 wheel=$(echo "$scratch"/dist/*.whl)
 PATH=$root/.venv/bin:$PATH "$python" -m auditwheel --quiet repair --wheel-dir "$output" "$wheel"
