@@ -16,7 +16,8 @@ cd "$scratch"
 CXX=c++ "$python" -m build -Ccmake.define.EXPERTILE_WARNINGS_AS_ERRORS=ON --outdir "$scratch/dist" "$scratch/clone" \
   >"$scratch/build.log" 2>&1 || { tail -40 "$scratch/build.log" >&2; exit 1; }
 wheel=$(echo "$scratch"/dist/*.whl)
-PATH=$root/.venv/bin:$PATH "$python" -m auditwheel --quiet repair --wheel-dir "$output" "$wheel"
+PATH=$root/.venv/bin:$PATH "$python" -m auditwheel repair --wheel-dir "$output" "$wheel" >"$scratch/auditwheel.log" 2>&1 ||
+  { tail -20 "$scratch/auditwheel.log" >&2; exit 1; }
 cp "$scratch"/dist/*.tar.gz "$output"
 repaired=$(ls -t "$output"/*.whl | head -1)
 echo "$(basename "$repaired"), $(du -h "$repaired" | cut -f1), holds:"

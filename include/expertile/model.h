@@ -2,6 +2,7 @@
 // Not text (tokenizer.h) and not the loop that generates it (generation.h).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -90,6 +91,10 @@ struct Extension {
   std::span<const int32_t> token_ids;
   // Of the image tokens among token_ids, in order: whole images, as PlaceImages() places them.
   std::span<const EncodedImage> images = {};
+  // RoPE's positions [A, tokens] (A axes: 1, or 3 of a model with images), by a caller who knows
+  // them, as a graph's inputs have them. `images` may then be parts of images, whose grids do not
+  // count: a prompt can be cut inside one. Each 0 to the token's index. Empty: as the images say.
+  std::span<const int32_t> rope_positions = {};
 };
 
 enum class LogitsWanted {
@@ -155,7 +160,7 @@ class Session {
   Result<int64_t> Fork(int64_t sequence);
   Result<int64_t> length(int64_t sequence) const;  // tokens held
   // Forgets the tokens from `length` on. Errors: 0 <= length <= length(sequence) does not hold, or
-  // it is inside the tokens of an image.
+  // it is inside the tokens of an image, unless the sequence ends there.
   Status Truncate(int64_t sequence, int64_t length);
   Status Clear(int64_t sequence);  // forgets them all
   NspLoad nsp_load() const;
@@ -188,6 +193,9 @@ class Session {
   explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// Patches of an image: grid_t, grid_h, grid_w.
+using PatchGrid = std::array<int64_t, 3>;
 
 // One program for a Cloud AI 100 (a QPC), from one graph.
 struct QaicProgramFolder {
@@ -235,6 +243,9 @@ class Program {
   // end tokens.
   Result<std::vector<int32_t>> PlaceImages(std::span<const int32_t> token_ids,
                                            std::span<const EncodedImage> images) const;
+  // The patches (grid_t, grid_h, grid_w) that the model's preprocessor makes of an image of this
+  // size in pixels. Errors: those of EncodeImage(); a size that it refuses.
+  Result<PatchGrid> GridOf(int64_t height, int64_t width) const;
   // Holds config.json, tokenizer.json and the like.
   const std::filesystem::path& model_folder() const;
   const std::vector<int32_t>& end_token_ids() const;  // generation ends at any of them
@@ -277,6 +288,11 @@ class Model {
   Result<CompiledProgram> CompileToDisk(const CompileOptions& options,
                                         const OnProgress& on_progress = nullptr) const;
   Result<NspPlacement> PlacementOn(int num_nsp) const;
+  // RoPE's positions [3, tokens] (time, height, width) of a prompt that holds the image tokens of
+  // images with these patches, from 0 on. Errors: a model of text alone; other image tokens than
+  // the grids ask for.
+  Result<std::vector<int32_t>> RopePositions(std::span<const int32_t> token_ids,
+                                             std::span<const PatchGrid> grids) const;
 
  private:
   friend Result<ExportedGraphs> ExportOnnx(const Model&, const CompileOptions&,

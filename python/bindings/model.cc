@@ -1,6 +1,7 @@
 // Model and Program.
 #include "expertile/model.h"
 
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
@@ -74,6 +75,31 @@ EncodedImage EncodePixels(const ProgramHandle& handle, const Floats& pixel_value
   }));
 }
 
+using ImageRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Features = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+EncodedImage ImageOfRows(const ImageRows& embeddings, const Features& deepstack) {
+  EncodedImage image;
+  image.num_tokens = static_cast<int64_t>(embeddings.shape(0));
+  image.embeddings.assign(embeddings.data(), embeddings.data() + embeddings.size());
+  const size_t size = deepstack.shape(1) * deepstack.shape(2);
+  for (size_t i = 0; i < deepstack.shape(0); ++i) {
+    const float* feature = deepstack.data() + i * size;
+    image.deepstack.emplace_back(feature, feature + size);
+  }
+  return image;
+}
+
+nb::ndarray<nb::numpy, float> DeepstackOf(const EncodedImage& image) {
+  const size_t rows = image.num_tokens;
+  const size_t width = rows == 0 ? 0 : image.embeddings.size() / rows;
+  std::vector<float> values;
+  for (const auto& feature : image.deepstack) {
+    values.insert(values.end(), feature.begin(), feature.end());
+  }
+  return ToArray(std::move(values), {image.deepstack.size(), rows, width});
+}
+
 std::optional<std::vector<std::vector<int>>> ExpertsOf(const std::optional<NspPlacement>& placed) {
   if (!placed) return std::nullopt;
   return placed->experts;
@@ -116,6 +142,8 @@ void BindDescriptions(nb::module_& module) {
       .def_ro("grid_h", &Image::grid_h)
       .def_ro("grid_w", &Image::grid_w)
       .def_ro("num_tokens", &Image::num_tokens)
+      .def_static("of_rows", ImageOfRows, nb::arg("embeddings"), nb::arg("deepstack"),
+                  "Rows of a picture, [M,H] and [features, M, H]: for tokens whose positions are given.")
       .def_prop_ro(
           "pixel_values",
           [](const Image& image) {
@@ -131,7 +159,8 @@ void BindDescriptions(nb::module_& module) {
             return nb::ndarray<nb::numpy, const float>(image.embeddings.data(),
                                                        {rows, image.embeddings.size() / rows});
           },
-          nb::rv_policy::reference_internal, "[num_tokens, H]");
+          nb::rv_policy::reference_internal, "[num_tokens, H]")
+      .def_prop_ro("deepstack", DeepstackOf, "[features, num_tokens, H], a copy");
 }
 
 void BindProgram(nb::module_& module) {
@@ -164,6 +193,13 @@ void BindProgram(nb::module_& module) {
           [](const ProgramHandle& handle, const Ids& ids, const std::vector<EncodedImage>& images) {
             return Unwrap(handle.program.PlaceImages(SpanOf(ids), images));
           })
+      .def(
+          "grid_of",
+          [](const ProgramHandle& handle, int64_t height, int64_t width) {
+            return Unwrap(handle.program.GridOf(height, width));
+          },
+          nb::arg("height"), nb::arg("width"),
+          "(t, h, w), the patches of a picture of that many pixels.")
       .def_prop_ro("image_token_id",
                    [](const ProgramHandle& h) { return h.program.image_token_id(); })
       .def_prop_ro("model_folder", [](const ProgramHandle& h) { return h.program.model_folder(); })
@@ -205,7 +241,14 @@ void BindModel(nb::module_& module) {
            nb::arg("options"), "Writes ONNX graphs; returns their files in the order of running.")
       .def("placement_on", [](const Model& model, int num_nsp) {
         return Unwrap(model.PlacementOn(num_nsp)).experts;
-      });
+      })
+      .def(
+          "rope_positions",
+          [](const Model& model, const Ids& ids, const std::vector<PatchGrid>& grids) {
+            auto positions = Unwrap(model.RopePositions(SpanOf(ids), grids));
+            return ToArray(std::move(positions), {size_t{3}, ids.size()});
+          },
+          nb::arg("ids"), nb::arg("grids"), "[3, tokens] of a prompt with pictures of these patches: time, height, width.");
   BindProgram(module);
 }
 

@@ -14,14 +14,16 @@
 namespace expertile::python {
 namespace {
 
+using Positions = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<nb::numpy, float>;
-// Sequence, token ids, images.
-using Row = std::tuple<int64_t, Ids, std::vector<EncodedImage>>;
+// Sequence, token ids, images, RoPE's positions [A, tokens] or nothing.
+using Row = std::tuple<int64_t, Ids, std::vector<EncodedImage>, std::optional<Positions>>;
 
 std::vector<Extension> ExtensionsOf(const std::vector<Row>& rows) {
   std::vector<Extension> extensions;
-  for (const auto& [sequence, ids, images] : rows) {
+  for (const auto& [sequence, ids, images, positions] : rows) {
     extensions.push_back({sequence, SpanOf(ids), images});
+    if (positions) extensions.back().rope_positions = {positions->data(), positions->size()};
   }
   return extensions;
 }

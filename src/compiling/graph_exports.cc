@@ -113,8 +113,7 @@ Result<ImageGrid> GridOf(const CompileOptions& options, const ModelConfig& model
   const VisionPreprocessorConfig& config = *model.vision->preprocessor;
   const ImageSize given{options.height.value_or(kDefault.height),
                         options.width.value_or(kDefault.width)};
-  EXPERTILE_ASSIGN(const ImageSize size, SmartResize(config, given));
-  return ImageGrid{1, size.height / config.patch_size, size.width / config.patch_size};
+  return GridOf(config, given);
 }
 
 Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOptions& options,

@@ -200,6 +200,9 @@ Result<KvHeader> Session::State::HeaderOf(int64_t sequence) const {
 Status Session::SaveKv(int64_t sequence, const std::filesystem::path& file) const {
   EXPERTILE_ASSIGN(const KvHeader header, state_->HeaderOf(sequence));
   if (header.num_tokens == 0) return InvalidArgument("sequence {}: no tokens", sequence);
+  if (header.rope_delta == Sequences::kNoDelta) {
+    return InvalidArgument("sequence {}: it ends inside an image", sequence);
+  }
   return WriteKvFile(file, header, state_->program->model.spec, *state_->target,
                      state_->sequences.blocks(sequence), state_->sequences.next_deltas(sequence));
 }
