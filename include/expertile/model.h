@@ -32,6 +32,7 @@ struct VisionDescription {
   int num_heads = 0;
   int64_t image_token_id = 0;
   int64_t num_parameters = 0;
+  int64_t merge_size = 0;  // patches on a side of what becomes one image token
 };
 
 // What a checkpoint is, in the letters of the documentation.

@@ -125,7 +125,16 @@ void BindDescriptions(nb::module_& module) {
       .def_ro("checkpoint_bytes", &M::checkpoint_bytes)
       .def_ro("checkpoint_dtype", &M::checkpoint_dtype)
       .def_ro("end_token_ids", &M::end_token_ids)
-      .def_prop_ro("has_vision", [](const M& m) { return m.vision.has_value(); });
+      .def_prop_ro("has_vision", [](const M& m) { return m.vision.has_value(); })
+      .def_prop_ro("image_token_id",
+                   [](const M& m) { return m.vision ? m.vision->image_token_id : -1; })
+      .def(
+          "num_image_tokens",
+          [](const M& m, const PatchGrid& grid) {
+            const int64_t side = m.vision ? m.vision->merge_size : 1;
+            return grid[0] * (grid[1] / side) * (grid[2] / side);
+          },
+          nb::arg("grid"), "Of a picture of (t, h, w) patches.");
   nb::class_<CompiledProgram>(module, "CompiledProgram", "What compiling to disk made or found.")
       .def_ro("folder", &CompiledProgram::folder)
       .def_ro("was_found", &CompiledProgram::was_found)
