@@ -227,16 +227,20 @@ class Program {
   static bool IsProgram(const std::filesystem::path& folder);
   Result<Session> NewSession() const;
   // A PNG, JPEG, WebP, GIF or BMP file through the model's preprocessor and vision tower; of an
-  // animation its first frame. Errors: a model without images, a program compiled with skip_vision,
-  // a file that is no image or over 178,956,970 pixels.
-  Result<EncodedImage> EncodeImage(const std::filesystem::path& file) const;
+  // animation its first frame. `is_cancelled` (may be empty) is asked before every block of the
+  // tower. Errors: a model without images, a program compiled with skip_vision, a file that is no
+  // image or over 178,956,970 pixels; kCancelled.
+  Result<EncodedImage> EncodeImage(const std::filesystem::path& file,
+                                   const IsCancelled& is_cancelled = nullptr) const;
   // The same from a file's bytes; `name` is what errors call it.
-  Result<EncodedImage> EncodeImage(std::span<const std::byte> bytes, std::string_view name) const;
+  Result<EncodedImage> EncodeImage(std::span<const std::byte> bytes, std::string_view name,
+                                   const IsCancelled& is_cancelled = nullptr) const;
   // The vision tower alone, on pixels as the model's preprocessor makes them: `grid_t` x `grid_h` x
   // `grid_w` patches, as many rows of pixel_values. Errors: those of EncodeImage(); another number
   // of values than the grid says.
   Result<EncodedImage> EncodePixels(int64_t grid_t, int64_t grid_h, int64_t grid_w,
-                                    std::vector<float> pixel_values) const;
+                                    std::vector<float> pixel_values,
+                                    const IsCancelled& is_cancelled = nullptr) const;
   // The token that stands for a row of an image; none in a model of text alone.
   std::optional<int32_t> image_token_id() const;
   // The prompt with as many image tokens for each image as it has rows: a chat template writes one
@@ -278,16 +282,18 @@ class Model {
   const std::filesystem::path& folder() const;
   // Prepares the weights for options.target, in memory, or with compile_dir or cache_dir through
   // CompileToDisk(). Compiling again, with other options, is independent of this call.
-  // `on_progress` (may be empty) is told how many layers are packed.
-  Result<Program> Compile(const CompileOptions& options,
-                          const OnProgress& on_progress = nullptr) const;
+  // `on_progress` (may be empty) is told how many layers are packed. `is_cancelled` (may be empty)
+  // is asked as often: once it says so, the error is kCancelled, and nothing is left behind.
+  Result<Program> Compile(const CompileOptions& options, const OnProgress& on_progress = nullptr,
+                          const IsCancelled& is_cancelled = nullptr) const;
   // The same as a folder that Program::Open() opens, here or elsewhere: in options.compile_dir,
   // else in the compile cache, options.cache_dir (none: $EXPERTILE_HOME, else
   // $XDG_CACHE_HOME/expertile, else ~/.cache/expertile). The same weights and options are compiled
   // once, by one process. Memory is bounded by one layer. `on_progress` is told bytes hashed, then
   // layers packed, each with its own total.
   Result<CompiledProgram> CompileToDisk(const CompileOptions& options,
-                                        const OnProgress& on_progress = nullptr) const;
+                                        const OnProgress& on_progress = nullptr,
+                                        const IsCancelled& is_cancelled = nullptr) const;
   Result<NspPlacement> PlacementOn(int num_nsp) const;
   // RoPE's positions [3, tokens] (time, height, width) of a prompt that holds the image tokens of
   // images with these patches, from 0 on. Errors: a model of text alone; other image tokens than
@@ -297,7 +303,8 @@ class Model {
 
  private:
   friend Result<ExportedGraphs> ExportOnnx(const Model&, const CompileOptions&,
-                                           const std::filesystem::path&, const OnProgress&);
+                                           const std::filesystem::path&, const OnProgress&,
+                                           const IsCancelled&);
   struct State;
   explicit Model(std::shared_ptr<const State> state);
   std::shared_ptr<const State> state_;

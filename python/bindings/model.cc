@@ -18,32 +18,34 @@ namespace {
 using Path = std::filesystem::path;
 using Progress = std::optional<nb::callable>;
 
-// What work(on_progress) returns, without the GIL; what `progress` raises is raised at its end.
+// What work(on_progress, is_cancelled) returns, without the GIL. Ctrl-C and what `progress` raises
+// stop it.
 template <typename Work>
 auto RunWithProgress(const Progress& progress, Work work) {
   ProgressCallback callback(progress);
   const OnProgress on_progress = callback.Get();
-  auto result = [&] {
-    const nb::gil_scoped_release no_gil;
-    return work(on_progress);
-  }();
+  auto result = RunAlone([&](const IsCancelled& is_interrupted) {
+    return work(on_progress, [&] { return callback.has_raised() || is_interrupted(); });
+  });
   callback.Rethrow();
   return Unwrap(std::move(result));
 }
 
 ProgramHandle Compile(const Model& model, const Progress& progress, const nb::kwargs& given) {
   const CompileOptions options = OptionsFrom(given);
-  return ProgramHandle(RunWithProgress(progress, [&](const OnProgress& on_progress) {
-    return model.Compile(options, on_progress);
-  }));
+  return ProgramHandle(RunWithProgress(
+      progress, [&](const OnProgress& on_progress, const IsCancelled& is_cancelled) {
+        return model.Compile(options, on_progress, is_cancelled);
+      }));
 }
 
 CompiledProgram CompileToDisk(const Model& model, const Progress& progress,
                               const nb::kwargs& given) {
   const CompileOptions options = OptionsFrom(given);
-  return RunWithProgress(progress, [&](const OnProgress& on_progress) {
-    return model.CompileToDisk(options, on_progress);
-  });
+  return RunWithProgress(progress,
+                         [&](const OnProgress& on_progress, const IsCancelled& is_cancelled) {
+                           return model.CompileToDisk(options, on_progress, is_cancelled);
+                         });
 }
 
 std::vector<Path> Export(const Model& model, const Path& folder, const Progress& progress,
@@ -51,28 +53,41 @@ std::vector<Path> Export(const Model& model, const Path& folder, const Progress&
   CompileOptions options = OptionsFrom(given);
   options.target = kGraphTarget;
   return RunWithProgress(progress,
-                         [&](const OnProgress& on_progress) {
-                           return ExportOnnx(model, options, folder, on_progress);
+                         [&](const OnProgress& on_progress, const IsCancelled& is_cancelled) {
+                           return ExportOnnx(model, options, folder, on_progress, is_cancelled);
                          })
       .files;
 }
 
+// The image that encode(is_cancelled) makes with the program to itself.
+template <typename Work>
+EncodedImage Encode(const ProgramHandle& handle, Work encode) {
+  return Unwrap(RunAlone([&](const IsCancelled& is_cancelled) {
+    const std::lock_guard lock(*handle.lock);
+    return encode(is_cancelled);
+  }));
+}
+
 EncodedImage EncodeFile(const ProgramHandle& handle, const Path& file) {
-  return Unwrap(RunUnlocked(*handle.lock, [&] { return handle.program.EncodeImage(file); }));
+  return Encode(handle, [&](const IsCancelled& is_cancelled) {
+    return handle.program.EncodeImage(file, is_cancelled);
+  });
 }
 
 EncodedImage EncodeBytes(const ProgramHandle& handle, const nb::bytes& bytes,
                          const std::string& name) {
   const std::span data(static_cast<const std::byte*>(bytes.data()), bytes.size());
-  return Unwrap(RunUnlocked(*handle.lock, [&] { return handle.program.EncodeImage(data, name); }));
+  return Encode(handle, [&](const IsCancelled& is_cancelled) {
+    return handle.program.EncodeImage(data, name, is_cancelled);
+  });
 }
 
 EncodedImage EncodePixels(const ProgramHandle& handle, const Floats& pixel_values, int64_t grid_t,
                           int64_t grid_h, int64_t grid_w) {
   auto values = VectorOf(pixel_values);
-  return Unwrap(RunUnlocked(*handle.lock, [&] {
-    return handle.program.EncodePixels(grid_t, grid_h, grid_w, std::move(values));
-  }));
+  return Encode(handle, [&](const IsCancelled& is_cancelled) {
+    return handle.program.EncodePixels(grid_t, grid_h, grid_w, std::move(values), is_cancelled);
+  });
 }
 
 using ImageRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -169,7 +184,8 @@ void BindDescriptions(nb::module_& module) {
                                                        {rows, image.embeddings.size() / rows});
           },
           nb::rv_policy::reference_internal, "[num_tokens, H]")
-      .def_prop_ro("deepstack", DeepstackOf, "[features, num_tokens, H], a copy");
+      .def_prop_ro("deepstack", DeepstackOf, nb::rv_policy::move,
+                   "[features, num_tokens, H], a copy");
 }
 
 void BindProgram(nb::module_& module) {

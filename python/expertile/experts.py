@@ -43,8 +43,8 @@ class Experts:
         down: [E, H, I]; is_transposed: [E, I, H].
         gate_up_bias, down_bias: [E, 2I] and [E, H].
         clamped_swiglu: (limit, alpha) of GPT-OSS's activation; None: silu(gate) up.
-        num_nsp: expert groups that run in parallel, "auto": num_cores, None: blocking off.
-        packed_chunk_size: rows of packed tokens per step.
+        num_nsp: expert groups that run in parallel, "auto": what compile() would choose, None: blocking off.
+        packed_chunk_size: rows of packed tokens per step, or "auto".
         num_cores: workers, which all layers of a process share; 0: all processors.
         dtype: "float32" or "bfloat16", the arithmetic of matrix products.
 
@@ -62,7 +62,7 @@ class Experts:
         is_concatenated: bool = True,
         clamped_swiglu: Optional[Tuple[float, float]] = None,
         num_nsp: NumNsp = "auto",
-        packed_chunk_size: int = 256,
+        packed_chunk_size: Union[int, str] = "auto",
         num_cores: int = 0,
         dtype: str = "float32",
     ) -> None:

@@ -40,7 +40,7 @@ struct GraphFolder {
 Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
                                  const std::filesystem::path& folder,
                                  const std::filesystem::path& parent,
-                                 const OnProgress& on_progress);
+                                 const Watch& watch);
 
 // Its files are the graphs.
 TargetRow OnnxTarget();

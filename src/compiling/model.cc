@@ -130,7 +130,8 @@ Result<std::vector<int32_t>> Model::RopePositions(std::span<const int32_t> token
   return std::move(mrope.positions);
 }
 
-Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress) const {
+Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress,
+                               const IsCancelled& is_cancelled) const {
   EXPERTILE_ASSIGN(CompileOptions resolved, ResolveOptions(options, state_->checkpoint->config));
   const TargetRow& target_row = TargetOf(resolved);
   if (!target_row.runs_here()) {
@@ -138,12 +139,12 @@ Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& 
                        resolved.target);
   }
   if (!resolved.compile_dir.empty() || !resolved.cache_dir.empty()) {
-    EXPERTILE_ASSIGN(const CompiledProgram compiled, CompileToDisk(options, on_progress));
+    EXPERTILE_ASSIGN(const CompiledProgram compiled, CompileToDisk(options, on_progress, is_cancelled));
     return Program::Open(compiled.folder);
   }
   const Stopwatch watch;
   TargetOptions target_options = TargetOptionsOf(resolved);
-  target_options.on_layer = on_progress;
+  target_options.on_layer = WatchOf(on_progress, is_cancelled);
   EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the weights", [&] {
                      return PackAndOpen(target_row, *state_->checkpoint, target_options);
                    }));

@@ -51,15 +51,17 @@ Status CheckPixels(const ImageGrid& grid, size_t num_values, const VisionSpec& s
 
 }  // namespace
 
-Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file) const {
+Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file,
+                                          const IsCancelled& is_cancelled) const {
   // A model of text alone says so, whatever the file.
   if (!state_->model.vision) return EncodeImage(std::span<const std::byte>(), file.string());
   EXPERTILE_ASSIGN(const MappedFile mapped, MappedFile::Open(file));
-  return EncodeImage(mapped.bytes(), file.string());
+  return EncodeImage(mapped.bytes(), file.string(), is_cancelled);
 }
 
 Result<EncodedImage> Program::EncodeImage(std::span<const std::byte> bytes,
-                                          std::string_view name) const {
+                                          std::string_view name,
+                                          const IsCancelled& is_cancelled) const {
   const auto& vision = state_->model.vision;
   if (!vision) {
     return InvalidArgument("{}: images: the model {} reads text only", name,
@@ -68,17 +70,21 @@ Result<EncodedImage> Program::EncodeImage(std::span<const std::byte> bytes,
   if (!vision->preprocessor) return tl::unexpected(NoPreprocessor(state_->model));
   EXPERTILE_ASSIGN(const StoredImage image, DecodeImage(bytes, name));
   EXPERTILE_ASSIGN(PixelPatches patches, MakePixelPatches(*vision->preprocessor, image));
-  return EncodePixels(patches.grid.t, patches.grid.h, patches.grid.w, std::move(patches.values));
+  return EncodePixels(patches.grid.t, patches.grid.h, patches.grid.w, std::move(patches.values),
+                      is_cancelled);
 }
 
 Result<EncodedImage> Program::EncodePixels(int64_t grid_t, int64_t grid_h, int64_t grid_w,
-                                           std::vector<float> pixel_values) const {
+                                           std::vector<float> pixel_values,
+                                           const IsCancelled& is_cancelled) const {
   const auto& vision = state_->model.vision;
   if (!vision) return tl::unexpected(TextOnly(state_->model));
   const VisionSpec& spec = vision->spec;
   const ImageGrid grid{grid_t, grid_h, grid_w};
   EXPERTILE_RETURN_IF_ERROR(CheckPixels(grid, pixel_values.size(), spec));
-  EXPERTILE_ASSIGN(ImageFeatures features, state_->target->EncodeImage(grid, pixel_values));
+  StepCancellation cancellation(is_cancelled);
+  EXPERTILE_ASSIGN(ImageFeatures features,
+                   state_->target->EncodeImage(grid, pixel_values, cancellation));
   return EncodedImage{grid.t,
                       grid.h,
                       grid.w,

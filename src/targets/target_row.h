@@ -39,7 +39,7 @@ struct InProcessTarget {
 // resolved.
 using MakeFiles = Result<CompiledProgram> (*)(const Checkpoint& checkpoint,
                                               const CompileOptions& options,
-                                              const OnProgress& on_progress);
+                                              const Watch& watch);
 
 // What `bench` measures of a device. Null for the processor's own targets: the processor is
 // measured then, and its MoE layer is the target cpu's.
