@@ -283,7 +283,8 @@ class Model {
   // Prepares the weights for options.target, in memory, or with compile_dir or cache_dir through
   // CompileToDisk(). Compiling again, with other options, is independent of this call.
   // `on_progress` (may be empty) is told how many layers are packed. `is_cancelled` (may be empty)
-  // is asked as often: once it says so, the error is kCancelled, and nothing is left behind.
+  // is asked as often: once it says so, the error is kCancelled. There is no program then, at most
+  // whole sections in the cache, which the next compile uses.
   Result<Program> Compile(const CompileOptions& options, const OnProgress& on_progress = nullptr,
                           const IsCancelled& is_cancelled = nullptr) const;
   // The same as a folder that Program::Open() opens, here or elsewhere: in options.compile_dir,

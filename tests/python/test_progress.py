@@ -1,6 +1,7 @@
 """Progress where somebody looks, lines of the log, and Ctrl-C in what is no session."""
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -123,8 +124,9 @@ def test_ctrl_c_stops_compiling(large, tmp_path, seconds):
         model.compile(**options)
         raise AssertionError(f"compiled in {time.monotonic() - start:.1f} s")
     assert time.monotonic() - start < seconds + 3
-    left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size > 1000]
-    assert left == [], "nothing half-written"
+    for left in (tmp_path / "cache").rglob("*"):  # whole sections alone, which the next compile finds
+        if left.is_file() and left.stat().st_size > 1000:
+            assert left.parent.name == "store" and hashlib.sha256(left.read_bytes()).hexdigest() == left.stem
     model.compile(**options)
     assert model.generate(prompts=["x"], generation_len=2).generated_ids.shape == (1, 2)
 
