@@ -1,7 +1,8 @@
 """The plug-in's nsp_blocked beside transformers' own implementations, on each model's own experts class.
 
-Implementations take turns on the same layer, routing and threads. A machine shared with other work slows all of
-them alike, so ratios are of medians of one run. Prints rows of the table in docs/python.md.
+Implementations take turns on the same layer, routing and threads, and ratios are of medians of one run. On a machine
+that others use, too, --threads 1 --cpu-time counts the time that each had a processor. Prints the rows of the table in
+docs/python.md.
 """
 
 import argparse
@@ -52,26 +53,27 @@ def make_batch(name, num_tokens, dtype):
     return hidden, ids, torch.full((num_tokens, experts_per_token), 1.0 / experts_per_token, dtype=dtype)
 
 
-def seconds_of(experts, config, implementation, batch):
-    config._experts_implementation = implementation
-    start = time.perf_counter()
-    experts(*batch)
-    return time.perf_counter() - start
-
-
-def compare(name, dtype, token_counts, turns, budget):
+def compare(name, dtype, arguments):
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
     experts, config = make_experts(name, dtype)
     implementations = [*TRANSFORMERS_OWN, plugin.NAME]
-    for num_tokens in token_counts:
+
+    def seconds_of(implementation, batch):
+        config._experts_implementation = implementation
+        start = clock()
+        experts(*batch)
+        return clock() - start
+
+    for num_tokens in map(int, arguments.tokens.split(",")):
         batch = make_batch(name, num_tokens, dtype)
         seconds = {implementation: [] for implementation in implementations}
         for implementation in implementations:
-            seconds_of(experts, config, implementation, batch)  # packs, warms up
+            seconds_of(implementation, batch)  # packs, warms up
         start = time.perf_counter()
-        for turn in range(turns):
+        for turn in range(arguments.turns):
             for implementation in implementations:
-                seconds[implementation].append(seconds_of(experts, config, implementation, batch))
-            if turn >= 2 and time.perf_counter() - start > budget:
+                seconds[implementation].append(seconds_of(implementation, batch))
+            if turn >= 2 and time.perf_counter() - start > arguments.seconds:
                 break
         medians = {implementation: statistics.median(times) for implementation, times in seconds.items()}
         ratio = min(medians[own] for own in TRANSFORMERS_OWN) / medians[plugin.NAME]
@@ -88,16 +90,16 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=60, help="after these and three turns the next shape follows")
+    parser.add_argument("--cpu-time", action="store_true", help="of all threads, in place of the clock's")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     plugin.configure(num_cores=arguments.threads)
-    tokens = [int(count) for count in arguments.tokens.split(",")]
     print("| ms | " + " | ".join((*TRANSFORMERS_OWN, plugin.NAME)) + " | against the better |")
     print("|---" * (len(TRANSFORMERS_OWN) + 3) + "|")
     with torch.no_grad():
         for name in arguments.shapes.split(","):
             for dtype in arguments.dtypes.split(","):
-                compare(name, getattr(torch, dtype), tokens, arguments.turns, arguments.seconds)
+                compare(name, getattr(torch, dtype), arguments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "expertile/dispatch.h"
 #include "expertile/image.h"
 #include "expertile/options.h"
 #include "expertile/progress.h"
@@ -74,6 +75,7 @@ struct NspLoad {
   // what waiting for the busiest costs. 0 where a target does not tell (reference).
   double busiest_worker_seconds = 0.0;
   double mean_worker_seconds = 0.0;
+  WorkCut cut = {};  // how the target's workers cut the last step, where it tells
 };
 
 // How long a session's steps were in one stage of the forward pass: "attention", "experts", …
@@ -116,6 +118,27 @@ struct KvState {
   std::vector<Layer> layers;
   // [num_tokens], as in docs/kv-cache-file.md; empty stands for zeros: text without images.
   std::vector<int32_t> next_deltas;
+};
+
+// The same, wherever the values lie.
+struct KvView {
+  struct Layer {
+    int64_t num_kv_heads = 0;
+    int64_t head_dim = 0;
+    std::span<const float> keys;
+    std::span<const float> values;
+  };
+
+  KvView() = default;
+  KvView(const KvState& state)  // NOLINT: a state is one
+      : num_tokens(state.num_tokens), next_deltas(state.next_deltas) {
+    for (const KvState::Layer& layer : state.layers) {
+      layers.push_back({layer.num_kv_heads, layer.head_dim, layer.keys, layer.values});
+    }
+  }
+  int64_t num_tokens = 0;
+  std::vector<Layer> layers;
+  std::span<const int32_t> next_deltas;
 };
 
 // Runs a program on sequences of tokens. A sequence is a number: 0 to batch_size - 1 are there from
@@ -176,9 +199,10 @@ class Session {
   // What the cache holds of a sequence. Error: an empty one.
   Result<KvState> ReadKv(int64_t sequence) const;
   // Continues, on an empty sequence, what ReadKv() of a session of the same model gave: the next
-  // token's logits are the same bits, if both caches have one number format. Errors, which change
-  // nothing: sizes that are not the model's, more tokens than ctx_len.
-  Status WriteKv(int64_t sequence, const KvState& state);
+  // token's logits are the same bits, if both caches have one number format. The values are copied
+  // once, into the cache. Errors, which change nothing: sizes that are not the model's, more tokens
+  // than ctx_len.
+  Status WriteKv(int64_t sequence, const KvView& state);
 
   // Writes what the cache holds of a sequence, for LoadKv() of another session, in this process or
   // another (docs/kv-cache-file.md). Errors: an empty sequence; an I/O error, which leaves no file.

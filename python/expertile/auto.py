@@ -157,6 +157,8 @@ def _generation_options(call: Mapping[str, Any]) -> Dict[str, Any]:
     if left:
         raise TypeError(f"generate() got an unexpected keyword argument '{next(iter(left))}'")
     length = call.get("generation_len")
+    if length is not None and not isinstance(length, (int, np.integer)):
+        raise InvalidArgument(f"generation_len: {length!r}, expected a number of tokens")
     if length is not None and length < 1:
         raise InvalidArgument(f"generation_len: {length}, expected at least 1")
     options = {name: call[name] for name in CHOICES if call.get(name) is not None}
@@ -188,6 +190,9 @@ class AutoModelForCausalLM(_AutoModel):
         given = [prompts] if isinstance(prompts, str) else list(prompts or [])
         if not given:
             raise InvalidArgument("prompts: none")
+        for prompt in given:
+            if not isinstance(prompt, str):
+                raise InvalidArgument(f"prompts: {type(prompt).__name__}, expected texts")
         prepared: List[Prepared] = [(self._encode(tokenizer, text), []) for text in given]
         return self._generate(prepared, tokenizer, _generation_options(options))
 
@@ -210,6 +215,18 @@ def _shared_out(pictures: List[Any], num_tokens: int, tokens_of: Callable[[Any],
     while pictures and sum(map(tokens_of, own)) < num_tokens:
         own.append(pictures.pop(0))
     return own
+
+
+def _asked(prompts: Union[str, Sequence[str]], images: Union[None, PathLike, Sequence[PathLike]]) -> List[List[Any]]:
+    """A conversation for each prompt."""
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    files = [images] if isinstance(images, (str, os.PathLike)) else list(images or [])
+    if files and len(files) != len(texts):
+        raise InvalidArgument(f"images: {len(files)}, for {len(texts)} prompts")
+    pictures = [[{"type": "image", "image": file}] for file in files] or [[]] * len(texts)
+    return [
+        [{"role": "user", "content": [*picture, {"type": "text", "text": text}]}] for picture, text in zip(pictures, texts)
+    ]
 
 
 class ImageModel:
@@ -270,7 +287,9 @@ class AutoModelForImageTextToText(_AutoModel):
         names = {"vision": "vision_qpc_path", "prefill": lang, "decode": lang if len(made.qaic) < 3 else "lang_decode_qpc_path"}
         if made.qaic:
             return {names[qaic.name]: str(qaic.folder) for qaic in made.qaic}
-        paths = {} if options.get("skip_vision") else {"vision_qpc_path": ProgramPath.of(str(made.folder), options)}
+        paths: Dict[str, str] = {}
+        if not options.get("skip_vision"):
+            paths["vision_qpc_path"] = ProgramPath.of(str(made.folder), options)
         return paths if options.get("skip_lang") else {**paths, lang: str(made.folder)}
 
     def prepare(self, messages: Sequence[Dict[str, Any]], **request: Any) -> Dict[str, Any]:
@@ -290,11 +309,24 @@ class AutoModelForImageTextToText(_AutoModel):
             inputs["images"] = images
         return inputs
 
-    def generate(self, inputs: Optional[Mapping[str, Any]] = None, tokenizer: Any = None, **options: Any) -> ExecInfo:
-        """Continues a processor's inputs: input_ids, and pixel_values with image_grid_thw if there are pictures."""
-        if inputs is None or "input_ids" not in inputs:
+    def generate(
+        self,
+        inputs: Optional[Mapping[str, Any]] = None,
+        tokenizer: Any = None,
+        images: Union[None, PathLike, Sequence[PathLike]] = None,
+        prompts: Union[None, str, Sequence[str]] = None,
+        **options: Any,
+    ) -> ExecInfo:
+        """Continues a processor's inputs: input_ids, and pixel_values with image_grid_thw if there are pictures.
+
+        Or prompts, each a user's message with the picture of the same place in images.
+        """
+        if inputs is None and prompts is not None:
+            prepared = [prompt for each in _asked(prompts, images) for prompt in self._prepared(self.prepare(each))]
+        elif inputs is not None and "input_ids" in inputs:
+            prepared = self._prepared(inputs)
+        else:
             raise InvalidArgument("inputs: expected input_ids, and pixel_values with image_grid_thw for pictures")
-        prepared = self._prepared(inputs)
         return self._generate(prepared, tokenizer, _generation_options(options))
 
     def _prepared(self, inputs: Mapping[str, Any]) -> List[Prepared]:

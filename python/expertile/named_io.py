@@ -34,14 +34,15 @@ class InferenceSession:
 
     def __init__(
         self,
-        program: Union[str, "os.PathLike[str]", _core.Program],
+        qpc_path: Union[str, "os.PathLike[str]", _core.Program],
         device_ids: Optional[List[int]] = None,
         activate: bool = True,
         enable_debug_logs: bool = False,
+        data_path_timeout_ms: int = 60000,
     ) -> None:
-        self.program = program if isinstance(program, _core.Program) else _core.Program.open(program)
+        self.program = qpc_path if isinstance(qpc_path, _core.Program) else _core.Program.open(qpc_path)
         self.session = Session(self.program)
-        self._path = program
+        self._path = qpc_path
         self._has_vision = self.program.description.has_vision
         self._buffers: Dict[str, Array] = {}  # inputs that stay until others are given
         self._skipped: Set[str] = set()
@@ -68,8 +69,9 @@ class InferenceSession:
     def deactivate(self) -> None:
         """Nothing is to be done: a session is over when it is gone."""
 
-    def skip_buffers(self, names: Iterable[str]) -> None:
+    def skip_buffers(self, skipped_buffer_names: Iterable[str]) -> None:
         """Outputs that are not wanted: state that stays in the session costs nothing."""
+        names = [skipped_buffer_names] if isinstance(skipped_buffer_names, str) else skipped_buffer_names
         self._skipped |= set(names)
 
     def set_buffers(self, buffers: Mapping[str, Any]) -> None:

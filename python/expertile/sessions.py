@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from expertile import _core, log
 from expertile.arrays import Ids, TokenIds, token_ids
+from expertile.errors import InvalidArgument
 from expertile.generation import Generation, Prompt
 from expertile.progress import Progress, Wanted
 
@@ -43,8 +44,13 @@ class Session:
 
     @staticmethod
     def _rows(rows: Sequence[Row]) -> List[Tuple[int, Ids, List[_core.EncodedImage], Optional[Ids]]]:
-        complete = [tuple(row) + ((), None)[len(row) - 2 :] for row in rows]
-        return [(sequence, token_ids(ids), list(images), positions) for sequence, ids, images, positions in complete]
+        complete: List[Tuple[int, Ids, List[_core.EncodedImage], Optional[Ids]]] = []
+        for row in rows:
+            if not isinstance(row, (tuple, list)) or not 2 <= len(row) <= 4:
+                raise InvalidArgument(f"rows: {str(row)[:60]}, expected (sequence, token ids[, images[, positions]])")
+            images = list(row[2]) if len(row) > 2 else []
+            complete.append((row[0], token_ids(row[1]), images, row[3] if len(row) > 3 else None))
+        return complete
 
     def run(self, rows: Sequence[Row], all_logits: bool = False) -> Floats:
         """Extends each row's sequence: (sequence, token ids[, images[, positions]]), prompts and single tokens mixed.

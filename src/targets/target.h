@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/watch.h"
+#include "expertile/dispatch.h"
 #include "expertile/result.h"
 #include "formats/kv_codec.h"
 #include "image/image_grid.h"
@@ -83,6 +84,7 @@ struct NspStatistics {
   // a target does not tell.
   double busiest_worker_seconds = 0.0;
   double mean_worker_seconds = 0.0;
+  WorkCut cut = {};  // of the last step, where a target tells
 };
 
 class TargetSession {

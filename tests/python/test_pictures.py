@@ -135,6 +135,21 @@ def test_refusals_leave_the_session_as_it_was(model, paths, inputs, vision):
     assert np.isfinite(session.run(good)["logits"]).all()
 
 
+def test_prompts_with_a_picture_each(model, models, paths):
+    folder = models / "tiny-qwen3_vl_moe" / "images"
+    files = [folder / f"{i}.png" for i in (0, 1)]
+    together = model.generate(prompts=["Describe the image.", "Describe the image."], images=files, generation_len=8)
+    for file, text in zip(files, together.generated_texts):
+        content = [{"type": "image", "image": str(file)}, {"type": "text", "text": "Describe the image."}]
+        alone = model.generate(model.prepare([{"role": "user", "content": content}]), generation_len=8)
+        assert alone.generated_texts == [text]
+    assert model.generate(prompts="Who art thou?", generation_len=4).generated_ids.shape == (1, 4)
+    with pytest.raises(expertile.Error, match="images: 1, for 2 prompts"):
+        model.generate(prompts=["a", "b"], images=files[0])
+    with pytest.raises(expertile.Error, match="inputs: expected"):
+        model.generate(images=files)
+
+
 def test_prepared_inputs(model, inputs):
     """A row of text beside one with pictures, both with padding."""
     ids, S = inputs["input_ids"], inputs["input_ids"].shape[1]

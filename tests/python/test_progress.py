@@ -114,16 +114,16 @@ def interrupt_after(seconds):
 
 
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize("seconds", [0.05, 0.6])
-def test_ctrl_c_stops_compiling(large, tmp_path, seconds):
+def test_ctrl_c_stops_compiling(large, tmp_path):
     model = expertile.AutoModelForCausalLM.from_pretrained(large)
     options = {"ctx_len": 64, "num_cores": 2, "cache_dir": tmp_path / "cache", "progress": False}
-    interrupt_after(seconds)
-    start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        model.compile(**options)
-        raise AssertionError(f"compiled in {time.monotonic() - start:.1f} s")
-    assert time.monotonic() - start < seconds + 3
+    for seconds in (0.05, 0.6):  # while weights are hashed, and packed
+        interrupt_after(seconds)
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            model.compile(**options)
+            raise AssertionError(f"compiled in {time.monotonic() - start:.1f} s")
+        assert time.monotonic() - start < seconds + 3
     for left in (tmp_path / "cache").rglob("*"):  # whole sections alone, which the next compile finds
         if left.is_file() and left.stat().st_size > 1000:
             assert left.parent.name == "store" and hashlib.sha256(left.read_bytes()).hexdigest() == left.stem
