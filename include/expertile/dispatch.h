@@ -53,7 +53,8 @@ struct PlannedChunks {
 // two above; packed_chunk_size < 1.
 Result<PlannedChunks> PlanChunks(const Routing& routing, int num_nsp, int64_t packed_chunk_size);
 
-// How workers cut the rows of experts between them (docs/dispatch.md); as here where no target says.
+// How workers cut the rows of experts between them (docs/dispatch.md); as here where no target
+// says.
 struct WorkCut {
   int64_t tile_rows = 4;          // rows that a product takes at once
   int64_t max_parts = 8;          // of an expert's columns

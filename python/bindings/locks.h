@@ -65,8 +65,8 @@ class Interrupt {
   std::exception_ptr raised_;
 };
 
-// What work(is_cancelled) returns, run without the GIL and stopped by Ctrl-C: for what belongs to no
-// session.
+// What work(is_cancelled) returns, run without the GIL and stopped by Ctrl-C: for what belongs to
+// no session.
 template <typename Work>
 auto RunAlone(Work work) {
   Interrupt interrupt;

@@ -160,14 +160,18 @@ void BindDescriptions(nb::module_& module) {
       .def_ro("folder", &Qaic::folder)
       .def_ro("command", &Qaic::command)
       .def_prop_ro("is_compiled", [](const Qaic& q) { return q.state != Qaic::State::kToBeRun; });
+}
+
+void BindImages(nb::module_& module) {
   using Image = EncodedImage;
   nb::class_<Image>(module, "EncodedImage", "A picture as the decoder takes it.")
       .def_ro("grid_t", &Image::grid_t)
       .def_ro("grid_h", &Image::grid_h)
       .def_ro("grid_w", &Image::grid_w)
       .def_ro("num_tokens", &Image::num_tokens)
-      .def_static("of_rows", ImageOfRows, nb::arg("embeddings"), nb::arg("deepstack"),
-                  "Rows of a picture, [M,H] and [features, M, H]: for tokens whose positions are given.")
+      .def_static(
+          "of_rows", ImageOfRows, nb::arg("embeddings"), nb::arg("deepstack"),
+          "Rows of a picture, [M,H] and [features, M, H]: for tokens whose positions are given.")
       .def_prop_ro(
           "pixel_values",
           [](const Image& image) {
@@ -246,6 +250,7 @@ void BindProgram(nb::module_& module) {
 
 void BindModel(nb::module_& module) {
   BindDescriptions(module);
+  BindImages(module);
   nb::class_<Model>(module, "Model", "A checkpoint's folder, opened.")
       .def_static(
           "load",
@@ -264,16 +269,16 @@ void BindModel(nb::module_& module) {
            nb::arg("options"), "The same as a folder, in compile_dir or the compile cache.")
       .def("export_onnx", Export, nb::arg("folder"), nb::arg("progress").none() = nb::none(),
            nb::arg("options"), "Writes ONNX graphs; returns their files in the order of running.")
-      .def("placement_on", [](const Model& model, int num_nsp) {
-        return Unwrap(model.PlacementOn(num_nsp)).experts;
-      })
+      .def("placement_on", [](const Model& model,
+                              int num_nsp) { return Unwrap(model.PlacementOn(num_nsp)).experts; })
       .def(
           "rope_positions",
           [](const Model& model, const Ids& ids, const std::vector<PatchGrid>& grids) {
             auto positions = Unwrap(model.RopePositions(SpanOf(ids), grids));
             return ToArray(std::move(positions), {size_t{3}, ids.size()});
           },
-          nb::arg("ids"), nb::arg("grids"), "[3, tokens] of a prompt with pictures of these patches: time, height, width.");
+          nb::arg("ids"), nb::arg("grids"),
+          "[3, tokens] of a prompt with pictures of these patches: time, height, width.");
   BindProgram(module);
 }
 

@@ -14,8 +14,8 @@ using Watch = std::function<Status(int64_t done, int64_t total)>;
 // Passes on to on_progress, and asks is_cancelled. Either may be empty.
 inline Watch WatchOf(OnProgress on_progress, IsCancelled is_cancelled) {
   if (!on_progress && !is_cancelled) return nullptr;
-  return [told = std::move(on_progress), asked = std::move(is_cancelled)](
-             int64_t done, int64_t total) -> Status {
+  return [told = std::move(on_progress), asked = std::move(is_cancelled)](int64_t done,
+                                                                          int64_t total) -> Status {
     if (told) told(done, total);
     if (!asked || !asked()) return {};
     return Fail(ErrorCode::kCancelled, "cancelled, {} of {} done", done, total);

@@ -78,8 +78,7 @@ Result<std::string> DigestOf(const Checkpoint& checkpoint, const FileDigests& di
                              const Watch& watch) {
   EXPERTILE_ASSIGN(const std::string config,
                    ReadTextFile(checkpoint.config.folder / "config.json"));
-  EXPERTILE_ASSIGN(const std::string weights,
-                   digests.DigestOf(checkpoint.tensors.files(), watch));
+  EXPERTILE_ASSIGN(const std::string weights, digests.DigestOf(checkpoint.tensors.files(), watch));
   return FingerprintOf(
       {{"weights", weights}, {"config", Sha256Hex(std::as_bytes(std::span(config)))}});
 }

@@ -118,8 +118,7 @@ Result<ImageGrid> GridOf(const CompileOptions& options, const ModelConfig& model
 
 Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
                                  const std::filesystem::path& folder,
-                                 const std::filesystem::path& parent,
-                                 const Watch& watch) {
+                                 const std::filesystem::path& parent, const Watch& watch) {
   EXPERTILE_ASSIGN(const nlohmann::json origin, OriginOf(checkpoint, options, watch));
   GraphFolder graphs{folder, FingerprintOf(origin)};
   if (folder.empty()) {
@@ -158,8 +157,7 @@ Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& opti
                            folder.string());
   }
   EXPERTILE_ASSIGN(const CompileOptions resolved, ResolveOptions(options, checkpoint.config));
-  EXPERTILE_ASSIGN(const GraphFolder graphs,
-                   ExportGraphs(checkpoint, resolved, folder, "", watch));
+  EXPERTILE_ASSIGN(const GraphFolder graphs, ExportGraphs(checkpoint, resolved, folder, "", watch));
   ExportedGraphs exported;
   exported.was_found = graphs.was_found;
   for (const GraphKind kind : GraphsOf(resolved, checkpoint.config)) {

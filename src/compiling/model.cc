@@ -139,7 +139,8 @@ Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& 
                        resolved.target);
   }
   if (!resolved.compile_dir.empty() || !resolved.cache_dir.empty()) {
-    EXPERTILE_ASSIGN(const CompiledProgram compiled, CompileToDisk(options, on_progress, is_cancelled));
+    EXPERTILE_ASSIGN(const CompiledProgram compiled,
+                     CompileToDisk(options, on_progress, is_cancelled));
     return Program::Open(compiled.folder);
   }
   const Stopwatch watch;

@@ -114,8 +114,8 @@ Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config,
                                       const StoredImage& image) {
   EXPERTILE_ASSIGN(const ImageGrid grid,
                    GridOf(config, {image.upright_height(), image.upright_width()}));
-  return CutPatches(config, ResizeBicubic(image, grid.h * config.patch_size,
-                                          grid.w * config.patch_size));
+  return CutPatches(config,
+                    ResizeBicubic(image, grid.h * config.patch_size, grid.w * config.patch_size));
 }
 
 }  // namespace expertile

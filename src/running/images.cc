@@ -59,8 +59,7 @@ Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file,
   return EncodeImage(mapped.bytes(), file.string(), is_cancelled);
 }
 
-Result<EncodedImage> Program::EncodeImage(std::span<const std::byte> bytes,
-                                          std::string_view name,
+Result<EncodedImage> Program::EncodeImage(std::span<const std::byte> bytes, std::string_view name,
                                           const IsCancelled& is_cancelled) const {
   const auto& vision = state_->model.vision;
   if (!vision) {
@@ -127,8 +126,7 @@ Result<PatchGrid> Program::GridOf(int64_t height, int64_t width) const {
   if (height < 1 || width < 1) {
     return InvalidArgument("image of {}x{} pixels: expected at least 1x1", width, height);
   }
-  EXPERTILE_ASSIGN(const ImageGrid grid,
-                   expertile::GridOf(*vision->preprocessor, {height, width}));
+  EXPERTILE_ASSIGN(const ImageGrid grid, expertile::GridOf(*vision->preprocessor, {height, width}));
   return PatchGrid{grid.t, grid.h, grid.w};
 }
 

@@ -228,8 +228,12 @@ void Session::SetIsCancelled(IsCancelled is_cancelled) {
 
 NspLoad Session::nsp_load() const {
   const NspStatistics& statistics = state_->target->nsp_statistics();
-  return {statistics.rows, statistics.busy_seconds, statistics.expert_seconds,
-          statistics.busiest_worker_seconds, statistics.mean_worker_seconds, statistics.cut};
+  return {statistics.rows,
+          statistics.busy_seconds,
+          statistics.expert_seconds,
+          statistics.busiest_worker_seconds,
+          statistics.mean_worker_seconds,
+          statistics.cut};
 }
 
 std::vector<StageTime> Session::stage_times() const {

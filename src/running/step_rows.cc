@@ -147,8 +147,8 @@ Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first
   }
   if (!extension.images.empty()) {
     EXPERTILE_RETURN_IF_ERROR(CheckImageRows(placed, extension.images, model));
-    placed.image_rows = ImageRowsOf(placed.token_ids, extension.images,
-                                    model.vision->spec.prompt.image_token_id);
+    placed.image_rows =
+        ImageRowsOf(placed.token_ids, extension.images, model.vision->spec.prompt.image_token_id);
   }
   int32_t last_delta = rope_delta;
   if (is_given) {
@@ -163,8 +163,8 @@ Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first
     for (const EncodedImage& image : extension.images) {
       grids.push_back({image.grid_t, image.grid_h, image.grid_w});
     }
-    EXPERTILE_ASSIGN(MropePositions mrope, ComputeMropePositions(placed.token_ids, grids,
-                                                                 model.vision->spec.prompt));
+    EXPERTILE_ASSIGN(MropePositions mrope,
+                     ComputeMropePositions(placed.token_ids, grids, model.vision->spec.prompt));
     placed.rope_positions = std::move(mrope.positions);
     for (int32_t& position : placed.rope_positions) {
       position += static_cast<int32_t>(first_position + rope_delta);

@@ -63,8 +63,8 @@ struct TargetOptions {
   bool skip_vision = false;     // leave a model's vision tower out
   bool mxfp6_matmul = false;    // attention and expert matrices in MXFP6, unless they are in MXFP4
   KvFormat kv_format = KvFormat::kFloat32;
-  std::string isa = {};      // instruction set of kernels and panels, from ChooseIsa(target)
-  Watch on_layer = {};  // told how many layers are prepared; may be empty
+  std::string isa = {};  // instruction set of kernels and panels, from ChooseIsa(target)
+  Watch on_layer = {};   // told how many layers are prepared; may be empty
 
   // What is not in float32 is rounded to bfloat16 where it has no other format.
   bool is_rounded() const { return arithmetic != MatmulArithmetic::kFloat32; }

@@ -38,8 +38,7 @@ struct InProcessTarget {
 // Compiles to files for another machine, in the cache or options.compile_dir. `options` are
 // resolved.
 using MakeFiles = Result<CompiledProgram> (*)(const Checkpoint& checkpoint,
-                                              const CompileOptions& options,
-                                              const Watch& watch);
+                                              const CompileOptions& options, const Watch& watch);
 
 // What `bench` measures of a device. Null for the processor's own targets: the processor is
 // measured then, and its MoE layer is the target cpu's.

@@ -212,8 +212,7 @@ MoeExperts::MoeExperts(MoeExperts&&) noexcept = default;
 MoeExperts& MoeExperts::operator=(MoeExperts&&) noexcept = default;
 MoeExperts::~MoeExperts() = default;
 
-Result<MoeExperts> MoeExperts::Pack(const ExpertWeights& weights,
-                                    const MoeExpertsOptions& given) {
+Result<MoeExperts> MoeExperts::Pack(const ExpertWeights& weights, const MoeExpertsOptions& given) {
   EXPERTILE_RETURN_IF_ERROR(CheckWeights(weights));
   EXPERTILE_RETURN_IF_ERROR(CheckOptions(given));
   EXPERTILE_ASSIGN(const cpu::Isa isa, cpu::ChooseIsa());
