@@ -109,6 +109,7 @@ Status CheckLogits(Session& session, const Extension& prompt, LogitsWanted wante
 Status Forward(const Flags& flags) {
   EXPERTILE_ASSIGN(const std::string text, ReadFile(flags.input_ids));
   EXPERTILE_ASSIGN(std::vector<int32_t> ids, ParseIds(text, flags.input_ids));
+  EXPERTILE_RETURN_IF_ERROR(CheckOutput(flags.output));
   EXPERTILE_ASSIGN(const Program program, OpenProgram(flags.source));
   EXPERTILE_ASSIGN(const std::vector<EncodedImage> images, EncodeImages(program, flags.images));
   EXPERTILE_ASSIGN(ids, program.PlaceImages(ids, images));

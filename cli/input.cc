@@ -1,6 +1,7 @@
 #include "cli/input.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
@@ -31,6 +32,20 @@ Result<std::string> ReadFile(const std::string& path) {
     return tl::unexpected(Error{ErrorCode::kIo, fmt::format("{}: cannot read", path)});
   if (auto pointer = GitLfsPointerError(text, path)) return tl::unexpected(*std::move(pointer));
   return text;
+}
+
+Status CheckOutput(const std::string& path) {
+  if (path.empty()) return {};
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return tl::unexpected(
+        Error{ErrorCode::kIo, fmt::format("{}: a folder, expected a file", path)});
+  }
+  if (::access(path.c_str(), W_OK) == 0) return {};  // a device, a file that is there
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  if (::access(parent.empty() ? "." : parent.c_str(), W_OK | X_OK) == 0) return {};
+  return tl::unexpected(
+      Error{ErrorCode::kIo, fmt::format("{}: cannot write: {}", path, std::strerror(errno))});
 }
 
 Result<std::vector<EncodedImage>> EncodeImages(const Program& program,

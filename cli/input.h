@@ -14,6 +14,10 @@ namespace expertile::cli {
 // A whole file as it is; the error names it.
 Result<std::string> ReadFile(const std::string& path);
 
+// Whether a file could be written there, before the work that makes it. Empty paths could. Errors:
+// a folder; no folder to hold it, or none that may be written to.
+Status CheckOutput(const std::string& path);
+
 // Every file through the program's vision tower.
 Result<std::vector<EncodedImage>> EncodeImages(const Program& program,
                                                const std::vector<std::string>& files);

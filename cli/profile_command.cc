@@ -39,6 +39,7 @@ Status Profile(Flags flags) {
   if (!flags.text_file.empty()) {
     EXPERTILE_ASSIGN(text, ReadFile(flags.text_file));
   }
+  EXPERTILE_RETURN_IF_ERROR(CheckOutput(flags.output));
   CompileOptions& options = flags.source.options;
   const bool is_checkpoint = !Program::IsProgram(flags.source.path);
   if (is_checkpoint && !options.moe_prefill_num_nsp) {

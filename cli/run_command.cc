@@ -110,6 +110,7 @@ Status Run(const Flags& flags, bool has_prompt, bool has_file) {
     return tl::unexpected(Error{ErrorCode::kInvalidArgument,
                                 "save-routing: expected --prompt or --prompt-file, and no chat"});
   }
+  EXPERTILE_RETURN_IF_ERROR(CheckOutput(flags.routing_file));
   SamplingOptions chosen;
   flags.sampling.ApplyTo(chosen);
   EXPERTILE_RETURN_IF_ERROR(CheckSampling(chosen));

@@ -98,6 +98,90 @@ TEST_P(VisionTest, OneAnswerForTurnsAndBatches) {
   EXPECT_TRUE(std::equal(expected.begin(), expected.end(), logits.begin() + V));
 }
 
+// Rows [first, first + count) of an image's, as a caller has them who keeps no whole images.
+EncodedImage RowsOfImage(const EncodedImage& image, int64_t first, int64_t count) {
+  const auto H = static_cast<int64_t>(image.embeddings.size()) / image.num_tokens;
+  const auto cut = [&](const std::vector<float>& rows) {
+    return std::vector<float>(rows.begin() + first * H, rows.begin() + (first + count) * H);
+  };
+  EncodedImage part;
+  part.num_tokens = count;
+  part.embeddings = cut(image.embeddings);
+  for (const auto& feature : image.deepstack) part.deepstack.push_back(cut(feature));
+  return part;
+}
+
+TEST_P(VisionTest, OneAnswerOfCallsThatCutImagesAtGivenPositions) {
+  const Program program = Compile();
+  const std::vector<EncodedImage> image = {program.EncodeImage(Picture(0)).value()};
+  const auto ids =
+      program.PlaceImages(std::vector<int32_t>{39, 500, kImageToken, 78, 11}, image).value();
+  const auto T = static_cast<int64_t>(ids.size());
+  const PatchGrid grid = {image[0].grid_t, image[0].grid_h, image[0].grid_w};
+  const auto positions = model_.RopePositions(ids, {&grid, 1}).value();
+  Session whole = program.NewSession().value();
+  const Extension prompt{0, ids, image};
+  const auto expected = whole.Prefill({&prompt, 1}).value();
+
+  Session session = program.NewSession().value();
+  std::vector<float> logits;
+  int64_t row = 0;
+  for (int64_t begin = 0; begin < T; begin += 3) {
+    const int64_t size = std::min<int64_t>(3, T - begin);
+    const auto part = std::span(ids).subspan(begin, size);
+    std::vector<int32_t> given;
+    for (int axis = 0; axis < 3; ++axis) {
+      for (int64_t i = 0; i < size; ++i) given.push_back(positions[axis * T + begin + i]);
+    }
+    const auto count = std::ranges::count(part, kImageToken);
+    std::vector<EncodedImage> rows;
+    if (count > 0) rows.push_back(RowsOfImage(image[0], row, count));
+    row += count;
+    const Extension extension{0, part, rows, given};
+    logits = session.Run({&extension, 1}).value();
+    // Inside the image only who knows the positions goes on; after text anybody does.
+    EXPECT_EQ(session.Fork(0).value(), 1);
+    const Extension forked{1, std::span(ids).last(1)};
+    EXPECT_EQ(session.Run({&forked, 1}).has_value(), part.back() != kImageToken);
+    ASSERT_TRUE(session.DropSequence(1));
+  }
+  EXPECT_EQ(logits, expected);
+  const std::vector<int32_t> next = {17};
+  const Extension token{0, next};
+  EXPECT_EQ(session.Decode({&token, 1}).value(), whole.Decode({&token, 1}).value());
+}
+
+TEST_P(VisionTest, RefusesGivenPositionsAndRowsThatCannotBe) {
+  const Program program = Compile();
+  Session session = program.NewSession().value();
+  const EncodedImage image = program.EncodeImage(Picture(0)).value();
+  const std::vector<int32_t> ids = {39, kImageToken};
+  const std::vector<int32_t> positions = {0, 1, 0, 1, 0, 1};
+  const std::vector<EncodedImage> right = {RowsOfImage(image, 0, 1)};
+  const auto refuses = [&](const std::vector<int32_t>& given, std::vector<EncodedImage> images) {
+    const Extension extension{0, ids, images, given};
+    const auto refused = session.Run({&extension, 1});
+    EXPECT_TRUE(!refused && refused.error().code == ErrorCode::kInvalidArgument);
+    EXPECT_EQ(session.length(0).value(), 0);
+  };
+  refuses({0, 1}, right);
+  refuses({0, 1, 0, 2, 0, 1}, right);
+  refuses({0, 1, 0, -1, 0, 1}, right);
+  refuses(positions, {RowsOfImage(image, 0, 2)});
+  refuses(positions, {RowsOfImage(image, 0, 1), RowsOfImage(image, 1, 1)});
+  EncodedImage broken = right[0];
+  broken.deepstack[1].pop_back();
+  refuses(positions, {broken});
+  broken.deepstack.pop_back();
+  refuses(positions, {broken});
+  broken = right[0];
+  broken.embeddings.clear();
+  refuses(positions, {broken});
+  const Extension extension{0, ids, right, positions};
+  EXPECT_TRUE(session.Run({&extension, 1}));
+  EXPECT_FALSE(session.SaveKv(0, std::filesystem::temp_directory_path() / "inside.safetensors"));
+}
+
 TEST_P(VisionTest, AnImageChangesTheAnswer) {
   const Program program = Compile();
   const std::vector<int32_t> ids = {39, kImageToken, 78};

@@ -8,26 +8,13 @@ does the same for image files and Pillow.
 
 import hashlib
 import json
-import pathlib
 import random
 
-import numpy as np
 import torch
 from PIL import Image
+from make_decode_goldens import FOLDER, noise
 from torchvision.transforms.v2 import functional as tvF
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
-
-FOLDER = pathlib.Path("tests/goldens/image")
-
-
-def noise(height, width, seed):
-    """The image that src/image/golden_cases.h makes from the same arguments."""
-    samples = np.empty(height * width * 3, np.uint8)
-    state = seed
-    for i in range(samples.size):
-        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
-        samples[i] = state >> 24
-    return samples.reshape(height, width, 3)
 
 
 def resize_cases():

@@ -1,7 +1,5 @@
 """The MoE block next to transformers' Qwen3MoeExperts on torch: same shape, threads and run.
 
-With nsp_blocked among the --implementations also as transformers runs it, through the plug-in.
-
 Rounds alternate: our bench (which samples the roof before every repeat), then each torch
 implementation. A machine shared with other work slows all of them alike, so ratios of one run's
 medians are what to read.
@@ -120,10 +118,6 @@ def main():
     arguments.shape = [int(size) for size in arguments.shape.split(",")]
     arguments.implementations = arguments.implementations.split(",")
     torch.set_num_threads(arguments.threads)
-    if "nsp_blocked" in arguments.implementations:
-        import expertile.transformers as plugin  # PYTHONPATH=build/release/python, after `make python`
-
-        plugin.configure(num_nsp=arguments.num_nsp, num_cores=arguments.threads)
     dtype = getattr(torch, arguments.dtype)
     experts, config = make_experts(arguments.shape, dtype)
     for num_tokens in map(int, arguments.tokens.split(",")):

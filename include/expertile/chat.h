@@ -50,8 +50,8 @@ class ChatSession {
   Result<ChatReply> Answer(const Conversation& conversation, const ChatOptions& options,
                            const OnReplyDelta& on_delta = nullptr);
 
-  // Asked before every layer of every step; once it says so, Answer() returns kCancelled, and the
-  // conversation can go on. Empty = never.
+  // Asked before every layer of every step and block of the vision tower; once it says so, Answer()
+  // returns kCancelled, and the conversation can go on. Empty = never.
   void SetIsCancelled(IsCancelled is_cancelled);
 
   const ReplyFormat& reply_format() const;

@@ -53,6 +53,15 @@ struct PlannedChunks {
 // two above; packed_chunk_size < 1.
 Result<PlannedChunks> PlanChunks(const Routing& routing, int num_nsp, int64_t packed_chunk_size);
 
+// How workers cut the rows of experts between them (docs/dispatch.md); as here where no target
+// says.
+struct WorkCut {
+  int64_t tile_rows = 4;          // rows that a product takes at once
+  int64_t max_parts = 8;          // of an expert's columns
+  int64_t max_group_rows = 2048;  // rows in all that may be cut by columns
+  int64_t weights_rows = 8;       // reading an expert's weights takes as long as these
+};
+
 // How evenly a routing's work lies.
 struct DispatchBalance {
   std::vector<int64_t> nsp_rows;  // [N]
@@ -60,8 +69,8 @@ struct DispatchBalance {
   double nsp_imbalance = 1.0;     // rows of the busiest NSP / mean of the NSPs
   double worker_imbalance = 1.0;  // the same of num_workers workers that help each other, predicted
 };
-// Errors: those of PlanChunks(); num_workers < 1.
+// `cut` is a target's, as NspLoad has it. Errors: those of PlanChunks(); num_workers < 1.
 Result<DispatchBalance> BalanceOf(const Routing& routing, int num_nsp, int64_t packed_chunk_size,
-                                  int num_workers);
+                                  int num_workers, const WorkCut& cut = {});
 
 }  // namespace expertile

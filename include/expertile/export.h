@@ -32,9 +32,10 @@ struct ExportedGraphs {
 // Memory is bounded by one layer, or 1 GiB. If the folder has these very graphs, nothing is done.
 //
 // options.target is kGraphTarget. Errors, which leave the folder as it was: an option that graphs
-// do not have; a folder that cannot be written.
+// do not have; a folder that cannot be written; kCancelled, as of Model::Compile().
 Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& options,
                                   const std::filesystem::path& folder,
-                                  const OnProgress& on_progress = nullptr);
+                                  const OnProgress& on_progress = nullptr,
+                                  const IsCancelled& is_cancelled = nullptr);
 
 }  // namespace expertile

@@ -2,6 +2,7 @@
 // Not text (tokenizer.h) and not the loop that generates it (generation.h).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "expertile/dispatch.h"
 #include "expertile/image.h"
 #include "expertile/options.h"
 #include "expertile/progress.h"
@@ -31,6 +33,7 @@ struct VisionDescription {
   int num_heads = 0;
   int64_t image_token_id = 0;
   int64_t num_parameters = 0;
+  int64_t merge_size = 0;  // patches on a side of what becomes one image token
 };
 
 // What a checkpoint is, in the letters of the documentation.
@@ -72,6 +75,7 @@ struct NspLoad {
   // what waiting for the busiest costs. 0 where a target does not tell (reference).
   double busiest_worker_seconds = 0.0;
   double mean_worker_seconds = 0.0;
+  WorkCut cut = {};  // how the target's workers cut the last step, where it tells
 };
 
 // How long a session's steps were in one stage of the forward pass: "attention", "experts", …
@@ -90,6 +94,10 @@ struct Extension {
   std::span<const int32_t> token_ids;
   // Of the image tokens among token_ids, in order: whole images, as PlaceImages() places them.
   std::span<const EncodedImage> images = {};
+  // RoPE's positions [A, tokens] (A axes: 1, or 3 of a model with images), by a caller who knows
+  // them, as a graph's inputs have them. `images` may then be parts of images, whose grids do not
+  // count: a prompt can be cut inside one. Each 0 to the token's index. Empty: as the images say.
+  std::span<const int32_t> rope_positions = {};
 };
 
 enum class LogitsWanted {
@@ -110,6 +118,27 @@ struct KvState {
   std::vector<Layer> layers;
   // [num_tokens], as in docs/kv-cache-file.md; empty stands for zeros: text without images.
   std::vector<int32_t> next_deltas;
+};
+
+// The same, wherever the values lie.
+struct KvView {
+  struct Layer {
+    int64_t num_kv_heads = 0;
+    int64_t head_dim = 0;
+    std::span<const float> keys;
+    std::span<const float> values;
+  };
+
+  KvView() = default;
+  KvView(const KvState& state)  // NOLINT: a state is one
+      : num_tokens(state.num_tokens), next_deltas(state.next_deltas) {
+    for (const KvState::Layer& layer : state.layers) {
+      layers.push_back({layer.num_kv_heads, layer.head_dim, layer.keys, layer.values});
+    }
+  }
+  int64_t num_tokens = 0;
+  std::vector<Layer> layers;
+  std::span<const int32_t> next_deltas;
 };
 
 // Runs a program on sequences of tokens. A sequence is a number: 0 to batch_size - 1 are there from
@@ -155,7 +184,7 @@ class Session {
   Result<int64_t> Fork(int64_t sequence);
   Result<int64_t> length(int64_t sequence) const;  // tokens held
   // Forgets the tokens from `length` on. Errors: 0 <= length <= length(sequence) does not hold, or
-  // it is inside the tokens of an image.
+  // it is inside the tokens of an image, unless the sequence ends there.
   Status Truncate(int64_t sequence, int64_t length);
   Status Clear(int64_t sequence);  // forgets them all
   NspLoad nsp_load() const;
@@ -173,9 +202,10 @@ class Session {
   // What the cache holds of a sequence. Error: an empty one.
   Result<KvState> ReadKv(int64_t sequence) const;
   // Continues, on an empty sequence, what ReadKv() of a session of the same model gave: the next
-  // token's logits are the same bits, if both caches have one number format. Errors, which change
-  // nothing: sizes that are not the model's, more tokens than ctx_len.
-  Status WriteKv(int64_t sequence, const KvState& state);
+  // token's logits are the same bits, if both caches have one number format. The values are copied
+  // once, into the cache. Errors, which change nothing: sizes that are not the model's, more tokens
+  // than ctx_len.
+  Status WriteKv(int64_t sequence, const KvView& state);
 
   // Writes what the cache holds of a sequence, for LoadKv() of another session, in this process or
   // another (docs/kv-cache-file.md). Errors: an empty sequence; an I/O error, which leaves no file.
@@ -191,6 +221,9 @@ class Session {
   explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// Patches of an image: grid_t, grid_h, grid_w.
+using PatchGrid = std::array<int64_t, 3>;
 
 // One program for a Cloud AI 100 (a QPC), from one graph.
 struct QaicProgramFolder {
@@ -227,16 +260,20 @@ class Program {
   static bool IsProgram(const std::filesystem::path& folder);
   Result<Session> NewSession() const;
   // A PNG, JPEG, WebP, GIF or BMP file through the model's preprocessor and vision tower; of an
-  // animation its first frame. Errors: a model without images, a program compiled with skip_vision,
-  // a file that is no image or over 178,956,970 pixels.
-  Result<EncodedImage> EncodeImage(const std::filesystem::path& file) const;
+  // animation its first frame. `is_cancelled` (may be empty) is asked before every block of the
+  // tower. Errors: a model without images, a program compiled with skip_vision, a file that is no
+  // image or over 178,956,970 pixels; kCancelled.
+  Result<EncodedImage> EncodeImage(const std::filesystem::path& file,
+                                   const IsCancelled& is_cancelled = nullptr) const;
   // The same from a file's bytes; `name` is what errors call it.
-  Result<EncodedImage> EncodeImage(std::span<const std::byte> bytes, std::string_view name) const;
+  Result<EncodedImage> EncodeImage(std::span<const std::byte> bytes, std::string_view name,
+                                   const IsCancelled& is_cancelled = nullptr) const;
   // The vision tower alone, on pixels as the model's preprocessor makes them: `grid_t` x `grid_h` x
   // `grid_w` patches, as many rows of pixel_values. Errors: those of EncodeImage(); another number
   // of values than the grid says.
   Result<EncodedImage> EncodePixels(int64_t grid_t, int64_t grid_h, int64_t grid_w,
-                                    std::vector<float> pixel_values) const;
+                                    std::vector<float> pixel_values,
+                                    const IsCancelled& is_cancelled = nullptr) const;
   // The token that stands for a row of an image; none in a model of text alone.
   std::optional<int32_t> image_token_id() const;
   // The prompt with as many image tokens for each image as it has rows: a chat template writes one
@@ -244,6 +281,9 @@ class Program {
   // end tokens.
   Result<std::vector<int32_t>> PlaceImages(std::span<const int32_t> token_ids,
                                            std::span<const EncodedImage> images) const;
+  // The patches (grid_t, grid_h, grid_w) that the model's preprocessor makes of an image of this
+  // size in pixels. Errors: those of EncodeImage(); a size that it refuses.
+  Result<PatchGrid> GridOf(int64_t height, int64_t width) const;
   // Holds config.json, tokenizer.json and the like.
   const std::filesystem::path& model_folder() const;
   const std::vector<int32_t>& end_token_ids() const;  // generation ends at any of them
@@ -275,21 +315,30 @@ class Model {
   const std::filesystem::path& folder() const;
   // Prepares the weights for options.target, in memory, or with compile_dir or cache_dir through
   // CompileToDisk(). Compiling again, with other options, is independent of this call.
-  // `on_progress` (may be empty) is told how many layers are packed.
-  Result<Program> Compile(const CompileOptions& options,
-                          const OnProgress& on_progress = nullptr) const;
+  // `on_progress` (may be empty) is told how many layers are packed. `is_cancelled` (may be empty)
+  // is asked as often: once it says so, the error is kCancelled. There is no program then, at most
+  // whole sections in the cache, which the next compile uses.
+  Result<Program> Compile(const CompileOptions& options, const OnProgress& on_progress = nullptr,
+                          const IsCancelled& is_cancelled = nullptr) const;
   // The same as a folder that Program::Open() opens, here or elsewhere: in options.compile_dir,
   // else in the compile cache, options.cache_dir (none: $EXPERTILE_HOME, else
   // $XDG_CACHE_HOME/expertile, else ~/.cache/expertile). The same weights and options are compiled
   // once, by one process. Memory is bounded by one layer. `on_progress` is told bytes hashed, then
   // layers packed, each with its own total.
   Result<CompiledProgram> CompileToDisk(const CompileOptions& options,
-                                        const OnProgress& on_progress = nullptr) const;
+                                        const OnProgress& on_progress = nullptr,
+                                        const IsCancelled& is_cancelled = nullptr) const;
   Result<NspPlacement> PlacementOn(int num_nsp) const;
+  // RoPE's positions [3, tokens] (time, height, width) of a prompt that holds the image tokens of
+  // images with these patches, from 0 on. Errors: a model of text alone; other image tokens than
+  // the grids ask for.
+  Result<std::vector<int32_t>> RopePositions(std::span<const int32_t> token_ids,
+                                             std::span<const PatchGrid> grids) const;
 
  private:
   friend Result<ExportedGraphs> ExportOnnx(const Model&, const CompileOptions&,
-                                           const std::filesystem::path&, const OnProgress&);
+                                           const std::filesystem::path&, const OnProgress&,
+                                           const IsCancelled&);
   struct State;
   explicit Model(std::shared_ptr<const State> state);
   std::shared_ptr<const State> state_;

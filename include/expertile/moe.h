@@ -47,9 +47,10 @@ struct ExpertWeights {
 };
 
 struct MoeExpertsOptions {
-  // As in CompileOptions: none = blocking off, CompileOptions::kAutoNumNsp = num_cores (at most E).
+  // As in CompileOptions: none = blocking off, CompileOptions::kAutoNumNsp = what compiling
+  // chooses.
   std::optional<int> num_nsp;
-  int64_t packed_chunk_size = 256;                 // P >= 1
+  int64_t packed_chunk_size = 256;                 // P >= 1, or CompileOptions::kAutoChunkSize
   int num_cores = 0;                               // workers; 0 = all processors
   FloatFormat arithmetic = FloatFormat::kFloat32;  // of matrix products
 };

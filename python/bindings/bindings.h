@@ -78,6 +78,8 @@ class ProgressCallback {
       : function_(std::move(function)) {}
   std::function<void(int64_t, int64_t)> Get();
   void Rethrow();
+  // By the thread that runs the callback, or when the call is over.
+  bool has_raised() const { return raised_ != nullptr; }
 
  private:
   std::optional<nb::callable> function_;

@@ -65,6 +65,19 @@ class Interrupt {
   std::exception_ptr raised_;
 };
 
+// What work(is_cancelled) returns, run without the GIL and stopped by Ctrl-C: for what belongs to
+// no session.
+template <typename Work>
+auto RunAlone(Work work) {
+  Interrupt interrupt;
+  auto result = [&] {
+    const nb::gil_scoped_release no_gil;
+    return work([&] { return interrupt.Ask(); });
+  }();
+  interrupt.Rethrow();
+  return result;
+}
+
 // What work() returns, run without the GIL and with the program to itself.
 template <typename Work>
 auto RunUnlocked(ProgramLock& program, Work work) {

@@ -1,6 +1,7 @@
 // Model and Program.
 #include "expertile/model.h"
 
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
@@ -17,32 +18,34 @@ namespace {
 using Path = std::filesystem::path;
 using Progress = std::optional<nb::callable>;
 
-// What work(on_progress) returns, without the GIL; what `progress` raises is raised at its end.
+// What work(on_progress, is_cancelled) returns, without the GIL. Ctrl-C and what `progress` raises
+// stop it.
 template <typename Work>
 auto RunWithProgress(const Progress& progress, Work work) {
   ProgressCallback callback(progress);
   const OnProgress on_progress = callback.Get();
-  auto result = [&] {
-    const nb::gil_scoped_release no_gil;
-    return work(on_progress);
-  }();
+  auto result = RunAlone([&](const IsCancelled& is_interrupted) {
+    return work(on_progress, [&] { return callback.has_raised() || is_interrupted(); });
+  });
   callback.Rethrow();
   return Unwrap(std::move(result));
 }
 
 ProgramHandle Compile(const Model& model, const Progress& progress, const nb::kwargs& given) {
   const CompileOptions options = OptionsFrom(given);
-  return ProgramHandle(RunWithProgress(progress, [&](const OnProgress& on_progress) {
-    return model.Compile(options, on_progress);
-  }));
+  return ProgramHandle(RunWithProgress(
+      progress, [&](const OnProgress& on_progress, const IsCancelled& is_cancelled) {
+        return model.Compile(options, on_progress, is_cancelled);
+      }));
 }
 
 CompiledProgram CompileToDisk(const Model& model, const Progress& progress,
                               const nb::kwargs& given) {
   const CompileOptions options = OptionsFrom(given);
-  return RunWithProgress(progress, [&](const OnProgress& on_progress) {
-    return model.CompileToDisk(options, on_progress);
-  });
+  return RunWithProgress(progress,
+                         [&](const OnProgress& on_progress, const IsCancelled& is_cancelled) {
+                           return model.CompileToDisk(options, on_progress, is_cancelled);
+                         });
 }
 
 std::vector<Path> Export(const Model& model, const Path& folder, const Progress& progress,
@@ -50,28 +53,66 @@ std::vector<Path> Export(const Model& model, const Path& folder, const Progress&
   CompileOptions options = OptionsFrom(given);
   options.target = kGraphTarget;
   return RunWithProgress(progress,
-                         [&](const OnProgress& on_progress) {
-                           return ExportOnnx(model, options, folder, on_progress);
+                         [&](const OnProgress& on_progress, const IsCancelled& is_cancelled) {
+                           return ExportOnnx(model, options, folder, on_progress, is_cancelled);
                          })
       .files;
 }
 
+// The image that encode(is_cancelled) makes with the program to itself.
+template <typename Work>
+EncodedImage Encode(const ProgramHandle& handle, Work encode) {
+  return Unwrap(RunAlone([&](const IsCancelled& is_cancelled) {
+    const std::lock_guard lock(*handle.lock);
+    return encode(is_cancelled);
+  }));
+}
+
 EncodedImage EncodeFile(const ProgramHandle& handle, const Path& file) {
-  return Unwrap(RunUnlocked(*handle.lock, [&] { return handle.program.EncodeImage(file); }));
+  return Encode(handle, [&](const IsCancelled& is_cancelled) {
+    return handle.program.EncodeImage(file, is_cancelled);
+  });
 }
 
 EncodedImage EncodeBytes(const ProgramHandle& handle, const nb::bytes& bytes,
                          const std::string& name) {
   const std::span data(static_cast<const std::byte*>(bytes.data()), bytes.size());
-  return Unwrap(RunUnlocked(*handle.lock, [&] { return handle.program.EncodeImage(data, name); }));
+  return Encode(handle, [&](const IsCancelled& is_cancelled) {
+    return handle.program.EncodeImage(data, name, is_cancelled);
+  });
 }
 
 EncodedImage EncodePixels(const ProgramHandle& handle, const Floats& pixel_values, int64_t grid_t,
                           int64_t grid_h, int64_t grid_w) {
   auto values = VectorOf(pixel_values);
-  return Unwrap(RunUnlocked(*handle.lock, [&] {
-    return handle.program.EncodePixels(grid_t, grid_h, grid_w, std::move(values));
-  }));
+  return Encode(handle, [&](const IsCancelled& is_cancelled) {
+    return handle.program.EncodePixels(grid_t, grid_h, grid_w, std::move(values), is_cancelled);
+  });
+}
+
+using ImageRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Features = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+EncodedImage ImageOfRows(const ImageRows& embeddings, const Features& deepstack) {
+  EncodedImage image;
+  image.num_tokens = static_cast<int64_t>(embeddings.shape(0));
+  image.embeddings.assign(embeddings.data(), embeddings.data() + embeddings.size());
+  const size_t size = deepstack.shape(1) * deepstack.shape(2);
+  for (size_t i = 0; i < deepstack.shape(0); ++i) {
+    const float* feature = deepstack.data() + i * size;
+    image.deepstack.emplace_back(feature, feature + size);
+  }
+  return image;
+}
+
+nb::ndarray<nb::numpy, float> DeepstackOf(const EncodedImage& image) {
+  const size_t rows = image.num_tokens;
+  const size_t width = rows == 0 ? 0 : image.embeddings.size() / rows;
+  std::vector<float> values;
+  for (const auto& feature : image.deepstack) {
+    values.insert(values.end(), feature.begin(), feature.end());
+  }
+  return ToArray(std::move(values), {image.deepstack.size(), rows, width});
 }
 
 std::optional<std::vector<std::vector<int>>> ExpertsOf(const std::optional<NspPlacement>& placed) {
@@ -99,7 +140,16 @@ void BindDescriptions(nb::module_& module) {
       .def_ro("checkpoint_bytes", &M::checkpoint_bytes)
       .def_ro("checkpoint_dtype", &M::checkpoint_dtype)
       .def_ro("end_token_ids", &M::end_token_ids)
-      .def_prop_ro("has_vision", [](const M& m) { return m.vision.has_value(); });
+      .def_prop_ro("has_vision", [](const M& m) { return m.vision.has_value(); })
+      .def_prop_ro("image_token_id",
+                   [](const M& m) { return m.vision ? m.vision->image_token_id : -1; })
+      .def(
+          "num_image_tokens",
+          [](const M& m, const PatchGrid& grid) {
+            const int64_t side = m.vision ? m.vision->merge_size : 1;
+            return grid[0] * (grid[1] / side) * (grid[2] / side);
+          },
+          nb::arg("grid"), "Of a picture of (t, h, w) patches.");
   nb::class_<CompiledProgram>(module, "CompiledProgram", "What compiling to disk made or found.")
       .def_ro("folder", &CompiledProgram::folder)
       .def_ro("was_found", &CompiledProgram::was_found)
@@ -110,12 +160,18 @@ void BindDescriptions(nb::module_& module) {
       .def_ro("folder", &Qaic::folder)
       .def_ro("command", &Qaic::command)
       .def_prop_ro("is_compiled", [](const Qaic& q) { return q.state != Qaic::State::kToBeRun; });
+}
+
+void BindImages(nb::module_& module) {
   using Image = EncodedImage;
   nb::class_<Image>(module, "EncodedImage", "A picture as the decoder takes it.")
       .def_ro("grid_t", &Image::grid_t)
       .def_ro("grid_h", &Image::grid_h)
       .def_ro("grid_w", &Image::grid_w)
       .def_ro("num_tokens", &Image::num_tokens)
+      .def_static(
+          "of_rows", ImageOfRows, nb::arg("embeddings"), nb::arg("deepstack"),
+          "Rows of a picture, [M,H] and [features, M, H]: for tokens whose positions are given.")
       .def_prop_ro(
           "pixel_values",
           [](const Image& image) {
@@ -131,7 +187,9 @@ void BindDescriptions(nb::module_& module) {
             return nb::ndarray<nb::numpy, const float>(image.embeddings.data(),
                                                        {rows, image.embeddings.size() / rows});
           },
-          nb::rv_policy::reference_internal, "[num_tokens, H]");
+          nb::rv_policy::reference_internal, "[num_tokens, H]")
+      .def_prop_ro("deepstack", DeepstackOf, nb::rv_policy::move,
+                   "[features, num_tokens, H], a copy");
 }
 
 void BindProgram(nb::module_& module) {
@@ -164,6 +222,13 @@ void BindProgram(nb::module_& module) {
           [](const ProgramHandle& handle, const Ids& ids, const std::vector<EncodedImage>& images) {
             return Unwrap(handle.program.PlaceImages(SpanOf(ids), images));
           })
+      .def(
+          "grid_of",
+          [](const ProgramHandle& handle, int64_t height, int64_t width) {
+            return Unwrap(handle.program.GridOf(height, width));
+          },
+          nb::arg("height"), nb::arg("width"),
+          "(t, h, w), the patches of a picture of that many pixels.")
       .def_prop_ro("image_token_id",
                    [](const ProgramHandle& h) { return h.program.image_token_id(); })
       .def_prop_ro("model_folder", [](const ProgramHandle& h) { return h.program.model_folder(); })
@@ -185,6 +250,7 @@ void BindProgram(nb::module_& module) {
 
 void BindModel(nb::module_& module) {
   BindDescriptions(module);
+  BindImages(module);
   nb::class_<Model>(module, "Model", "A checkpoint's folder, opened.")
       .def_static(
           "load",
@@ -203,9 +269,16 @@ void BindModel(nb::module_& module) {
            nb::arg("options"), "The same as a folder, in compile_dir or the compile cache.")
       .def("export_onnx", Export, nb::arg("folder"), nb::arg("progress").none() = nb::none(),
            nb::arg("options"), "Writes ONNX graphs; returns their files in the order of running.")
-      .def("placement_on", [](const Model& model, int num_nsp) {
-        return Unwrap(model.PlacementOn(num_nsp)).experts;
-      });
+      .def("placement_on", [](const Model& model,
+                              int num_nsp) { return Unwrap(model.PlacementOn(num_nsp)).experts; })
+      .def(
+          "rope_positions",
+          [](const Model& model, const Ids& ids, const std::vector<PatchGrid>& grids) {
+            auto positions = Unwrap(model.RopePositions(SpanOf(ids), grids));
+            return ToArray(std::move(positions), {size_t{3}, ids.size()});
+          },
+          nb::arg("ids"), nb::arg("grids"),
+          "[3, tokens] of a prompt with pictures of these patches: time, height, width.");
   BindProgram(module);
 }
 

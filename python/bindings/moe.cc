@@ -101,19 +101,23 @@ ExpertWeights WeightsOf(const Tensor& gate_up, const Tensor& down,
   return weights;
 }
 
-// As the option table reads it: none, auto, or a number.
-std::optional<int> NumNspOf(const nb::object& value) {
+// As the option table reads them: none, auto, or a number; and auto, or a number.
+CompileOptions BlockingOf(const nb::object& num_nsp, const nb::object& packed_chunk_size) {
   CompileOptions options;
-  const std::string text = value.is_none() ? "none" : nb::cast<std::string>(nb::str(value));
-  Unwrap(SetOption(*FindOption("moe_prefill_num_nsp"), text, "num_nsp", options));
-  return options.moe_prefill_num_nsp;
+  const auto set = [&](std::string_view option, std::string_view name, const nb::object& value) {
+    const std::string text = value.is_none() ? "none" : nb::cast<std::string>(nb::str(value));
+    Unwrap(SetOption(*FindOption(option), text, name, options));
+  };
+  set("moe_prefill_num_nsp", "num_nsp", num_nsp);
+  set("moe_prefill_packed_chunk_size", "packed_chunk_size", packed_chunk_size);
+  return options;
 }
 
 MoeExperts Pack(const Tensor& gate_up, const Tensor& down,
                 const std::optional<Tensor>& gate_up_bias, const std::optional<Tensor>& down_bias,
                 bool is_transposed, bool is_concatenated,
                 const std::optional<std::pair<float, float>>& clamped_swiglu,
-                const nb::object& num_nsp, int64_t packed_chunk_size, int num_cores,
+                const nb::object& num_nsp, const nb::object& packed_chunk_size, int num_cores,
                 const std::string& dtype) {
   ExpertWeights weights =
       WeightsOf(gate_up, down, gate_up_bias, down_bias, {is_transposed, is_concatenated});
@@ -124,8 +128,9 @@ MoeExperts Pack(const Tensor& gate_up, const Tensor& down,
   if (dtype != "float32" && dtype != "bfloat16") {
     throw ErrorException(Refusal("dtype: " + dtype + ", expected float32 or bfloat16"));
   }
+  const CompileOptions blocking = BlockingOf(num_nsp, packed_chunk_size);
   const MoeExpertsOptions options{
-      NumNspOf(num_nsp), packed_chunk_size, num_cores,
+      blocking.moe_prefill_num_nsp, blocking.moe_prefill_packed_chunk_size, num_cores,
       dtype == "bfloat16" ? FloatFormat::kBFloat16 : FloatFormat::kFloat32};
   return Unwrap([&] {
     const nb::gil_scoped_release no_gil;
@@ -166,7 +171,7 @@ void BindMoe(nb::module_& module) {
                   nb::arg("gate_up_bias").none() = nb::none(),
                   nb::arg("down_bias").none() = nb::none(), nb::arg("is_transposed") = false,
                   nb::arg("is_concatenated") = true, nb::arg("clamped_swiglu").none() = nb::none(),
-                  nb::arg("num_nsp").none() = nb::none(), nb::arg("packed_chunk_size") = 256,
+                  nb::arg("num_nsp").none() = nb::none(), nb::arg("packed_chunk_size") = "auto",
                   nb::arg("num_cores") = 0, nb::arg("dtype") = "float32")
       .def("run", Run, nb::arg("hidden"), nb::arg("topk_ids"), nb::arg("topk_weights"),
            nb::arg("out"))

@@ -21,6 +21,11 @@ std::string TextOf(const nb::handle& value) {
 }
 
 void SetFrom(const OptionRow& row, const nb::handle& value, CompileOptions& options) {
+  const bool is_text = nb::isinstance<nb::str>(value) || nb::hasattr(value, "__fspath__");
+  if (std::holds_alternative<OptionAccess<std::string>>(row.field) && !is_text) {
+    throw ErrorException({ErrorCode::kInvalidArgument,
+                          std::string(row.name) + ": " + TextOf(value) + ", expected text"});
+  }
   const bool is_list = std::holds_alternative<OptionAccess<std::vector<std::string>>>(row.field);
   if (!is_list || nb::isinstance<nb::str>(value)) {
     return Unwrap(SetOption(row, TextOf(value), row.name, options));

@@ -14,14 +14,16 @@
 namespace expertile::python {
 namespace {
 
+using Positions = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<nb::numpy, float>;
-// Sequence, token ids, images.
-using Row = std::tuple<int64_t, Ids, std::vector<EncodedImage>>;
+// Sequence, token ids, images, RoPE's positions [A, tokens] or nothing.
+using Row = std::tuple<int64_t, Ids, std::vector<EncodedImage>, std::optional<Positions>>;
 
 std::vector<Extension> ExtensionsOf(const std::vector<Row>& rows) {
   std::vector<Extension> extensions;
-  for (const auto& [sequence, ids, images] : rows) {
+  for (const auto& [sequence, ids, images, positions] : rows) {
     extensions.push_back({sequence, SpanOf(ids), images});
+    if (positions) extensions.back().rope_positions = {positions->data(), positions->size()};
   }
   return extensions;
 }
@@ -72,16 +74,15 @@ using GivenPlane = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::devic
 void WriteKv(SessionHandle& handle, int64_t sequence,
              const std::vector<std::pair<GivenPlane, GivenPlane>>& layers,
              const std::optional<Ids>& next_deltas) {
-  KvState kv;
+  KvView kv;
   if (!layers.empty()) kv.num_tokens = static_cast<int64_t>(layers[0].first.shape(1));
   for (const auto& [keys, values] : layers) {
     kv.layers.push_back({static_cast<int64_t>(keys.shape(0)),
                          static_cast<int64_t>(keys.shape(2)),
-                         {keys.data(), keys.data() + keys.size()},
-                         {values.data(), values.data() + values.size()}});
+                         {keys.data(), keys.size()},
+                         {values.data(), values.size()}});
   }
-  if (next_deltas)
-    kv.next_deltas.assign(next_deltas->data(), next_deltas->data() + next_deltas->size());
+  if (next_deltas) kv.next_deltas = SpanOf(*next_deltas);
   Unwrap(RunUnlocked(*handle.lock, [&] { return handle.session.WriteKv(sequence, kv); }));
 }
 

@@ -36,6 +36,12 @@ void BindText(nb::module_& module) {
             return Unwrap(t.Decode(SpanOf(ids), skip_special_tokens));
           },
           nb::arg("token_ids"), nb::arg("skip_special_tokens") = false)
+      .def(
+          "decode",
+          [](const T& t, const std::vector<int32_t>& ids, bool skip_special_tokens) {
+            return Unwrap(t.Decode(ids, skip_special_tokens));
+          },
+          nb::arg("token_ids"), nb::arg("skip_special_tokens") = false)
       .def("token_text", &T::TokenText, nb::arg("token_id"))
       .def("token_id", &T::TokenId, nb::arg("token"));
   nb::class_<TextStream>(module, "TextStream", "Decodes ids as they come.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from expertile import _core, log
 from expertile.arrays import Ids, TokenIds, token_ids
 from expertile.chat import Chat, with_urls
 from expertile.errors import InvalidArgument, unsupported
+from expertile.named_images import ProgramPath, encode_pixels
 from expertile.generation import CHOICES, ExecInfo, Generation, perf_metrics
 from expertile.options import with_options
 from expertile.original import check_target, notes_of, signature_of, translate
@@ -156,6 +157,8 @@ def _generation_options(call: Mapping[str, Any]) -> Dict[str, Any]:
     if left:
         raise TypeError(f"generate() got an unexpected keyword argument '{next(iter(left))}'")
     length = call.get("generation_len")
+    if length is not None and not isinstance(length, (int, np.integer)):
+        raise InvalidArgument(f"generation_len: {length!r}, expected a number of tokens")
     if length is not None and length < 1:
         raise InvalidArgument(f"generation_len: {length}, expected at least 1")
     options = {name: call[name] for name in CHOICES if call.get(name) is not None}
@@ -187,6 +190,9 @@ class AutoModelForCausalLM(_AutoModel):
         given = [prompts] if isinstance(prompts, str) else list(prompts or [])
         if not given:
             raise InvalidArgument("prompts: none")
+        for prompt in given:
+            if not isinstance(prompt, str):
+                raise InvalidArgument(f"prompts: {type(prompt).__name__}, expected texts")
         prepared: List[Prepared] = [(self._encode(tokenizer, text), []) for text in given]
         return self._generate(prepared, tokenizer, _generation_options(options))
 
@@ -203,8 +209,69 @@ class AutoModelForCausalLM(_AutoModel):
             yield rest
 
 
+def _shared_out(pictures: List[Any], num_tokens: int, tokens_of: Callable[[Any], int]) -> List[Any]:
+    """Takes from `pictures` those that a row with so many image tokens begins with."""
+    own: List[Any] = []
+    while pictures and sum(map(tokens_of, own)) < num_tokens:
+        own.append(pictures.pop(0))
+    return own
+
+
+def _asked(prompts: Union[str, Sequence[str]], images: Union[None, PathLike, Sequence[PathLike]]) -> List[List[Any]]:
+    """A conversation for each prompt."""
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    files = [images] if isinstance(images, (str, os.PathLike)) else list(images or [])
+    if files and len(files) != len(texts):
+        raise InvalidArgument(f"images: {len(files)}, for {len(texts)} prompts")
+    pictures = [[{"type": "image", "image": file}] for file in files] or [[]] * len(texts)
+    return [
+        [{"role": "user", "content": [*picture, {"type": "text", "text": text}]}] for picture, text in zip(pictures, texts)
+    ]
+
+
+class ImageModel:
+    """The original's `.model`: the checkpoint, and what its processor's inputs become for programs."""
+
+    def __init__(self, core: _core.Model) -> None:
+        self._core = core
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def prepare_inputs_for_generation(
+        self, inputs: Mapping[str, Any], prefill_seq_len: int = 128, batch_size: int = 1
+    ) -> Dict[str, Any]:
+        """Adds position_ids [4, batch, n prefill_seq_len]: the text's index, time, height, width; -1 is padding.
+
+        What only a processor needs to know, as image_grid_thw, is gone from what this returns.
+        """
+        ids = np.atleast_2d(np.asarray(inputs["input_ids"]))
+        if len(ids) != batch_size:
+            raise InvalidArgument(f"batch_size: {batch_size}, input_ids has {len(ids)} rows")
+        if prefill_seq_len < 1:
+            raise InvalidArgument(f"prefill_seq_len: {prefill_seq_len}, expected at least 1")
+        description = self._core.description
+        mask = np.atleast_2d(np.asarray(inputs.get("attention_mask", np.ones_like(ids)))).astype(bool)
+        given = inputs.get("image_grid_thw")
+        grids = [] if given is None else [tuple(grid) for grid in np.asarray(given).reshape(-1, 3).tolist()]
+        positions = np.full((4, batch_size, -(-ids.shape[1] // prefill_seq_len) * prefill_seq_len), -1)
+        for row, (tokens, kept) in enumerate(zip(ids, mask)):
+            at = np.flatnonzero(kept)
+            positions[0, row, at] = np.arange(len(at))
+            own = _shared_out(grids, int((tokens[kept] == description.image_token_id).sum()), description.num_image_tokens)
+            positions[1:, row, at] = self._core.rope_positions(token_ids(tokens[kept]), own)
+        kinds = ("input_ids", "attention_mask", "pixel_values")
+        prepared = {name: inputs[name] for name in kinds if inputs.get(name) is not None}
+        like = getattr(inputs["input_ids"], "new_tensor", np.asarray)  # a torch tensor's companion is one, too
+        return {**prepared, "position_ids": like(positions)}
+
+
 class AutoModelForImageTextToText(_AutoModel):
     """A model of text and images, as the original's QEFFAutoModelForImageTextToText."""
+
+    def __init__(self, model: _core.Model) -> None:
+        super().__init__(model)
+        self.model: Any = ImageModel(model)
 
     def compile(self, compile_dir: Optional[PathLike] = None, *, progress: Wanted = None, **options: Any) -> Dict[str, str]:
         """Makes programs; returns their folders by the original's names: vision_qpc_path, lang_qpc_path, ...
@@ -220,7 +287,9 @@ class AutoModelForImageTextToText(_AutoModel):
         names = {"vision": "vision_qpc_path", "prefill": lang, "decode": lang if len(made.qaic) < 3 else "lang_decode_qpc_path"}
         if made.qaic:
             return {names[qaic.name]: str(qaic.folder) for qaic in made.qaic}
-        paths = {} if options.get("skip_vision") else {"vision_qpc_path": str(made.folder)}
+        paths: Dict[str, str] = {}
+        if not options.get("skip_vision"):
+            paths["vision_qpc_path"] = ProgramPath.of(str(made.folder), options)
         return paths if options.get("skip_lang") else {**paths, lang: str(made.folder)}
 
     def prepare(self, messages: Sequence[Dict[str, Any]], **request: Any) -> Dict[str, Any]:
@@ -240,11 +309,24 @@ class AutoModelForImageTextToText(_AutoModel):
             inputs["images"] = images
         return inputs
 
-    def generate(self, inputs: Optional[Mapping[str, Any]] = None, tokenizer: Any = None, **options: Any) -> ExecInfo:
-        """Continues a processor's inputs: input_ids, and pixel_values with image_grid_thw if there are pictures."""
-        if inputs is None or "input_ids" not in inputs:
+    def generate(
+        self,
+        inputs: Optional[Mapping[str, Any]] = None,
+        tokenizer: Any = None,
+        images: Union[None, PathLike, Sequence[PathLike]] = None,
+        prompts: Union[None, str, Sequence[str]] = None,
+        **options: Any,
+    ) -> ExecInfo:
+        """Continues a processor's inputs: input_ids, and pixel_values with image_grid_thw if there are pictures.
+
+        Or prompts, each a user's message with the picture of the same place in images.
+        """
+        if inputs is None and prompts is not None:
+            prepared = [prompt for each in _asked(prompts, images) for prompt in self._prepared(self.prepare(each))]
+        elif inputs is not None and "input_ids" in inputs:
+            prepared = self._prepared(inputs)
+        else:
             raise InvalidArgument("inputs: expected input_ids, and pixel_values with image_grid_thw for pictures")
-        prepared = self._prepared(inputs)
         return self._generate(prepared, tokenizer, _generation_options(options))
 
     def _prepared(self, inputs: Mapping[str, Any]) -> List[Prepared]:
@@ -256,26 +338,8 @@ class AutoModelForImageTextToText(_AutoModel):
         for row, kept in zip(ids, mask):
             tokens = token_ids(row[kept.astype(bool)])
             wanted = int((tokens == self._compiled().image_token_id).sum())
-            own: List[_core.EncodedImage] = []
-            while images and sum(image.num_tokens for image in own) < wanted:
-                own.append(images.pop(0))
-            prompts.append((tokens, own))
+            prompts.append((tokens, _shared_out(images, wanted, lambda image: image.num_tokens)))
         return prompts
-
-
-def encode_pixels(program: _core.Program, inputs: Mapping[str, Any]) -> List[_core.EncodedImage]:
-    """Every picture of pixel_values, whose rows image_grid_thw [pictures, 3] shares out, through the vision tower."""
-    if inputs.get("pixel_values") is None:
-        return []
-    if inputs.get("image_grid_thw") is None:
-        raise InvalidArgument("image_grid_thw: missing; it says which rows of pixel_values are which picture's")
-    pixels = np.ascontiguousarray(np.asarray(inputs["pixel_values"]), dtype=np.float32)
-    images = []
-    first = 0
-    for t, h, w in np.asarray(inputs["image_grid_thw"]).reshape(-1, 3).tolist():
-        images.append(program.encode_pixels(pixels[first : first + t * h * w], t, h, w))
-        first += t * h * w
-    return images
 
 
 for _class in (AutoModelForCausalLM, AutoModelForImageTextToText):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import queue
 import threading
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from expertile import _core
+from expertile.errors import InvalidArgument
 
 OnDelta = Callable[[str, str], Optional[bool]]
 Message = Dict[str, Any]
@@ -17,6 +19,8 @@ Message = Dict[str, Any]
 
 def _data_url(picture: Any) -> Any:
     """A PIL image as the library reads it; what is a path or URL stays as it is."""
+    if isinstance(picture, os.PathLike):
+        return os.fsdecode(picture)
     if not hasattr(picture, "save"):
         return picture
     file = io.BytesIO()
@@ -25,6 +29,8 @@ def _data_url(picture: Any) -> Any:
 
 
 def with_urls(message: Message) -> Message:
+    if not isinstance(message, Mapping):
+        raise InvalidArgument(f"messages: {type(message).__name__}, expected dicts with role and content")
     content = message.get("content")
     if not isinstance(content, (list, tuple)):
         return message

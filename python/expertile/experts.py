@@ -18,12 +18,41 @@ def _detached(tensor: Any) -> Any:
     return tensor.detach() if hasattr(tensor, "detach") else tensor
 
 
-def _plain(array: Any, dtype: Any) -> Any:
-    """`array` as NumPy of `dtype`; torch's bfloat16, which NumPy does not have, by way of float32."""
+def _plain(array: Any) -> Any:
+    """`array` as NumPy; torch's bfloat16, which NumPy does not have, by way of float32."""
     array = _detached(array)
     if type(array).__module__.split(".")[0] == "torch" and array.is_floating_point():
         array = array.float()
-    return np.ascontiguousarray(np.asarray(array), dtype=dtype)
+    return np.asarray(array)
+
+
+def _checked(name: str, array: Any, kinds: str) -> Any:
+    """`array` [T, n], of a dtype of one of these kinds."""
+    if array.ndim != 2 or array.dtype.kind not in kinds:
+        numbers = "integers" if kinds == "iu" else "numbers"
+        raise InvalidArgument(f"{name}: {array.dtype} of shape {list(array.shape)}, expected {numbers} of two dimensions")
+    return array
+
+
+def _ids(topk_ids: Any) -> Any:
+    ids = _checked("topk_ids", _plain(topk_ids), "iu")
+    if ids.size and ids.dtype != np.int32 and (ids.max() > 2**31 - 1 or ids.min() < -(2**31)):
+        raise InvalidArgument("topk_ids: beyond 32 bits")
+    return np.ascontiguousarray(ids, dtype=np.int32)
+
+
+def _weights(topk_weights: Any) -> Any:
+    return np.ascontiguousarray(_checked("topk_weights", _plain(topk_weights), "fiu"), dtype=np.float32)
+
+
+def _rows(hidden: Any) -> Any:
+    """Contiguous, and NumPy's in this machine's byte order."""
+    rows = _detached(hidden)
+    if getattr(rows, "ndim", 2) != 2:
+        raise InvalidArgument(f"hidden: shape {list(rows.shape)}, expected [T, H]")
+    if isinstance(rows, np.ndarray):
+        return np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
+    return rows.contiguous() if hasattr(rows, "contiguous") else rows
 
 
 def _empty_like(rows: Any) -> Any:
@@ -43,8 +72,8 @@ class Experts:
         down: [E, H, I]; is_transposed: [E, I, H].
         gate_up_bias, down_bias: [E, 2I] and [E, H].
         clamped_swiglu: (limit, alpha) of GPT-OSS's activation; None: silu(gate) up.
-        num_nsp: expert groups that run in parallel, "auto": num_cores, None: blocking off.
-        packed_chunk_size: rows of packed tokens per step.
+        num_nsp: expert groups that run in parallel, "auto": what compile() would choose, None: blocking off.
+        packed_chunk_size: rows of packed tokens per step, or "auto".
         num_cores: workers, which all layers of a process share; 0: all processors.
         dtype: "float32" or "bfloat16", the arithmetic of matrix products.
 
@@ -62,7 +91,7 @@ class Experts:
         is_concatenated: bool = True,
         clamped_swiglu: Optional[Tuple[float, float]] = None,
         num_nsp: NumNsp = "auto",
-        packed_chunk_size: int = 256,
+        packed_chunk_size: Union[int, str] = "auto",
         num_cores: int = 0,
         dtype: str = "float32",
     ) -> None:
@@ -98,13 +127,9 @@ class Experts:
         A row of ids -1 is padding: its result is zero. The same bits for every num_nsp, chunk size,
         number of workers and T.
         """
-        rows = _detached(hidden)
-        if not isinstance(rows, np.ndarray) and hasattr(rows, "contiguous"):
-            rows = rows.contiguous()
-        elif isinstance(rows, np.ndarray):
-            rows = np.ascontiguousarray(rows)
+        rows = _rows(hidden)
         result = _empty_like(rows) if out is None else out
-        self._core.run(rows, _plain(topk_ids, np.int32), _plain(topk_weights, np.float32), _detached(result))
+        self._core.run(rows, _ids(topk_ids), _weights(topk_weights), _detached(result))
         return result
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from expertile import _core
+from expertile.arrays import Ids
 from expertile.errors import InvalidArgument
+from expertile.named_images import VISION_INPUTS, VISION_OUTPUTS, ImageRows, encode_pixels, vision_outputs
 from expertile.sessions import Session
 
 Array = npt.NDArray[Any]
@@ -24,17 +26,25 @@ class InferenceSession:
     session goes on from what it holds. Outputs: logits [batch, 1, V] of each sequence's last token, and
     past_..._RetainedState. Positions decide where tokens go: a step that begins at p sees what is held
     before p. State that comes back unchanged (the same arrays) is not copied in again.
+
+    A model with images: pixel_values [patches, values of a patch] and image_grid_thw give vision_embeds and
+    deepstack_features, which a step of tokens takes beside image_idx, the row to begin with; image_idx_output
+    is the next step's. position_ids [4, batch, seq_len] is the text's index, then time, height and width.
     """
 
     def __init__(
         self,
-        program: Union[str, "os.PathLike[str]", _core.Program],
+        qpc_path: Union[str, "os.PathLike[str]", _core.Program],
         device_ids: Optional[List[int]] = None,
         activate: bool = True,
         enable_debug_logs: bool = False,
+        data_path_timeout_ms: int = 60000,
     ) -> None:
-        self.program = program if isinstance(program, _core.Program) else _core.Program.open(program)
+        self.program = qpc_path if isinstance(qpc_path, _core.Program) else _core.Program.open(qpc_path)
         self.session = Session(self.program)
+        self._path = qpc_path
+        self._has_vision = self.program.description.has_vision
+        self._buffers: Dict[str, Array] = {}  # inputs that stay until others are given
         self._skipped: Set[str] = set()
         self._given: Dict[str, Array] = {}
 
@@ -45,11 +55,13 @@ class InferenceSession:
 
     @property
     def input_names(self) -> List[str]:
-        return ["input_ids", "position_ids", *self.state_names]
+        images = [*VISION_INPUTS, *VISION_OUTPUTS, "image_idx"] if self._has_vision else []
+        return ["input_ids", "position_ids", *images, *self.state_names]
 
     @property
     def output_names(self) -> List[str]:
-        return ["logits", *(name + RETAINED for name in self.state_names)]
+        images = [*VISION_OUTPUTS, *(name + RETAINED for name in VISION_OUTPUTS), "image_idx_output"]
+        return ["logits", *(images if self._has_vision else []), *(name + RETAINED for name in self.state_names)]
 
     def activate(self) -> None:
         """Nothing is to be done: a session is ready when it is there."""
@@ -57,21 +69,48 @@ class InferenceSession:
     def deactivate(self) -> None:
         """Nothing is to be done: a session is over when it is gone."""
 
-    def skip_buffers(self, names: Iterable[str]) -> None:
+    def skip_buffers(self, skipped_buffer_names: Iterable[str]) -> None:
         """Outputs that are not wanted: state that stays in the session costs nothing."""
+        names = [skipped_buffer_names] if isinstance(skipped_buffer_names, str) else skipped_buffer_names
         self._skipped |= set(names)
 
-    def run(self, inputs: Mapping[str, Any]) -> Dict[str, Array]:
+    def set_buffers(self, buffers: Mapping[str, Any]) -> None:
+        """Inputs of later runs that do not name them."""
+        self._buffers.update(self._known(buffers))
+
+    def _known(self, inputs: Mapping[str, Any]) -> Dict[str, Array]:
         arrays = {name: np.asarray(value) for name, value in inputs.items()}
         unknown = sorted(set(arrays) - set(self.input_names))
         if unknown:
             raise InvalidArgument(f"{unknown[0]}: no input of the program, which has {', '.join(self.input_names[:4])}, …")
+        return arrays
+
+    def run(self, inputs: Mapping[str, Any]) -> Dict[str, Array]:
+        """A step of tokens; or, where there are pixel_values and no input_ids, the vision tower."""
+        given = self._known(inputs)
+        if "pixel_values" in given and "input_ids" not in given:
+            return vision_outputs(encode_pixels(self.program, given, self._path))
+        arrays = {**self._buffers, **given}
         steps = _steps(arrays)
+        image_idx = arrays.get("image_idx", np.zeros(1, np.int64))
+        if image_idx.size != 1:
+            raise InvalidArgument(f"image_idx: shape {list(image_idx.shape)}, expected one number")
+        images = ImageRows(self.program.image_token_id, arrays, int(image_idx.reshape(())))
+        rows = []
+        for sequence, (_, ids, positions) in steps.items():
+            positions = positions if self._has_vision else None
+            rows.append((sequence, ids, images.of(ids, positions), positions))
         past = self._past(arrays)
-        for sequence, (start, _) in steps.items():
+        if past is not None and self._has_vision and arrays["position_ids"].ndim != 3:
+            raise InvalidArgument("position_ids: expected [4, batch, seq_len] beside a state that may hold images")
+        for sequence, (start, _, _) in steps.items():
             self._go_to(sequence, start, past)
-        logits = self.session.run([(sequence, ids) for sequence, (_, ids) in steps.items()])
+        logits = self.session.run(rows)
         outputs: Dict[str, Array] = {"logits": logits[:, None, :]}
+        if self._has_vision:
+            self._buffers.update({name: arrays[name] for name in VISION_OUTPUTS if name in arrays})
+            outputs["image_idx_output"] = np.array([[images.next_image_idx]])
+            outputs.update({name + RETAINED: arrays[name] for name in VISION_OUTPUTS if name in arrays})
         outputs.update(self._state(list(steps)))
         return outputs
 
@@ -95,8 +134,11 @@ class InferenceSession:
             held = self.session.length(sequence)
             if held < start:
                 raise InvalidArgument(f"position_ids: from {start} on, sequence {sequence} holds {held} tokens")
+            if held > start:
+                self._given = {}  # arrays that came from here are of more tokens
             self.session.truncate(sequence, start)
             return
+        self._given = {}
         self.session.clear(sequence)
         if start > 0:
             layers = [(keys[sequence, :, :start], values[sequence, :, :start]) for keys, values in past]
@@ -124,18 +166,19 @@ class InferenceSession:
         return {name + RETAINED: array for name, array in self._given.items()}
 
 
-def _steps(arrays: Dict[str, Array]) -> Dict[int, Tuple[int, Array]]:
-    """For each sequence with tokens: where they begin, and the tokens."""
+def _steps(arrays: Dict[str, Array]) -> Dict[int, Tuple[int, Array, Optional[Ids]]]:
+    """For each sequence with tokens: where they begin, the tokens, and RoPE's positions if they are given apart."""
     for name in ("input_ids", "position_ids"):
         if name not in arrays:
             raise InvalidArgument(f"{name}: missing")
-    ids, positions = arrays["input_ids"], arrays["position_ids"]
-    if positions.ndim == 3:
-        positions = positions[0]
+    ids, given = arrays["input_ids"], arrays["position_ids"]
+    positions = given[0] if given.ndim == 3 and len(given) == 4 else given
     if ids.ndim != 2 or ids.shape != positions.shape:
         raise InvalidArgument(
-            f"input_ids: shape {list(ids.shape)}, position_ids: shape {list(positions.shape)}, expected [batch, seq_len] of both"
+            f"input_ids: shape {list(ids.shape)}, position_ids: shape {list(given.shape)}, expected [batch, seq_len] of both"
         )
+    if given.dtype.kind not in "iu":
+        raise InvalidArgument(f"position_ids: {given.dtype}, expected integers")
     steps = {}
     for sequence in range(ids.shape[0]):
         kept = positions[sequence] >= 0
@@ -144,7 +187,8 @@ def _steps(arrays: Dict[str, Array]) -> Dict[int, Tuple[int, Array]]:
             continue
         if not np.array_equal(at, np.arange(at[0], at[0] + at.size)):
             raise InvalidArgument(f"position_ids: sequence {sequence}: they do not follow each other")
-        steps[sequence] = (int(at[0]), ids[sequence][kept])
+        rope = None if given.ndim == 2 else np.ascontiguousarray(given[1:, sequence, kept], dtype=np.int32)
+        steps[sequence] = (int(at[0]), ids[sequence][kept], rope)
     if not steps:
         raise InvalidArgument("position_ids: no position that is not padding")
     return steps

@@ -10,12 +10,15 @@ import numpy.typing as npt
 
 from expertile import _core, log
 from expertile.arrays import Ids, TokenIds, token_ids
+from expertile.errors import InvalidArgument
 from expertile.generation import Generation, Prompt
 from expertile.progress import Progress, Wanted
 
 Floats = npt.NDArray[np.float32]
-# A sequence and what it is extended by: token ids, and the images of its image tokens.
-Row = Union[Tuple[int, TokenIds], Tuple[int, TokenIds, Sequence[_core.EncodedImage]]]
+Images = Sequence[_core.EncodedImage]
+# A sequence and what it is extended by: token ids, the images of its image tokens, and RoPE's positions
+# [3, tokens] where the caller knows them: images may then be parts of images (EncodedImage.of_rows).
+Row = Union[Tuple[int, TokenIds], Tuple[int, TokenIds, Images], Tuple[int, TokenIds, Images, Optional[Ids]]]
 
 
 def _plane(rows: Floats) -> Floats:
@@ -40,11 +43,17 @@ class Session:
     prefill_seq_len: int = property(lambda self: self._core.prefill_seq_len)  # type: ignore[assignment]
 
     @staticmethod
-    def _rows(rows: Sequence[Row]) -> List[Tuple[int, Ids, List[_core.EncodedImage]]]:
-        return [(row[0], token_ids(row[1]), list(row[2]) if len(row) > 2 else []) for row in rows]
+    def _rows(rows: Sequence[Row]) -> List[Tuple[int, Ids, List[_core.EncodedImage], Optional[Ids]]]:
+        complete: List[Tuple[int, Ids, List[_core.EncodedImage], Optional[Ids]]] = []
+        for row in rows:
+            if not isinstance(row, (tuple, list)) or not 2 <= len(row) <= 4:
+                raise InvalidArgument(f"rows: {str(row)[:60]}, expected (sequence, token ids[, images[, positions]])")
+            images = list(row[2]) if len(row) > 2 else []
+            complete.append((row[0], token_ids(row[1]), images, row[3] if len(row) > 3 else None))
+        return complete
 
     def run(self, rows: Sequence[Row], all_logits: bool = False) -> Floats:
-        """Extends each row's sequence: (sequence, token ids[, images]), prompts and single tokens mixed.
+        """Extends each row's sequence: (sequence, token ids[, images[, positions]]), prompts and single tokens mixed.
 
         Returns the logits of each row's last token, [rows, V], or with all_logits of all tokens, row by
         row. A token id of -1 is padding: it costs nothing.

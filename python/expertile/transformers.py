@@ -9,7 +9,7 @@ docs/python.md has the table of architectures. What does not fit raises an Error
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, Union
 
 import torch
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
@@ -25,7 +25,7 @@ class Settings:
     """How experts run, for all models of the process; a change packs weights anew."""
 
     num_nsp: NumNsp = "auto"
-    packed_chunk_size: int = 256
+    packed_chunk_size: Union[int, str] = "auto"
     num_cores: int = 0
     # None: bfloat16 for models whose weights are bfloat16, else float32.
     dtype: Optional[str] = None

@@ -86,8 +86,8 @@ struct Plan {
 
 class Planner {
  public:
-  Planner(const RoutingTrace& trace, const MoeProfile& profile)
-      : trace_(trace), profile_(profile) {}
+  Planner(const RoutingTrace& trace, const MoeProfile& profile, const WorkCut& cut)
+      : trace_(trace), profile_(profile), cut_(cut) {}
 
   Result<MoeProfile::Balance> BalanceOfAll(const Plan& plan) const {
     Sums sums;
@@ -121,7 +121,7 @@ class Planner {
       }
       EXPERTILE_ASSIGN(const DispatchBalance step,
                        BalanceOf({ids, profile_.experts_per_token, num_numbers}, plan.num_nsp,
-                                 plan.packed_chunk_size, profile_.num_cores));
+                                 plan.packed_chunk_size, profile_.num_cores, cut_));
       sums.Add(step, rows);
       balance.num_chunks += step.num_chunks;
       balance.num_rows += rows;
@@ -135,6 +135,7 @@ class Planner {
 
   const RoutingTrace& trace_;
   const MoeProfile& profile_;
+  const WorkCut& cut_;
 };
 
 // Powers of two up to E, and the program's own.
@@ -153,8 +154,8 @@ std::vector<int64_t> ChunkSizesToTry(const MoeProfile& profile) {
   return sizes;
 }
 
-Status AddAlternatives(const RoutingTrace& trace, MoeProfile& profile) {
-  const Planner planner(trace, profile);
+Status AddAlternatives(const RoutingTrace& trace, const WorkCut& cut, MoeProfile& profile) {
+  const Planner planner(trace, profile, cut);
   const auto interleaved = PlacementKind::kInterleaved;
   const Plan own{profile.num_nsp, profile.packed_chunk_size, interleaved};
   EXPERTILE_ASSIGN(profile.balance, planner.BalanceOfAll(own));
@@ -225,7 +226,7 @@ Result<MoeProfile> ProfilePrefill(const Program& program, std::span<const int32_
   }
   profile.num_tokens =
       std::ranges::count_if(token_ids, [](int32_t id) { return id != kPaddingToken; });
-  EXPERTILE_RETURN_IF_ERROR(AddAlternatives(trace, profile));
+  EXPERTILE_RETURN_IF_ERROR(AddAlternatives(trace, session.nsp_load().cut, profile));
   return profile;
 }
 

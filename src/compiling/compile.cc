@@ -75,11 +75,10 @@ std::vector<Specialization> SpecializationsOf(const CompileOptions& options) {
 
 // Of the weights and config.json.
 Result<std::string> DigestOf(const Checkpoint& checkpoint, const FileDigests& digests,
-                             const OnProgress& on_progress) {
+                             const Watch& watch) {
   EXPERTILE_ASSIGN(const std::string config,
                    ReadTextFile(checkpoint.config.folder / "config.json"));
-  EXPERTILE_ASSIGN(const std::string weights,
-                   digests.DigestOf(checkpoint.tensors.files(), on_progress));
+  EXPERTILE_ASSIGN(const std::string weights, digests.DigestOf(checkpoint.tensors.files(), watch));
   return FingerprintOf(
       {{"weights", weights}, {"config", Sha256Hex(std::as_bytes(std::span(config)))}});
 }
@@ -87,7 +86,7 @@ Result<std::string> DigestOf(const Checkpoint& checkpoint, const FileDigests& di
 // Everything that changes what a program holds or does, and nothing else.
 Result<ProgramOrigin> OriginOf(const Checkpoint& checkpoint, const CompileOptions& options,
                                const std::vector<Asset>& assets, const FileDigests& digests,
-                               const OnProgress& on_progress) {
+                               const Watch& watch) {
   ProgramOrigin origin;
   origin.model_type = checkpoint.config.spec.model_type;
   origin.target = options.target;
@@ -98,7 +97,7 @@ Result<ProgramOrigin> OriginOf(const Checkpoint& checkpoint, const CompileOption
   for (const Asset& asset : assets) {
     asset_digests[asset.name] = Sha256Hex(std::as_bytes(std::span(asset.content)));
   }
-  EXPERTILE_ASSIGN(origin.model_digest, DigestOf(checkpoint, digests, on_progress));
+  EXPERTILE_ASSIGN(origin.model_digest, DigestOf(checkpoint, digests, watch));
   origin.fingerprint = FingerprintOf({{"format_version", kPackageVersion},
                                       {"model", origin.model_digest},
                                       {"assets", asset_digests},
@@ -125,26 +124,28 @@ Result<T> InFolder(const std::filesystem::path& folder, Result<T> result) {
 }  // namespace
 
 Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir,
-                                       const OnProgress& on_progress) {
+                                       const Watch& watch) {
   EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(cache_dir));
-  return DigestOf(checkpoint, FileDigests(cache.digests_folder()), on_progress);
+  return DigestOf(checkpoint, FileDigests(cache.digests_folder()), watch);
 }
 
 Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
-                                             const OnProgress& on_progress) const {
+                                             const OnProgress& on_progress,
+                                             const IsCancelled& is_cancelled) const {
+  const Watch watch = WatchOf(on_progress, is_cancelled);
   const Checkpoint& checkpoint = *state_->checkpoint;
   EXPERTILE_ASSIGN(const CompileOptions resolved, ResolveOptions(options, checkpoint.config));
   const TargetRow& target = TargetOf(resolved);
-  if (!target.runs_here()) return target.make_files(checkpoint, resolved, on_progress);
-  const Stopwatch watch;
+  if (!target.runs_here()) return target.make_files(checkpoint, resolved, watch);
+  const Stopwatch stopwatch;
   EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(resolved.cache_dir));
   EXPERTILE_ASSIGN(const std::vector<Asset> assets, ReadAssets(checkpoint.config.folder));
   const FileDigests digests(cache.digests_folder());
   EXPERTILE_ASSIGN(const ProgramOrigin origin,
-                   OriginOf(checkpoint, resolved, assets, digests, on_progress));
+                   OriginOf(checkpoint, resolved, assets, digests, watch));
   TargetOptions target_options = TargetOptionsOf(resolved);
   target_options.isa = origin.isa;
-  target_options.on_layer = on_progress;
+  target_options.on_layer = watch;
   const auto make = [&](PackageWriter& writer) -> Status {
     for (const Asset& asset : assets) {
       EXPERTILE_RETURN_IF_ERROR(
@@ -156,14 +157,14 @@ Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
   };
   EXPERTILE_ASSIGN(CachedProgram program, cache.FindOrMake(origin, resolved.compile_dir, make));
   Log(LogLevel::kInfo, "{}: {}, {:.3f} s", program.folder.string(),
-      program.was_found ? "found in the cache" : "compiled", watch.seconds());
+      program.was_found ? "found in the cache" : "compiled", stopwatch.seconds());
   return CompiledProgram{std::move(program.folder), program.was_found, {}};
 }
 
 bool Program::IsProgram(const std::filesystem::path& folder) { return Package::IsPackage(folder); }
 
 Result<Program> Program::Open(const std::filesystem::path& folder) {
-  const Stopwatch watch;
+  const Stopwatch stopwatch;
   EXPERTILE_ASSIGN(Package opened, Package::Open(folder));
   const auto package = std::make_shared<const Package>(std::move(opened));
   const ProgramOrigin& origin = package->manifest().origin;
@@ -182,7 +183,7 @@ Result<Program> Program::Open(const std::filesystem::path& folder) {
                                          })));
   options.num_cores = CoresOf(options);
   Log(LogLevel::kInfo, "{}: a program for {} ({}, {} workers), opened in {:.3f} s", folder.string(),
-      options.target, target->isa(), options.num_cores, watch.seconds());
+      options.target, target->isa(), options.num_cores, stopwatch.seconds());
   return Program(std::make_shared<const Program::State>(
       Program::State{model, Describe(model), std::move(options), kv_format, std::move(target),
                      [digest = origin.model_digest]() -> Result<std::string> { return digest; }}));

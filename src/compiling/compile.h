@@ -19,7 +19,7 @@ Result<CompileOptions> ResolveOptions(CompileOptions options, const ModelConfig&
 // What tells a checkpoint's weights and config.json from others'. Its files are read once; the
 // cache remembers their hashes.
 Result<std::string> DigestOfCheckpoint(const Checkpoint& checkpoint, const std::string& cache_dir,
-                                       const OnProgress& on_progress = nullptr);
+                                       const Watch& watch = nullptr);
 
 // Whether there is a vision part that is to be compiled.
 inline bool HasVision(const CompileOptions& options, const ModelConfig& model) {

@@ -45,8 +45,9 @@ void CountParameters(const ModelConfig& config, ModelDescription& description) {
   if (!config.vision) return;
   const VisionSpec& spec = config.vision->spec;
   const ParameterCount tower = Count(spec, config.spec);
-  description.vision = {spec.num_blocks, spec.hidden_size, spec.num_heads,
-                        spec.prompt.image_token_id, tower.total};
+  description.vision = {spec.num_blocks, spec.hidden_size,
+                        spec.num_heads,  spec.prompt.image_token_id,
+                        tower.total,     spec.prompt.merge_size};
   description.num_parameters += tower.total;
 }
 

@@ -20,14 +20,14 @@ namespace {
 
 // All that decides what is in the graphs. Options of a card's compiler do not.
 Result<nlohmann::json> OriginOf(const Checkpoint& checkpoint, const CompileOptions& options,
-                                const OnProgress& on_progress) {
+                                const Watch& watch) {
   CompileOptions of_graphs = OptionsHonouredBy(OnnxTarget(), options);
   of_graphs.target = kGraphTarget;
   of_graphs.num_cores = 0;  // was needed to resolve num_nsp "auto"
   nlohmann::json graphs = nlohmann::json::array();
   for (const GraphKind kind : GraphsOf(options, checkpoint.config)) graphs.push_back(NameOf(kind));
   EXPERTILE_ASSIGN(const std::string digest,
-                   DigestOfCheckpoint(checkpoint, options.cache_dir, on_progress));
+                   DigestOfCheckpoint(checkpoint, options.cache_dir, watch));
   return nlohmann::json{{"version", kVersion},
                         {"model", digest},
                         {"graphs", graphs},
@@ -36,7 +36,7 @@ Result<nlohmann::json> OriginOf(const Checkpoint& checkpoint, const CompileOptio
 }
 
 Status WriteGraph(GraphKind kind, const Checkpoint& checkpoint, const CompileOptions& options,
-                  const std::filesystem::path& file, const OnProgress& on_progress) {
+                  const std::filesystem::path& file, const Watch& watch) {
   if (kind == GraphKind::kVision) {
     EXPERTILE_ASSIGN(const ImageGrid grid, GridOf(options, checkpoint.config));
     return onnx_target::ExportVision(checkpoint, grid, file);
@@ -56,14 +56,14 @@ Status WriteGraph(GraphKind kind, const Checkpoint& checkpoint, const CompileOpt
     graph.image_token_id = vision.prompt.image_token_id;
     graph.num_features = static_cast<int>(vision.deepstack_blocks.size());
   }
-  return onnx_target::ExportDecoder(checkpoint, graph, file, on_progress);
+  return onnx_target::ExportDecoder(checkpoint, graph, file, watch);
 }
 
 // The graphs in the compile cache, or options.compile_dir.
 Result<CompiledProgram> CompileToGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
-                                        const OnProgress& on_progress) {
+                                        const Watch& watch) {
   EXPERTILE_ASSIGN(const GraphFolder graphs,
-                   ExportGraphs(checkpoint, options, "", options.compile_dir, on_progress));
+                   ExportGraphs(checkpoint, options, "", options.compile_dir, watch));
   return CompiledProgram{graphs.path, graphs.was_found, {}};
 }
 
@@ -113,15 +113,13 @@ Result<ImageGrid> GridOf(const CompileOptions& options, const ModelConfig& model
   const VisionPreprocessorConfig& config = *model.vision->preprocessor;
   const ImageSize given{options.height.value_or(kDefault.height),
                         options.width.value_or(kDefault.width)};
-  EXPERTILE_ASSIGN(const ImageSize size, SmartResize(config, given));
-  return ImageGrid{1, size.height / config.patch_size, size.width / config.patch_size};
+  return GridOf(config, given);
 }
 
 Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
                                  const std::filesystem::path& folder,
-                                 const std::filesystem::path& parent,
-                                 const OnProgress& on_progress) {
-  EXPERTILE_ASSIGN(const nlohmann::json origin, OriginOf(checkpoint, options, on_progress));
+                                 const std::filesystem::path& parent, const Watch& watch) {
+  EXPERTILE_ASSIGN(const nlohmann::json origin, OriginOf(checkpoint, options, watch));
   GraphFolder graphs{folder, FingerprintOf(origin)};
   if (folder.empty()) {
     EXPERTILE_ASSIGN(const CompileCache cache, CompileCache::At(options.cache_dir));
@@ -132,20 +130,21 @@ Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOpti
     for (const GraphKind kind : GraphsOf(options, checkpoint.config)) {
       const auto file = scratch / (NameOf(kind) + ".onnx");
       EXPERTILE_RETURN_IF_ERROR(CatchOutOfMemory(
-          "the graph", [&] { return WriteGraph(kind, checkpoint, options, file, on_progress); }));
+          "the graph", [&] { return WriteGraph(kind, checkpoint, options, file, watch); }));
     }
     return {};
   };
-  const Stopwatch watch;
+  const Stopwatch stopwatch;
   EXPERTILE_ASSIGN(graphs.was_found, FillExportFolder(graphs.path, origin, make));
   Log(LogLevel::kInfo, "{}: graphs {}, {:.3f} s", graphs.path.string(),
-      graphs.was_found ? "found" : "exported", watch.seconds());
+      graphs.was_found ? "found" : "exported", stopwatch.seconds());
   return graphs;
 }
 
 Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& options,
                                   const std::filesystem::path& folder,
-                                  const OnProgress& on_progress) {
+                                  const OnProgress& on_progress, const IsCancelled& is_cancelled) {
+  const Watch watch = WatchOf(on_progress, is_cancelled);
   const Checkpoint& checkpoint = *model.state_->checkpoint;
   const TargetRow* row = FindTarget(options.target);
   if (row == nullptr || row->make_files != CompileToGraphs) {
@@ -158,8 +157,7 @@ Result<ExportedGraphs> ExportOnnx(const Model& model, const CompileOptions& opti
                            folder.string());
   }
   EXPERTILE_ASSIGN(const CompileOptions resolved, ResolveOptions(options, checkpoint.config));
-  EXPERTILE_ASSIGN(const GraphFolder graphs,
-                   ExportGraphs(checkpoint, resolved, folder, "", on_progress));
+  EXPERTILE_ASSIGN(const GraphFolder graphs, ExportGraphs(checkpoint, resolved, folder, "", watch));
   ExportedGraphs exported;
   exported.was_found = graphs.was_found;
   for (const GraphKind kind : GraphsOf(resolved, checkpoint.config)) {

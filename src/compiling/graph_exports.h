@@ -39,8 +39,7 @@ struct GraphFolder {
 // the compile cache's unless it is given. `options` are resolved.
 Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOptions& options,
                                  const std::filesystem::path& folder,
-                                 const std::filesystem::path& parent,
-                                 const OnProgress& on_progress);
+                                 const std::filesystem::path& parent, const Watch& watch);
 
 // Its files are the graphs.
 TargetRow OnnxTarget();

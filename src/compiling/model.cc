@@ -14,6 +14,7 @@
 #include "compiling/target_table.h"
 #include "dispatch/auto_blocking.h"
 #include "dispatch/placement.h"
+#include "model/mrope_positions.h"
 #include "running/session_state.h"
 
 namespace expertile {
@@ -112,7 +113,26 @@ Result<NspPlacement> Model::PlacementOn(int num_nsp) const {
   return PlacementOf(state_->checkpoint->config.spec.moe.num_experts, num_nsp);
 }
 
-Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress) const {
+Result<std::vector<int32_t>> Model::RopePositions(std::span<const int32_t> token_ids,
+                                                  std::span<const PatchGrid> grids) const {
+  const ModelConfig& model = state_->checkpoint->config;
+  if (!model.vision) {
+    return InvalidArgument("images: the model {} reads text only", model.spec.model_type);
+  }
+  const ImagePromptSpec& prompt = model.vision->spec.prompt;
+  std::vector<ImageGrid> patches;
+  for (const auto& [t, h, w] : grids) {
+    patches.push_back({t, h, w});
+    if (patches.back().IsStill(prompt.merge_size)) continue;
+    return InvalidArgument("a grid of {} x {} x {} patches, expected 1 x {}n x {}n", t, h, w,
+                           prompt.merge_size, prompt.merge_size);
+  }
+  EXPERTILE_ASSIGN(MropePositions mrope, ComputeMropePositions(token_ids, patches, prompt));
+  return std::move(mrope.positions);
+}
+
+Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& on_progress,
+                               const IsCancelled& is_cancelled) const {
   EXPERTILE_ASSIGN(CompileOptions resolved, ResolveOptions(options, state_->checkpoint->config));
   const TargetRow& target_row = TargetOf(resolved);
   if (!target_row.runs_here()) {
@@ -120,12 +140,13 @@ Result<Program> Model::Compile(const CompileOptions& options, const OnProgress& 
                        resolved.target);
   }
   if (!resolved.compile_dir.empty() || !resolved.cache_dir.empty()) {
-    EXPERTILE_ASSIGN(const CompiledProgram compiled, CompileToDisk(options, on_progress));
+    EXPERTILE_ASSIGN(const CompiledProgram compiled,
+                     CompileToDisk(options, on_progress, is_cancelled));
     return Program::Open(compiled.folder);
   }
   const Stopwatch watch;
   TargetOptions target_options = TargetOptionsOf(resolved);
-  target_options.on_layer = on_progress;
+  target_options.on_layer = WatchOf(on_progress, is_cancelled);
   EXPERTILE_ASSIGN(auto target, CatchOutOfMemory("the weights", [&] {
                      return PackAndOpen(target_row, *state_->checkpoint, target_options);
                    }));

@@ -124,8 +124,7 @@ QaicProgramFolder::State StateOf(qaic::QaicProgram::State state) {
 }
 
 Result<CompiledProgram> CompileForCloudAi100(const Checkpoint& checkpoint,
-                                             const CompileOptions& options,
-                                             const OnProgress& on_progress) {
+                                             const CompileOptions& options, const Watch& watch) {
   const ModelConfig& model = checkpoint.config;
   const std::vector<GraphKind> kinds = GraphsOf(options, model);
   std::vector<qaic::QaicCompile> compiles;
@@ -134,8 +133,7 @@ Result<CompiledProgram> CompileForCloudAi100(const Checkpoint& checkpoint,
     compiles.push_back(std::move(compile));
   }
   EXPERTILE_ASSIGN(const auto compiler, qaic::FindQaicCompiler(options.qaic.qaic_compiler));
-  EXPERTILE_ASSIGN(const GraphFolder graphs,
-                   ExportGraphs(checkpoint, options, "", "", on_progress));
+  EXPERTILE_ASSIGN(const GraphFolder graphs, ExportGraphs(checkpoint, options, "", "", watch));
   CompiledProgram compiled{graphs.path, true, {}};
   const std::filesystem::path parent =
       options.compile_dir.empty() ? graphs.path : std::filesystem::path(options.compile_dir);

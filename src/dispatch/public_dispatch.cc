@@ -12,12 +12,6 @@
 namespace expertile {
 namespace {
 
-// What the workers of a CPU cut work by (docs/dispatch.md).
-constexpr int64_t kTileRows = 4;
-constexpr int64_t kMaxParts = 8;
-constexpr int64_t kMaxGroupRows = 2048;
-constexpr int64_t kWeightsRows = 8;
-
 Result<MatchedIndex> MatchedOf(const Routing& routing) {
   const int K = routing.experts_per_token;
   const auto size = static_cast<int64_t>(routing.expert_ids.size());
@@ -80,7 +74,7 @@ Result<PlannedChunks> PlanChunks(const Routing& routing, int num_nsp, int64_t pa
 }
 
 Result<DispatchBalance> BalanceOf(const Routing& routing, int num_nsp, int64_t packed_chunk_size,
-                                  int num_workers) {
+                                  int num_workers, const WorkCut& cut) {
   if (num_workers < 1) return InvalidArgument("num_workers: {}, expected at least 1", num_workers);
   EXPERTILE_RETURN_IF_ERROR(CheckChunkSize(packed_chunk_size));
   EXPERTILE_ASSIGN(const MatchedIndex matched, MatchedOf(routing));
@@ -94,7 +88,8 @@ Result<DispatchBalance> BalanceOf(const Routing& routing, int num_nsp, int64_t p
   balance.nsp_imbalance = Imbalance(balance.nsp_rows);
   WorkList work;
   BuildWorkList(matched, placement,
-                {num_workers, packed_chunk_size, kTileRows, kMaxParts, kMaxGroupRows, kWeightsRows},
+                {num_workers, packed_chunk_size, cut.tile_rows, cut.max_parts, cut.max_group_rows,
+                 cut.weights_rows},
                 work);
   std::vector<PlayedWork> workers(num_workers);
   PlayWorkList(work, workers);

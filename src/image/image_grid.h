@@ -16,6 +16,14 @@ struct ImageGrid {
   // Image tokens in the prompt: each stands for merge_size x merge_size patches.
   int64_t num_tokens(int64_t merge_size) const { return num_patches() / (merge_size * merge_size); }
 
+  // Of a still image that is made of blocks of merge_size x merge_size patches, at most 2^20 to a
+  // side.
+  bool IsStill(int64_t merge_size) const {
+    constexpr int64_t kMaxSide = int64_t{1} << 20;
+    return t == 1 && h > 0 && w > 0 && h <= kMaxSide && w <= kMaxSide && h % merge_size == 0 &&
+           w % merge_size == 0;
+  }
+
   friend bool operator==(const ImageGrid&, const ImageGrid&) = default;
 };
 

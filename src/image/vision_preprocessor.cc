@@ -97,9 +97,7 @@ Result<ImageSize> SmartResize(const VisionPreprocessorConfig& config, ImageSize 
   return resized;
 }
 
-Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config,
-                                      const StoredImage& image) {
-  ImageSize size{image.upright_height(), image.upright_width()};
+Result<ImageGrid> GridOf(const VisionPreprocessorConfig& config, ImageSize size) {
   if (config.do_resize) {
     EXPERTILE_ASSIGN(size, SmartResize(config, size));
   }
@@ -109,7 +107,15 @@ Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config,
         "image of {}x{} pixels: not made of blocks of {}x{}, and do_resize is off", size.width,
         size.height, block_size, block_size);
   }
-  return CutPatches(config, ResizeBicubic(image, size.height, size.width));
+  return ImageGrid{1, size.height / config.patch_size, size.width / config.patch_size};
+}
+
+Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config,
+                                      const StoredImage& image) {
+  EXPERTILE_ASSIGN(const ImageGrid grid,
+                   GridOf(config, {image.upright_height(), image.upright_width()}));
+  return CutPatches(config,
+                    ResizeBicubic(image, grid.h * config.patch_size, grid.w * config.patch_size));
 }
 
 }  // namespace expertile

@@ -57,6 +57,10 @@ struct ImageSize {
 // 2^26 pixels.
 Result<ImageSize> SmartResize(const VisionPreprocessorConfig& config, ImageSize size);
 
+// The patches of an image of this size, resized as the configuration says. Errors: those of
+// SmartResize, or without do_resize kInvalidArgument for a size that patches do not tile.
+Result<ImageGrid> GridOf(const VisionPreprocessorConfig& config, ImageSize size);
+
 struct PixelPatches {
   ImageGrid grid;
   // [grid.num_patches(), 3 * temporal_patch_size * patch_size^2]. Patches come block by block of
@@ -65,8 +69,7 @@ struct PixelPatches {
   std::vector<float> values;
 };
 
-// Turns upright, resizes, rescales, normalises and cuts up an image. Errors: those of SmartResize;
-// without do_resize kInvalidArgument for a size that patches do not tile.
+// Turns upright, resizes, rescales, normalises and cuts up an image. Errors: those of GridOf.
 Result<PixelPatches> MakePixelPatches(const VisionPreprocessorConfig& config,
                                       const StoredImage& image);
 

@@ -11,6 +11,7 @@
 
 #include "image/image_grid.h"
 #include "model/ops.h"
+#include "model/step.h"
 #include "model/vision_positions.h"
 #include "model/vision_spec.h"
 #include "model/vision_weights.h"
@@ -56,11 +57,12 @@ struct VisionRows {
   std::vector<typename O::Tensor> deepstack;  // [features] of [P / M^2, H]
 };
 
-// patches [P, patch_values] of one image of `grid`.
+// patches [P, patch_values] of one image of `grid`. Once `cancellation` says so, the rest is left
+// out and the rows mean nothing.
 template <VisionOps O>
 VisionRows<O> VisionForward(O& ops, const VisionSpec& spec, const VisionWeights<O>& tower,
                             const ImageGrid& grid, const VisionPositions& positions,
-                            std::span<const float> patches) {
+                            std::span<const float> patches, StepCancellation& cancellation) {
   std::vector<int32_t> axes = positions.rows;  // [2,P]
   axes.insert(axes.end(), positions.columns.begin(), positions.columns.end());
   const auto rotation = ops.RotationOf(spec.rope, axes);
@@ -73,7 +75,7 @@ VisionRows<O> VisionForward(O& ops, const VisionSpec& spec, const VisionWeights<
                                           positions.tap_weights, kTapsPerPatch),
                          1.0f);  // [P,V]
   std::vector<typename O::Tensor> deepstack;
-  for (int b = 0; b < spec.num_blocks; ++b) {
+  for (int b = 0; b < spec.num_blocks && !cancellation.Ask(); ++b) {
     const VisionBlockWeights<O>& block = tower.blocks[b];
     const auto mixed = VisionAttentionBranch(ops, spec, block, rotation, frame_size, hidden);
     hidden = ops.AddScaled(std::move(hidden), mixed, 1.0f);

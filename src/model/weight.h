@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "expertile/progress.h"
+#include "base/watch.h"
 #include "formats/matrix_view.h"
 
 namespace expertile {
@@ -120,18 +120,19 @@ class WeightList {
 // are layers.
 class LayerProgress {
  public:
-  LayerProgress(size_t num_layers, OnProgress on_layer)
+  LayerProgress(size_t num_layers, Watch on_layer)
       : num_layers_(static_cast<int64_t>(num_layers)), on_layer_(std::move(on_layer)) {}
 
-  void BeginGroup() {
-    if (on_layer_ && num_groups_ >= 2) on_layer_(num_groups_ - 1, num_layers_);
-    ++num_groups_;
+  // Error: the watch's, which stops the visit.
+  Status BeginGroup() {
+    const int64_t done = num_groups_++ - 1;
+    return done >= 1 ? Tell(on_layer_, done, num_layers_) : Status();
   }
 
  private:
   int64_t num_layers_;
   int64_t num_groups_ = 0;
-  OnProgress on_layer_;  // may be empty
+  Watch on_layer_;
 };
 
 // A list that is filled in gets its size; one that is read has it.

@@ -40,14 +40,14 @@ Result<FileState> StateOf(const std::filesystem::path& path) {
 
 // Hashes a file in chunks, each given back to the system before the next.
 Result<std::string> HashFile(const std::filesystem::path& path, int64_t done, int64_t total,
-                             const OnProgress& on_progress) {
+                             const Watch& watch) {
   EXPERTILE_ASSIGN(const MappedFile file, MappedFile::Open(path));
   Sha256 hash;
   const std::span<const std::byte> bytes = file.bytes();
   for (size_t first = 0; first < bytes.size(); first += kChunkBytes) {
     hash.Update(bytes.subspan(first, std::min(kChunkBytes, bytes.size() - first)));
     file.ReleasePages();
-    if (on_progress) on_progress(done + static_cast<int64_t>(first), total);
+    EXPERTILE_RETURN_IF_ERROR(Tell(watch, done + static_cast<int64_t>(first), total));
   }
   return hash.Hex();
 }
@@ -63,7 +63,7 @@ void Remember(const std::filesystem::path& path, const std::string& digest) {
 }  // namespace
 
 Result<std::string> FileDigests::DigestOf(const std::vector<std::filesystem::path>& files,
-                                          const OnProgress& on_progress) const {
+                                          const Watch& watch) const {
   std::vector<FileState> states;
   int64_t total = 0;
   for (const auto& path : files) {
@@ -77,7 +77,7 @@ Result<std::string> FileDigests::DigestOf(const std::vector<std::filesystem::pat
     const auto remembered = folder_ / Sha256OfText(states[i].key);
     auto digest = ReadTextFile(remembered);
     if (!digest || digest->size() != kHexDigits) {
-      EXPERTILE_ASSIGN(digest, HashFile(files[i], done, total, on_progress));
+      EXPERTILE_ASSIGN(digest, HashFile(files[i], done, total, watch));
       Remember(remembered, *digest);
     }
     digests.push_back(*std::move(digest));

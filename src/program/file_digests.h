@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "expertile/progress.h"
+#include "base/watch.h"
 #include "expertile/result.h"
 
 namespace expertile {
@@ -17,10 +17,9 @@ class FileDigests {
   explicit FileDigests(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   // One hash of the contents of `files`, whatever their names, folders and times. A file is known
-  // by its device, inode, size and times of change. `on_progress` (may be empty) is told the bytes
-  // read.
+  // by its device, inode, size and times of change. `watch` is told the bytes read.
   Result<std::string> DigestOf(const std::vector<std::filesystem::path>& files,
-                               const OnProgress& on_progress) const;
+                               const Watch& watch) const;
 
  private:
   std::filesystem::path folder_;

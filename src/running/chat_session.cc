@@ -32,6 +32,7 @@ struct ChatSession::State {
   Session session;
   ChatPrompt held;                              // what the session's cache holds
   std::map<std::string, EncodedImage> encoded;  // by key: those of the last conversation
+  IsCancelled is_cancelled = nullptr;
 
   Status EncodeImages(const std::vector<Message>& messages, ChatPrompt& prompt);
   Result<ChatPrompt> PromptOf(const std::string& text, const std::vector<Message>& messages);
@@ -59,7 +60,7 @@ Status ChatSession::State::EncodeImages(const std::vector<Message>& messages, Ch
       encoded.erase(known);
     } else if (!wanted.contains(key)) {
       const std::string name = is_file ? image.source->file : "data: URL";
-      auto fresh = program.EncodeImage(bytes, name);
+      auto fresh = program.EncodeImage(bytes, name, is_cancelled);
       if (!fresh) {
         encoded.merge(wanted);
         return Fail(fresh.error().code, "{}: {}", image.where, fresh.error().message);
@@ -142,6 +143,7 @@ Result<ChatSession> ChatSession::Open(const Program& program) {
 }
 
 void ChatSession::SetIsCancelled(IsCancelled is_cancelled) {
+  state_->is_cancelled = is_cancelled;
   state_->session.SetIsCancelled(std::move(is_cancelled));
 }
 

@@ -25,13 +25,21 @@ Status CheckImages(std::span<const EncodedImage> images, int64_t merge_size) {
   return {};
 }
 
+Error NoPreprocessor(const ModelConfig& model) {
+  return {ErrorCode::kNotFound,
+          fmt::format("{}: no preprocessor_config.json, which says how images are prepared",
+                      model.folder.string())};
+}
+
+Error TextOnly(const ModelConfig& model) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("images: the model {} reads text only", model.spec.model_type)};
+}
+
 // Refuses a grid that the tower cannot merge, and values that are not one row for each patch.
 Status CheckPixels(const ImageGrid& grid, size_t num_values, const VisionSpec& spec) {
-  constexpr int64_t kMaxSide = int64_t{1} << 20;
   const int64_t merge_size = spec.prompt.merge_size;
-  const bool is_grid = grid.t == 1 && grid.h > 0 && grid.w > 0 && grid.h <= kMaxSide &&
-                       grid.w <= kMaxSide && grid.h % merge_size == 0 && grid.w % merge_size == 0;
-  if (!is_grid) {
+  if (!grid.IsStill(merge_size)) {
     return InvalidArgument("pixel_values: a grid of {} x {} x {} patches, expected 1 x {}n x {}n",
                            grid.t, grid.h, grid.w, merge_size, merge_size);
   }
@@ -43,39 +51,39 @@ Status CheckPixels(const ImageGrid& grid, size_t num_values, const VisionSpec& s
 
 }  // namespace
 
-Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file) const {
+Result<EncodedImage> Program::EncodeImage(const std::filesystem::path& file,
+                                          const IsCancelled& is_cancelled) const {
   // A model of text alone says so, whatever the file.
   if (!state_->model.vision) return EncodeImage(std::span<const std::byte>(), file.string());
   EXPERTILE_ASSIGN(const MappedFile mapped, MappedFile::Open(file));
-  return EncodeImage(mapped.bytes(), file.string());
+  return EncodeImage(mapped.bytes(), file.string(), is_cancelled);
 }
 
-Result<EncodedImage> Program::EncodeImage(std::span<const std::byte> bytes,
-                                          std::string_view name) const {
+Result<EncodedImage> Program::EncodeImage(std::span<const std::byte> bytes, std::string_view name,
+                                          const IsCancelled& is_cancelled) const {
   const auto& vision = state_->model.vision;
   if (!vision) {
     return InvalidArgument("{}: images: the model {} reads text only", name,
                            state_->model.spec.model_type);
   }
-  if (!vision->preprocessor) {
-    return NotFound("{}: no preprocessor_config.json, which says how images are prepared",
-                    state_->model.folder.string());
-  }
+  if (!vision->preprocessor) return tl::unexpected(NoPreprocessor(state_->model));
   EXPERTILE_ASSIGN(const StoredImage image, DecodeImage(bytes, name));
   EXPERTILE_ASSIGN(PixelPatches patches, MakePixelPatches(*vision->preprocessor, image));
-  return EncodePixels(patches.grid.t, patches.grid.h, patches.grid.w, std::move(patches.values));
+  return EncodePixels(patches.grid.t, patches.grid.h, patches.grid.w, std::move(patches.values),
+                      is_cancelled);
 }
 
 Result<EncodedImage> Program::EncodePixels(int64_t grid_t, int64_t grid_h, int64_t grid_w,
-                                           std::vector<float> pixel_values) const {
+                                           std::vector<float> pixel_values,
+                                           const IsCancelled& is_cancelled) const {
   const auto& vision = state_->model.vision;
-  if (!vision) {
-    return InvalidArgument("images: the model {} reads text only", state_->model.spec.model_type);
-  }
+  if (!vision) return tl::unexpected(TextOnly(state_->model));
   const VisionSpec& spec = vision->spec;
   const ImageGrid grid{grid_t, grid_h, grid_w};
   EXPERTILE_RETURN_IF_ERROR(CheckPixels(grid, pixel_values.size(), spec));
-  EXPERTILE_ASSIGN(ImageFeatures features, state_->target->EncodeImage(grid, pixel_values));
+  StepCancellation cancellation(is_cancelled);
+  EXPERTILE_ASSIGN(ImageFeatures features,
+                   state_->target->EncodeImage(grid, pixel_values, cancellation));
   return EncodedImage{grid.t,
                       grid.h,
                       grid.w,
@@ -89,9 +97,7 @@ Result<std::vector<int32_t>> Program::PlaceImages(std::span<const int32_t> token
                                                   std::span<const EncodedImage> images) const {
   if (images.empty()) return std::vector<int32_t>(token_ids.begin(), token_ids.end());
   const auto& vision = state_->model.vision;
-  if (!vision) {
-    return InvalidArgument("images: the model {} reads text only", state_->model.spec.model_type);
-  }
+  if (!vision) return tl::unexpected(TextOnly(state_->model));
   const ImagePromptSpec& prompt = vision->spec.prompt;
   EXPERTILE_RETURN_IF_ERROR(CheckImages(images, prompt.merge_size));
   int64_t num_tokens = 0;
@@ -111,6 +117,17 @@ Result<std::vector<int32_t>> Program::PlaceImages(std::span<const int32_t> token
   }
   placed.insert(placed.end(), token_ids.begin(), token_ids.end());
   return placed;
+}
+
+Result<PatchGrid> Program::GridOf(int64_t height, int64_t width) const {
+  const auto& vision = state_->model.vision;
+  if (!vision) return tl::unexpected(TextOnly(state_->model));
+  if (!vision->preprocessor) return tl::unexpected(NoPreprocessor(state_->model));
+  if (height < 1 || width < 1) {
+    return InvalidArgument("image of {}x{} pixels: expected at least 1x1", width, height);
+  }
+  EXPERTILE_ASSIGN(const ImageGrid grid, expertile::GridOf(*vision->preprocessor, {height, width}));
+  return PatchGrid{grid.t, grid.h, grid.w};
 }
 
 }  // namespace expertile

@@ -9,21 +9,21 @@ namespace expertile {
 namespace {
 
 // Every layer of the model, with the sizes that it has.
-Status CheckLayers(const KvState& state, const DecoderSpec& spec) {
+Status CheckLayers(const KvView& state, const DecoderSpec& spec) {
   if (state.layers.size() != spec.layers.size()) {
     return InvalidArgument("KV state: {} layers, the model has {}", state.layers.size(),
                            spec.layers.size());
   }
   for (size_t i = 0; i < state.layers.size(); ++i) {
     const AttentionSpec& attention = AttentionOf(spec.layers[i]);
-    const KvState::Layer& layer = state.layers[i];
+    const KvView::Layer& layer = state.layers[i];
     if (layer.num_kv_heads != attention.num_kv_heads || layer.head_dim != attention.head_dim) {
       return InvalidArgument("KV state: layer {}: {} heads of {}, the model has {} of {}", i,
                              layer.num_kv_heads, layer.head_dim, attention.num_kv_heads,
                              attention.head_dim);
     }
     const int64_t expected = attention.num_kv_heads * state.num_tokens * attention.head_dim;
-    for (const std::vector<float>* rows : {&layer.keys, &layer.values}) {
+    for (const std::span<const float>* rows : {&layer.keys, &layer.values}) {
       if (static_cast<int64_t>(rows->size()) == expected) continue;
       return InvalidArgument("KV state: layer {}: {} values, expected {}", i, rows->size(),
                              expected);
@@ -67,7 +67,7 @@ Result<KvState> Session::ReadKv(int64_t sequence) const {
   return kv;
 }
 
-Status Session::WriteKv(int64_t sequence, const KvState& kv) {
+Status Session::WriteKv(int64_t sequence, const KvView& kv) {
   EXPERTILE_RETURN_IF_ERROR(state_->sequences.Check(sequence));
   const int64_t held = state_->sequences.length(sequence);
   if (held != 0) {
@@ -78,7 +78,7 @@ Status Session::WriteKv(int64_t sequence, const KvState& kv) {
                            ctx_len());
   }
   EXPERTILE_RETURN_IF_ERROR(CheckLayers(kv, state_->program->model.spec));
-  std::vector<int32_t> deltas = kv.next_deltas;
+  std::vector<int32_t> deltas(kv.next_deltas.begin(), kv.next_deltas.end());
   if (deltas.empty()) deltas.resize(kv.num_tokens);
   EXPERTILE_RETURN_IF_ERROR(CheckDeltas(deltas, kv.num_tokens));
   const Sequences::Growth growth{sequence, kv.num_tokens};

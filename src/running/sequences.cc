@@ -44,6 +44,7 @@ Status Sequences::Truncate(int64_t sequence, int64_t length) {
     return InvalidArgument("sequence {}: truncated to {} tokens, it holds {}", sequence, length,
                            held);
   }
+  if (length == held) return {};
   if (length > 0 && truncated.next_deltas[length - 1] == kNoDelta) {
     return InvalidArgument(
         "sequence {}: truncated to {} tokens, inside an image, or in what a KV cache file of "

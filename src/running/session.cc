@@ -200,6 +200,9 @@ Result<KvHeader> Session::State::HeaderOf(int64_t sequence) const {
 Status Session::SaveKv(int64_t sequence, const std::filesystem::path& file) const {
   EXPERTILE_ASSIGN(const KvHeader header, state_->HeaderOf(sequence));
   if (header.num_tokens == 0) return InvalidArgument("sequence {}: no tokens", sequence);
+  if (header.rope_delta == Sequences::kNoDelta) {
+    return InvalidArgument("sequence {}: it ends inside an image", sequence);
+  }
   return WriteKvFile(file, header, state_->program->model.spec, *state_->target,
                      state_->sequences.blocks(sequence), state_->sequences.next_deltas(sequence));
 }
@@ -225,8 +228,12 @@ void Session::SetIsCancelled(IsCancelled is_cancelled) {
 
 NspLoad Session::nsp_load() const {
   const NspStatistics& statistics = state_->target->nsp_statistics();
-  return {statistics.rows, statistics.busy_seconds, statistics.expert_seconds,
-          statistics.busiest_worker_seconds, statistics.mean_worker_seconds};
+  return {statistics.rows,
+          statistics.busy_seconds,
+          statistics.expert_seconds,
+          statistics.busiest_worker_seconds,
+          statistics.mean_worker_seconds,
+          statistics.cut};
 }
 
 void Session::TimeStages(bool on) { state_->target->TimeStages(on); }

@@ -41,8 +41,9 @@ std::vector<int32_t> TextPositions(int64_t num_axes, int64_t count, int64_t firs
 std::vector<int32_t> NextDeltasOf(const PlacedExtension& placed, int32_t last) {
   std::vector<int32_t> deltas(placed.size(), last);
   for (int64_t i = 0; i + 1 < placed.size(); ++i) {
-    const bool is_inside =
-        placed.image_rows[i + 1].image != nullptr && placed.image_rows[i + 1].row > 0;
+    const bool is_inside = !placed.image_rows.empty() &&
+                           placed.image_rows[i + 1].image != nullptr &&
+                           placed.image_rows[i + 1].row > 0;
     const auto next = static_cast<int32_t>(placed.first_position + i + 1);
     deltas[i] = is_inside ? Sequences::kNoDelta : placed.rope_positions[i + 1] - next;
   }
@@ -62,10 +63,8 @@ void AppendImageRow(const PlacedExtension::ImageRow& source, int64_t H, int32_t 
   for (size_t i = 0; i < image.deepstack.size(); ++i) append(image.deepstack[i], rows.deepstack[i]);
 }
 
-}  // namespace
-
-Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first_position,
-                                       int32_t rope_delta, const ModelConfig& model) {
+// The extension's tokens without padding; nothing else is set yet.
+PlacedExtension WithoutPadding(const Extension& extension, int64_t first_position) {
   PlacedExtension placed;
   placed.sequence = extension.sequence;
   placed.first_position = first_position;
@@ -75,23 +74,104 @@ Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first
     placed.token_ids.push_back(extension.token_ids[i]);
     placed.indices.push_back(i);
   }
-  const int64_t first_rope = first_position + rope_delta;
-  if (extension.images.empty()) {
-    placed.rope_positions = TextPositions(model.spec.rope.num_axes, placed.size(), first_rope);
-    placed.next_deltas.assign(placed.size(), rope_delta);
-    return placed;
-  }
+  return placed;
+}
+
+// Refuses images whose rows are not the model's, or not as many as there are image tokens.
+Status CheckImageRows(const PlacedExtension& placed, std::span<const EncodedImage> images,
+                      const ModelConfig& model) {
   if (!model.vision) return InvalidArgument("images: the model has no vision part");
-  const ImagePromptSpec& prompt = model.vision->spec.prompt;
-  std::vector<ImageGrid> grids;
-  for (const EncodedImage& image : extension.images) {
-    grids.push_back({image.grid_t, image.grid_h, image.grid_w});
+  const auto num_features = model.vision->spec.deepstack_blocks.size();
+  int64_t num_rows = 0;
+  for (const EncodedImage& image : images) {
+    const auto expected = static_cast<size_t>(image.num_tokens * model.spec.hidden_size);
+    bool is_whole = image.num_tokens > 0 && image.embeddings.size() == expected &&
+                    image.deepstack.size() == num_features;
+    for (const auto& feature : image.deepstack) is_whole &= feature.size() == expected;
+    if (!is_whole) {
+      return InvalidArgument(
+          "images: {} tokens with {} values and {} deepstack features, the model has {} of {}",
+          image.num_tokens, image.embeddings.size(), image.deepstack.size(), num_features,
+          expected);
+    }
+    num_rows += image.num_tokens;
   }
-  EXPERTILE_ASSIGN(MropePositions mrope, ComputeMropePositions(placed.token_ids, grids, prompt));
-  placed.rope_positions = std::move(mrope.positions);
-  for (int32_t& position : placed.rope_positions) position += static_cast<int32_t>(first_rope);
-  placed.image_rows = ImageRowsOf(placed.token_ids, extension.images, prompt.image_token_id);
-  placed.next_deltas = NextDeltasOf(placed, rope_delta + mrope.delta);
+  const auto num_tokens =
+      std::ranges::count(placed.token_ids, model.vision->spec.prompt.image_token_id);
+  if (num_tokens == num_rows) return {};
+  return InvalidArgument("images: {} rows for {} image tokens", num_rows, num_tokens);
+}
+
+// The positions that the caller gives: of its tokens without the padding.
+Result<std::vector<int32_t>> GivenPositions(const Extension& extension,
+                                            const PlacedExtension& placed, int64_t num_axes) {
+  const auto given = static_cast<int64_t>(extension.rope_positions.size());
+  if (given != num_axes * placed.padded_size) {
+    return InvalidArgument("rope_positions: {} values, expected {} for each of {} tokens", given,
+                           num_axes, placed.padded_size);
+  }
+  std::vector<int32_t> positions;
+  for (int64_t axis = 0; axis < num_axes; ++axis) {
+    for (int64_t i = 0; i < placed.size(); ++i) {
+      const int32_t position =
+          extension.rope_positions[axis * placed.padded_size + placed.indices[i]];
+      const int64_t index = placed.first_position + i;
+      if (position < 0 || position > index) {
+        return InvalidArgument("rope_positions: {} for token {}, expected 0 to {}", position, index,
+                               index);
+      }
+      positions.push_back(position);
+    }
+  }
+  return positions;
+}
+
+// Of the last token of placed.rope_positions: only what follows text is known.
+int32_t LastDelta(const PlacedExtension& placed) {
+  const int64_t last = placed.size() - 1;
+  if (!placed.image_rows.empty() && placed.image_rows[last].image != nullptr) {
+    return Sequences::kNoDelta;
+  }
+  return placed.rope_positions[last] - static_cast<int32_t>(placed.first_position + last);
+}
+
+}  // namespace
+
+Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first_position,
+                                       int32_t rope_delta, const ModelConfig& model) {
+  PlacedExtension placed = WithoutPadding(extension, first_position);
+  const bool is_given = !extension.rope_positions.empty();
+  if (!is_given && rope_delta == Sequences::kNoDelta) {
+    return InvalidArgument("sequence {}: it ends inside an image, expected rope_positions",
+                           extension.sequence);
+  }
+  if (!extension.images.empty()) {
+    EXPERTILE_RETURN_IF_ERROR(CheckImageRows(placed, extension.images, model));
+    placed.image_rows =
+        ImageRowsOf(placed.token_ids, extension.images, model.vision->spec.prompt.image_token_id);
+  }
+  int32_t last_delta = rope_delta;
+  if (is_given) {
+    EXPERTILE_ASSIGN(placed.rope_positions,
+                     GivenPositions(extension, placed, model.spec.rope.num_axes));
+    last_delta = LastDelta(placed);
+  } else if (extension.images.empty()) {
+    placed.rope_positions =
+        TextPositions(model.spec.rope.num_axes, placed.size(), first_position + rope_delta);
+  } else {
+    std::vector<ImageGrid> grids;
+    for (const EncodedImage& image : extension.images) {
+      grids.push_back({image.grid_t, image.grid_h, image.grid_w});
+    }
+    EXPERTILE_ASSIGN(MropePositions mrope,
+                     ComputeMropePositions(placed.token_ids, grids, model.vision->spec.prompt));
+    placed.rope_positions = std::move(mrope.positions);
+    for (int32_t& position : placed.rope_positions) {
+      position += static_cast<int32_t>(first_position + rope_delta);
+    }
+    last_delta = rope_delta + mrope.delta;
+  }
+  placed.next_deltas = NextDeltasOf(placed, last_delta);
   return placed;
 }
 

@@ -32,7 +32,8 @@ struct PlacedExtension {
 };
 
 // Places an extension of a sequence that holds `first_position` tokens. Errors: kInvalidArgument
-// when its images are not those of its image tokens, or the model takes none.
+// when its images are not those of its image tokens, or the model takes none; when the sequence
+// ends inside an image (rope_delta is kNoDelta) and the extension does not say its positions.
 Result<PlacedExtension> PlaceExtension(const Extension& extension, int64_t first_position,
                                        int32_t rope_delta, const ModelConfig& model);
 

@@ -14,7 +14,7 @@ struct PackingVisitor {
   LayerProgress progress;
 
   Status BeginGroup(const std::string& group) {
-    progress.BeginGroup();
+    EXPERTILE_RETURN_IF_ERROR(progress.BeginGroup());
     return writer.BeginGroup(group);
   }
   Status operator()(const Weight& weight, const WeightView& view) {

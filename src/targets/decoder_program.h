@@ -125,10 +125,10 @@ class DecoderProgram : public TargetProgram {
     EXPERTILE_ASSIGN(O ops, O::Create(spec_, context_));
     return std::make_unique<DecoderSession<O>>(spec_, decoder_, std::move(ops));
   }
-  Result<ImageFeatures> EncodeImage(const ImageGrid& grid,
-                                    std::span<const float> patches) const override {
+  Result<ImageFeatures> EncodeImage(const ImageGrid& grid, std::span<const float> patches,
+                                    StepCancellation& cancellation) const override {
     if constexpr (HasVision<O>) {
-      if (vision_) return Encode(grid, patches);
+      if (vision_) return Encode(grid, patches, cancellation);
     }
     return Unsupported("images: the program has no vision part");
   }
@@ -145,14 +145,19 @@ class DecoderProgram : public TargetProgram {
   }
 
  private:
-  Result<ImageFeatures> Encode(const ImageGrid& grid,
-                               std::span<const float> patches) const requires HasVision<O> {
+  Result<ImageFeatures> Encode(const ImageGrid& grid, std::span<const float> patches,
+                               StepCancellation& cancellation) const requires HasVision<O> {
     const VisionSpec& spec = vision_->spec;
     EXPERTILE_ASSIGN(const VisionPositions positions,
                      ComputeVisionPositions({&grid, 1}, spec.prompt.merge_size, spec.grid_side));
     EXPERTILE_ASSIGN(auto ops, O::Vision::Create(spec, context_, grid.num_patches()));
     return CatchOutOfMemory(ActivationsOf(grid.num_patches()), [&]() -> Result<ImageFeatures> {
-      const auto rows = VisionForward(ops, spec, vision_->tower, grid, positions, patches);
+      const auto rows =
+          VisionForward(ops, spec, vision_->tower, grid, positions, patches, cancellation);
+      if (cancellation.was_cancelled()) {
+        return Fail(ErrorCode::kCancelled, "cancelled in an image of {} patches",
+                    grid.num_patches());
+      }
       const size_t size = grid.num_tokens(spec.prompt.merge_size) * spec.output_size;
       ImageFeatures features;
       features.embeddings.resize(size);

@@ -10,7 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "expertile/progress.h"
+#include "base/watch.h"
+#include "expertile/dispatch.h"
 #include "expertile/result.h"
 #include "formats/kv_codec.h"
 #include "image/image_grid.h"
@@ -63,8 +64,8 @@ struct TargetOptions {
   bool skip_vision = false;     // leave a model's vision tower out
   bool mxfp6_matmul = false;    // attention and expert matrices in MXFP6, unless they are in MXFP4
   KvFormat kv_format = KvFormat::kFloat32;
-  std::string isa = {};      // instruction set of kernels and panels, from ChooseIsa(target)
-  OnProgress on_layer = {};  // told how many layers are prepared; may be empty
+  std::string isa = {};  // instruction set of kernels and panels, from ChooseIsa(target)
+  Watch on_layer = {};   // told how many layers are prepared; may be empty
 
   // What is not in float32 is rounded to bfloat16 where it has no other format.
   bool is_rounded() const { return arithmetic != MatmulArithmetic::kFloat32; }
@@ -84,6 +85,7 @@ struct NspStatistics {
   // a target does not tell.
   double busiest_worker_seconds = 0.0;
   double mean_worker_seconds = 0.0;
+  WorkCut cut = {};  // of the last step, where a target tells
 };
 
 class TargetSession {
@@ -120,10 +122,10 @@ class TargetProgram {
  public:
   virtual ~TargetProgram() = default;
   virtual Result<std::unique_ptr<TargetSession>> NewSession() const = 0;
-  // Runs the vision tower on one image: patches [grid.num_patches(), patch_values]. Errors:
-  // kUnsupported for a program without one.
-  virtual Result<ImageFeatures> EncodeImage(const ImageGrid& grid,
-                                            std::span<const float> patches) const = 0;
+  // Runs the vision tower on one image: patches [grid.num_patches(), patch_values]. `cancellation`
+  // is asked before every block. Errors: kUnsupported for a program without one; kCancelled.
+  virtual Result<ImageFeatures> EncodeImage(const ImageGrid& grid, std::span<const float> patches,
+                                            StepCancellation& cancellation) const = 0;
   virtual std::string_view isa() const = 0;  // the instruction set that its kernels use
   // The number format that a weight is stored in; empty for one that is stored in parts, whose
   // format is float32.

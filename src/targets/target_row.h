@@ -38,8 +38,7 @@ struct InProcessTarget {
 // Compiles to files for another machine, in the cache or options.compile_dir. `options` are
 // resolved.
 using MakeFiles = Result<CompiledProgram> (*)(const Checkpoint& checkpoint,
-                                              const CompileOptions& options,
-                                              const OnProgress& on_progress);
+                                              const CompileOptions& options, const Watch& watch);
 
 // The runs of one MoE layer on a device, blocked in some ways in turns.
 struct MoeRuns {

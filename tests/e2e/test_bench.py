@@ -159,6 +159,10 @@ def test_routing_of_a_run(expertile, bench, tmp_path):
     assert result["tokens"] == len(routing["layer.0.topk_ids"])
     done = expertile("run", MODEL, "--chat", "--prompt", prompt, "--save-routing", saved)
     assert_refusal(done, ["save-routing"], (2,))
+    nowhere = tmp_path / "nowhere" / "saved.safetensors"
+    done = expertile("run", MODEL, "--prompt", prompt, "-n", 3, "--save-routing", nowhere)
+    assert_refusal(done, [nowhere], (1,))
+    assert done.stdout == b"", "before the work starts"
     assert_refusal(expertile(*MOE, "--routing-layer", 0), ["--routing-layer", "--routing"], (2,))
 
 

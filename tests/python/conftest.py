@@ -14,6 +14,11 @@ def pytest_configure(config):
 
 
 @pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
 def models():
     return ROOT / "models"
 

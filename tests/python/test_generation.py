@@ -89,6 +89,8 @@ def test_chat(qwen, models):
     assert isinstance(first, tuple)
     with pytest.raises(expertile.Error, match="role"):
         qwen.chat([{"role": "wizard", "content": "x"}])
+    with pytest.raises(expertile.Error, match="messages: str"):
+        qwen.chat(["x"])
     assert qwen.chat(messages, max_tokens=16, temperature=0)["content"] == reply["content"]
 
 
@@ -114,6 +116,27 @@ def test_images(models, cache):
     inputs["image_grid_thw"] = inputs["image_grid_thw"] * [1, 2, 1]
     with pytest.raises(expertile.Error, match="pixel_values"):
         model.generate(inputs)
+
+
+def test_wrong_types_are_named(qwen):
+    for options, message in [({"prompts": [5]}, "prompts: int"), ({"prompts": "x", "generation_len": "3"}, "generation_len: '3'")]:
+        with pytest.raises(expertile.Error, match=message):
+            qwen.generate(**options)
+    assert qwen.tokenizer.decode([5, 6]) == qwen.tokenizer.decode(np.array([5, 6], np.int32))
+
+
+def test_a_forked_process_goes_on(qwen):
+    """The child has no workers of its own, and the parent keeps them."""
+    session = qwen.session()
+    ids = qwen.tokenizer.encode(PROMPT)
+    expected = session.run([(0, ids)]).tobytes()
+    session.clear(0)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        os._exit(0 if session.run([(0, ids)]).tobytes() == expected else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert session.run([(0, ids)]).tobytes() == expected
 
 
 def test_errors_have_codes(models, tmp_path):

@@ -133,9 +133,27 @@ def test_bad_tokens(case):
         ((hidden, ids[:-1], weights), "topk_ids: shape"),
         ((hidden, ids + E, weights), "expert"),
         ((hidden, ids, weights[:, :-1]), "topk_weights: shape"),
+        ((hidden, ids + 2**40, weights), "beyond 32 bits"),
+        ((hidden, ids.astype(float), weights), "topk_ids: float64"),
+        ((hidden, ids, weights.astype(complex)), "topk_weights: complex"),
+        ((hidden, ids[:, 0], weights), "topk_ids: int64 of shape"),
+        ((hidden[None], ids, weights), "hidden: shape"),
+        ((hidden.astype(np.float64), ids, weights), "hidden: expected float32"),
     ]:
         with pytest.raises(expertile.Error, match=message):
             experts(*given)
+
+
+def test_any_order_and_bytes(case):
+    """Arrays that are strided, read-only, or of the other byte order."""
+    layer, hidden, ids, weights = case
+    experts = expertile.Experts(**layer)
+    expected = experts(hidden, ids, weights).tobytes()
+    hidden.setflags(write=False)
+    for rows in (hidden, np.asfortranarray(hidden), hidden.astype(">f4"), np.repeat(hidden, 2, 0)[::2]):
+        assert experts(rows, ids.astype(np.uint16), np.asfortranarray(weights)).tobytes() == expected
+    with pytest.raises(TypeError):
+        experts(hidden, ids, weights, out=hidden)
 
 
 def test_placement():

@@ -5,7 +5,7 @@ import re
 
 import expertile
 import pytest
-from expertile.original import CALLS, PARAMETERS, translate
+from expertile.original import CALLS, PARAMETERS, parameters_of, translate
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,40 @@ def test_original_names_that_are_options_are_only_those_that_differ():
         assert set(row.calls) <= set(CALLS)
 
 
+# Of the original's classes of text, and of images in two programs or one: what its signatures and **kwargs take.
+LAYERWISE = "layerwise layerwise_window_size kv_cache_prefix"
+SHAPES = (
+    "compile_dir prefill_seq_len ctx_len comp_ctx_lengths_prefill comp_ctx_lengths_decode batch_size full_batch_size "
+    "kv_cache_batch_size num_devices num_cores mxfp6_matmul mxint8_kv_cache num_speculative_tokens prefill_only "
+    "use_onnx_subfunctions offload_pt_weights enable_chunking moe_prefill_packed_chunk_size retain_full_kv"
+)
+PREFILL = "export_dir prefill_only prefill_seq_len num_cores moe_prefill_packed_chunk_size enable_chunking retain_full_kv"
+GENERATE = "tokenizer runtime_ai100 generation_len write_io"
+ORIGINAL = {
+    ("AutoModelForCausalLM", "from_pretrained"): "continuous_batching qaic_config max_seq_len_cached layerwise kv_offload "
+    "attn_implementation low_cpu_mem_usage torch_dtype enable_proxy",
+    ("AutoModelForCausalLM", "export"): f"{PREFILL} {LAYERWISE} dynamo use_onnx_subfunctions offload_pt_weights",
+    ("AutoModelForCausalLM", "compile"): f"onnx_path {SHAPES} {LAYERWISE} specializations",
+    ("AutoModelForCausalLM", "generate"): f"{GENERATE} prompts device_id automation iteration",
+    ("AutoModelForImageTextToText", "from_pretrained"): "kv_offload continuous_batching qaic_config layerwise "
+    "attn_implementation low_cpu_mem_usage dtype config trust_remote_code enable_proxy",
+    ("AutoModelForImageTextToText", "export"): f"{PREFILL} {LAYERWISE} use_onnx_subfunctions skip_vision skip_lang "
+    "offload_pt_weights",
+    ("AutoModelForImageTextToText", "compile"): f"onnx_path img_size vision_onnx_path lang_onnx_path {SHAPES} {LAYERWISE} "
+    "skip_vision skip_lang qaic_config height width num_frames time mm_processor_kwargs node_precision_info",
+    ("AutoModelForImageTextToText", "generate"): f"{GENERATE} inputs processor images prompts streamer device_ids "
+    "image_height image_width multi_specs num_frames",
+}
+
+
+@pytest.mark.parametrize("name, call", ORIGINAL)
+def test_every_parameter_of_the_original_is_known(name, call):
+    method = getattr(expertile, name)
+    own = set(inspect.signature(getattr(method, call)).parameters) | {"generation_len", "automation"}
+    known = own | set(parameters_of(call)) | (set(expertile.options()) if call in ("compile", "export") else set())
+    assert set(ORIGINAL[name, call].split()) - known == set()
+
+
 @pytest.mark.parametrize("call", ["compile", "export"])
 def test_unknown_is_a_type_error(model, call):
     with pytest.raises(TypeError, match="prefil_seq_len"):
@@ -52,6 +86,8 @@ def test_unknown_in_from_pretrained_and_generate(models, qwen):
         ({"dtype": "float8"}, "dtype: float8, expected float32, bfloat16 or mxint8"),
         ({"moe_prefill_num_nsp": 99}, "99"),
         ({"target": "tpu"}, "target: tpu, expected"),
+        ({"compile_dir": 5}, "compile_dir: 5, expected text"),
+        ({"cache_dir": b"x"}, "cache_dir: b'x', expected text"),
         ({"full_batch_size": 4, "batch_size": 2}, "full_batch_size: 4, and batch_size: 2"),
     ],
 )

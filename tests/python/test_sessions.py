@@ -80,6 +80,9 @@ def test_bad_rows_change_nothing(session, ids, qwen):
         ([(7, [1])], "sequence 7"),
         ([(0, [])], "no tokens"),
         ([(0, [1]), (0, [2])], "twice"),
+        ([(0,)], "rows: "),
+        ([0], "rows: "),
+        ([(0, "text")], "expected a list of integers"),
     ]:
         with pytest.raises(expertile.Error, match=message):
             session.run(rows)

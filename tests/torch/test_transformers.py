@@ -1,5 +1,6 @@
 """The experts implementation "nsp_blocked" against eager, on every MoE architecture of the installed transformers."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -139,3 +140,23 @@ def test_the_docs_name_every_architecture():
         pytest.skip(f"docs/python.md is of another version than {transformers.__version__}")
     named = set(re.findall(r"^\| `(\w+)` \| (?:yes \||no: )", text, re.MULTILINE))
     assert named == set(NAMES)
+
+
+def test_inputs_of_pictures_stay_torch_tensors():
+    """As a processor of transformers makes them; positions as transformers' own model has them."""
+    model = expertile.AutoModelForImageTextToText.from_pretrained(ROOT / "models" / "tiny-qwen3_vl_moe")
+    config = transformers.AutoConfig.from_pretrained(ROOT / "models" / "tiny-qwen3_vl_moe")
+    image = config.image_token_id
+    ids = torch.tensor([[39, config.vision_start_token_id, *[image] * 6, config.vision_end_token_id, 78, 11]])
+    grid = torch.tensor([[1, 4, 6]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "image_grid_thw": grid}
+    prepared = model.model.prepare_inputs_for_generation(inputs=inputs, prefill_seq_len=8, batch_size=1)
+    positions = prepared["position_ids"]
+    assert isinstance(positions, torch.Tensor) and positions.shape == (4, 1, 16) and prepared["input_ids"] is ids
+    with torch.device("meta"):
+        theirs = transformers.Qwen3VLMoeForConditionalGeneration(config).model
+    arguments = {"input_ids": ids, "image_grid_thw": grid, "attention_mask": inputs["attention_mask"]}
+    if "mm_token_type_ids" in inspect.signature(theirs.get_rope_index).parameters:
+        arguments["mm_token_type_ids"] = (ids == image).int()
+    expected, _ = theirs.get_rope_index(**arguments)
+    assert torch.equal(positions[1:, :, : ids.shape[1]], expected) and (positions[:, :, ids.shape[1] :] == -1).all()

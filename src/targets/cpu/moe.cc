@@ -189,12 +189,9 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
   const int64_t num_panels =
       std::min(CeilDiv(pass.experts.GateUp(0).num_panels(), pass.gemm.gate_panels()),
                pass.experts.Down(0).num_panels());
-  PackTokens(pass, [&] {
-    BuildWorkList(matched_, *placement_,
-                  {num_workers, limits_.packed_chunk_size, pass.gemm.cut_rows(), num_panels,
-                   MaxGroupRows(gemm_, limits_), pass.gemm.weights_rows()},
-                  work_);
-  });
+  const WorkShape shape{num_workers, limits_.packed_chunk_size,    pass.gemm.cut_rows(),
+                        num_panels,  MaxGroupRows(gemm_, limits_), pass.gemm.weights_rows()};
+  PackTokens(pass, [&] { BuildWorkList(matched_, *placement_, shape, work_); });
   Claims claims(work_);
   std::vector<double> piece_seconds(work_.pieces.size());
   std::vector<double> worker_seconds(static_cast<size_t>(num_workers));
@@ -213,13 +210,15 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
   });
   if (stats == nullptr) return;
   *stats = StatsOf(pass.experts.shape().num_experts, piece_seconds, std::move(worker_seconds));
+  stats->shape = shape;
 }
 
 MoeStats MoeBlock::StatsOf(int num_experts, const std::vector<double>& piece_seconds,
                            std::vector<double> worker_seconds) const {
-  MoeStats stats = {std::vector<NspStats>(static_cast<size_t>(work_.num_nsp())),
-                    std::move(worker_seconds),
-                    std::vector<double>(static_cast<size_t>(num_experts))};
+  MoeStats stats;
+  stats.nsp.resize(static_cast<size_t>(work_.num_nsp()));
+  stats.worker_busy_seconds = std::move(worker_seconds);
+  stats.expert_busy_seconds.resize(static_cast<size_t>(num_experts));
   for (size_t i = 0; i < piece_seconds.size(); ++i) {
     const WorkPiece& piece = work_.pieces[i];
     NspStats& nsp = stats.nsp[static_cast<size_t>(piece.nsp)];

@@ -11,6 +11,7 @@
 #include "base/processors.h"
 #include "base/stopwatch.h"
 #include "base/worker_pool.h"
+#include "dispatch/auto_blocking.h"
 #include "expertile/moe.h"
 #include "expertile/options.h"
 #include "formats/matrix_view.h"
@@ -97,13 +98,30 @@ Result<cpu::PackedExperts> PackAll(const cpu::KernelTable& table, const ExpertWe
   return packed;
 }
 
-Result<std::optional<Placement>> PlacementFor(const MoeExpertsOptions& options, int num_experts,
-                                              int num_workers) {
-  if (!options.num_nsp) return std::optional<Placement>();
-  const bool is_auto = *options.num_nsp == CompileOptions::kAutoNumNsp;
-  const int num_nsp = is_auto ? std::min(num_workers, num_experts) : *options.num_nsp;
-  EXPERTILE_ASSIGN(const Placement placement, Placement::Create(num_experts, num_nsp));
+// With what auto stands for.
+MoeExpertsOptions Resolved(MoeExpertsOptions options, int num_experts, int num_workers) {
+  const AutoBlocking chosen = ChooseBlocking(num_experts, num_workers);
+  if (options.num_nsp == CompileOptions::kAutoNumNsp) options.num_nsp = chosen.num_nsp;
+  if (options.packed_chunk_size == CompileOptions::kAutoChunkSize) {
+    options.packed_chunk_size = chosen.packed_chunk_size;
+  }
+  return options;
+}
+
+Result<std::optional<Placement>> PlacementFor(std::optional<int> num_nsp, int num_experts) {
+  if (!num_nsp) return std::optional<Placement>();
+  EXPERTILE_ASSIGN(const Placement placement, Placement::Create(num_experts, *num_nsp));
   return std::optional<Placement>(placement);
+}
+
+Status CheckOptions(const MoeExpertsOptions& options) {
+  const bool is_auto = options.packed_chunk_size == CompileOptions::kAutoChunkSize;
+  if (!is_auto && (options.packed_chunk_size < 1 || options.packed_chunk_size > kMaxSize)) {
+    return InvalidArgument("packed_chunk_size: {}, expected 1 to {}", options.packed_chunk_size,
+                           kMaxSize);
+  }
+  if (options.num_cores >= 0 && options.num_cores <= 1024) return {};
+  return InvalidArgument("num_cores: {}, expected 0 to 1024", options.num_cores);
 }
 
 // What a MoeBlock is made for.
@@ -194,23 +212,16 @@ MoeExperts::MoeExperts(MoeExperts&&) noexcept = default;
 MoeExperts& MoeExperts::operator=(MoeExperts&&) noexcept = default;
 MoeExperts::~MoeExperts() = default;
 
-Result<MoeExperts> MoeExperts::Pack(const ExpertWeights& weights,
-                                    const MoeExpertsOptions& options) {
+Result<MoeExperts> MoeExperts::Pack(const ExpertWeights& weights, const MoeExpertsOptions& given) {
   EXPERTILE_RETURN_IF_ERROR(CheckWeights(weights));
-  if (options.packed_chunk_size < 1 || options.packed_chunk_size > kMaxSize) {
-    return InvalidArgument("packed_chunk_size: {}, expected 1 to {}", options.packed_chunk_size,
-                           kMaxSize);
-  }
-  if (options.num_cores < 0 || options.num_cores > 1024) {
-    return InvalidArgument("num_cores: {}, expected 0 to 1024", options.num_cores);
-  }
+  EXPERTILE_RETURN_IF_ERROR(CheckOptions(given));
   EXPERTILE_ASSIGN(const cpu::Isa isa, cpu::ChooseIsa());
   const Stopwatch watch;
   const cpu::KernelTable& table = cpu::KernelsFor(isa);
-  auto workers =
-      SharedWorkers::Of(options.num_cores == 0 ? NumUsableProcessors() : options.num_cores);
+  auto workers = SharedWorkers::Of(given.num_cores == 0 ? NumUsableProcessors() : given.num_cores);
+  const MoeExpertsOptions options = Resolved(given, weights.num_experts, workers->pool.size());
   EXPERTILE_ASSIGN(std::optional<Placement> placement,
-                   PlacementFor(options, weights.num_experts, workers->pool.size()));
+                   PlacementFor(options.num_nsp, weights.num_experts));
   const std::unique_lock lock(workers->mutex);
   EXPERTILE_ASSIGN(cpu::PackedExperts experts,
                    PackAll(table, weights, options.arithmetic, workers->pool));

@@ -65,8 +65,7 @@ class WeightAdder {
 
   Status BeginGroup(const std::string&) {
     tensors_.ReleasePages();
-    progress_.BeginGroup();
-    return {};
+    return progress_.BeginGroup();
   }
   template <typename Slot>
   Status operator()(const Weight& weight, const WeightView& view, Slot& slot) {

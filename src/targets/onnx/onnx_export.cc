@@ -70,7 +70,7 @@ std::string CamelCase(const std::string& name) {
 }  // namespace
 
 Status ExportDecoder(const Checkpoint& checkpoint, const GraphOptions& options,
-                     const std::filesystem::path& file, const OnProgress& on_layer) {
+                     const std::filesystem::path& file, const Watch& on_layer) {
   const DecoderSpec& spec = checkpoint.config.spec;
   const bool is_prefill = options.kind == StepKind::kPrefill;
   EXPERTILE_ASSIGN(
@@ -106,7 +106,9 @@ Status ExportVision(const Checkpoint& checkpoint, const ImageGrid& grid,
   EXPERTILE_RETURN_IF_ERROR(VisitWeights(spec, adder, *checkpoint.vision_weights, tower));
   OnnxVisionOps ops(graph);
   const std::vector<float> patches(grid.num_patches() * spec.patch_values);
-  const auto rows = VisionForward(ops, spec, tower, grid, positions, patches);
+  const IsCancelled never;
+  StepCancellation cancellation(never);
+  const auto rows = VisionForward(ops, spec, tower, grid, positions, patches, cancellation);
   const std::string shape = graph.Ints({1, num_tokens, spec.output_size});
   graph.NameOutput(graph.Node("Reshape", {rows.embeddings.name, shape}), "vision_embeds");
   if (num_features > 0) {

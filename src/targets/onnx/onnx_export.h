@@ -15,7 +15,7 @@ namespace expertile::onnx_target {
 // at all, the caller sees to that. With options.image_token_id it takes image rows. Weights pass in
 // pieces of matrices. Errors: I/O, out of memory.
 Status ExportDecoder(const Checkpoint& checkpoint, const GraphOptions& options,
-                     const std::filesystem::path& file, const OnProgress& on_layer);
+                     const std::filesystem::path& file, const Watch& on_layer);
 
 // The same of the tower, which `checkpoint` has, for images of one size. Input: pixel_values
 // [grid.num_patches(), values of a patch]. Outputs: vision_embeds [1, M, H] and deepstack_features

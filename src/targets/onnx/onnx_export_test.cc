@@ -28,9 +28,10 @@ TEST_P(ExportDecoderTest, MakesAValidGraphOfEveryKind) {
   const size_t num_layers = checkpoint->config.spec.layers.size();
   for (const StepKind kind : {StepKind::kPrefill, StepKind::kDecode}) {
     std::vector<int64_t> done;
-    const OnProgress on_layer = [&](int64_t layer, int64_t total) {
+    const Watch on_layer = [&](int64_t layer, int64_t total) -> Status {
       done.push_back(layer);
       EXPECT_EQ(total, static_cast<int64_t>(num_layers));
+      return {};
     };
     const GraphOptions options{
         .kind = kind, .blocking = {16, 8}, .max_rows = 16, .ctx_len = 32, .use_subfunctions = true};
