@@ -1,5 +1,6 @@
 #include "targets/cpu/isa.h"
 
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,8 +22,22 @@ constexpr std::array<std::pair<Isa, std::string_view>, 4> kNames = {{
     {Isa::kAmx, "amx"},
 }};
 
+// By CPUID, as not every compiler's __builtin_cpu_supports knows these names.
+bool HasTileInstructions() {
+  constexpr unsigned kLeaf = 7;
+  constexpr unsigned kTile = 1u << 24;
+  constexpr unsigned kBFloat16 = 1u << 22;
+  constexpr unsigned kInt8 = 1u << 25;
+  constexpr unsigned kAll = kTile | kBFloat16 | kInt8;
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __get_cpuid_count(kLeaf, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAll) == kAll;
+}
+
 // Linux gives a process the large tile registers on request, once and for all its threads; older
-// kernels and sandboxes refuse.
+// kernels and sandboxes refuse, as does one that does not save them.
 bool HasTilePermission() {
   constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
   constexpr int kTileData = 18;               // XFEATURE_XTILEDATA
@@ -48,9 +63,7 @@ bool Supports(Isa isa) {
     case Isa::kAvx512Bf16:
       return avx512_bf16;
     case Isa::kAmx:
-      return avx512_bf16 && __builtin_cpu_supports("amx-tile") &&
-             __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-int8") &&
-             HasTilePermission();
+      return avx512_bf16 && HasTileInstructions() && HasTilePermission();
   }
   return false;
 }
