@@ -126,6 +126,25 @@ TEST_P(CudaTest, LogitsAreTheReferences) {
   }
 }
 
+// Experts of enough rows for the largest tiles, and steps of few rows.
+TEST_P(CudaTest, ManyRowsAtOnceHaveTheBitsOfFew) {
+  const std::vector<int32_t> ids = Ids(1201);
+  std::vector<std::vector<float>> logits;
+  for (const int64_t prefill_seq_len : {2048, 100, 8}) {
+    CompileOptions options;
+    options.target = "cuda";
+    options.dtype = "bfloat16";
+    options.skip_vision = GetParam() == "tiny-qwen3_vl_moe";
+    options.ctx_len = 2048;
+    options.prefill_seq_len = prefill_seq_len;
+    Session session = model_.Compile(options).value().NewSession().value();
+    const Extension prompt{0, ids};
+    logits.push_back(session.Prefill({&prompt, 1}).value());
+  }
+  EXPECT_EQ(logits[0], logits[1]);
+  EXPECT_EQ(logits[0], logits[2]);
+}
+
 TEST_P(CudaTest, ProgramsOnDiskAndInMemoryGiveTheSameBits) {
   const TemporaryFolder folder;
   const std::vector<int32_t> ids = Ids(40);

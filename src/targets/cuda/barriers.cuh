@@ -66,6 +66,14 @@ __device__ inline void ArriveAfterCopies(uint64_t* barrier) {
                : "memory");
 }
 
+// CopyChunks since the last one are a group.
+__device__ inline void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most kPending groups of this thread are not done.
+template <int kPending>
+__device__ inline void WaitForCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
 // Orders ordinary accesses of shared memory before those of wgmma and the copy engine.
 __device__ inline void FenceAsyncProxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");

@@ -10,12 +10,13 @@ namespace expertile::cuda {
 struct CudaOps::Plan {
   int64_t num_assignments = 0;  // T K
   int experts_per_token = 1;    // K
+  int64_t stored_rows = 0;      // room for the assignments' rows in tiles
   int num_nsp = 1;
-  int tile_rows = 0;
   std::shared_ptr<std::byte> memory = {};
   const int32_t* assignments = nullptr;
   const RowTile* row_tiles = nullptr;
   const int32_t* nsp_offsets = nullptr;
+  int32_t* claims = nullptr;  // [2, num_nsp]
 };
 
 CudaOps::Routing CudaOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
@@ -24,77 +25,68 @@ CudaOps::Routing CudaOps::Route(const Tensor& x, const Linear& router, const Rou
   return ChooseExperts(logits.floats(), logits.stride, x.rows, static_cast<int>(router.out), spec);
 }
 
+// Memory for the plan of a step's tokens, as PlanArgs has it. Blocking is for prefill: without it,
+// and in decode, all multiprocessors are one NSP.
+PlanArgs CudaOps::NewPlan(int64_t num_tokens, int experts_per_token, int num_experts, Plan& plan) {
+  const MoeBlocking& blocking = context_.options.blocking;
+  const bool is_blocked = blocking.num_nsp > 0 && !IsGathered(num_tokens);
+  const int64_t chunk = is_blocked ? blocking.packed_chunk_size : 0;
+  plan.num_assignments = num_tokens * experts_per_token;
+  plan.experts_per_token = experts_per_token;
+  plan.stored_rows = MaxStoredRows(plan.num_assignments, num_experts, chunk);
+  plan.num_nsp = is_blocked ? blocking.num_nsp : 1;
+  PlanArgs args{.num_nsp = plan.num_nsp, .packed_chunk_size = chunk};
+  args.tile_rows =
+      ChooseTileShape(plan.num_assignments, num_experts, 0, context_.device.num_processors).rows;
+  const int64_t num_tiles = MaxRowTiles(plan.num_assignments, num_experts, chunk, args.tile_rows);
+  args.tokens_per_block = static_cast<int>(TokensPerBlock(num_tokens));
+  args.count_stride = CountStride(num_tokens);
+  const int64_t counts = num_experts * args.count_stride;
+  const int64_t words =
+      counts + plan.num_assignments + num_experts + 1 + plan.num_nsp + 1 + 2 * plan.num_nsp;
+  plan.memory = NewBuffer(num_tiles * static_cast<int64_t>(sizeof(RowTile)) +
+                          words * static_cast<int64_t>(sizeof(int32_t)));
+  args.row_tiles = reinterpret_cast<RowTile*>(plan.memory.get());
+  args.block_counts = reinterpret_cast<int32_t*>(args.row_tiles + num_tiles);
+  args.assignments = args.block_counts + counts;
+  args.offsets = args.assignments + plan.num_assignments;
+  args.nsp_offsets = args.offsets + num_experts + 1;
+  args.claims = args.nsp_offsets + plan.num_nsp + 1;
+  args.nsp_rows = is_blocked && is_counted_ ? nsp_rows_.As<unsigned long long>() : nullptr;
+  plan.row_tiles = args.row_tiles;
+  plan.assignments = args.assignments;
+  plan.nsp_offsets = args.nsp_offsets;
+  plan.claims = args.claims;
+  return args;
+}
+
 CudaOps::Routing CudaOps::ChooseExperts(const float* logits, int64_t stride, int64_t num_tokens,
                                         int num_experts, const RouterSpec& spec) {
   const int64_t size = num_tokens * spec.experts_per_token;
   Routing routing{spec.experts_per_token, NewBuffer(size * static_cast<int64_t>(sizeof(int32_t))),
-                  NewBuffer(size * static_cast<int64_t>(sizeof(float)))};
+                  NewBuffer(size * static_cast<int64_t>(sizeof(float))), std::make_shared<Plan>()};
+  const PlanArgs plan = NewPlan(num_tokens, spec.experts_per_token, num_experts, *routing.plan);
   Run("routing", [&] {
-    return LaunchRoute({.logits = logits,
-                        .logits_stride = stride,
-                        .num_tokens = num_tokens,
-                        .num_experts = num_experts,
-                        .experts_per_token = spec.experts_per_token,
-                        .score = spec.score,
-                        .normalize = spec.normalize,
-                        .ids = reinterpret_cast<int32_t*>(routing.ids.get()),
-                        .weights = reinterpret_cast<float*>(routing.weights.get())},
-                       stream());
+    return LaunchRouting({.logits = logits,
+                          .logits_stride = stride,
+                          .num_tokens = num_tokens,
+                          .num_experts = num_experts,
+                          .experts_per_token = spec.experts_per_token,
+                          .score = spec.score,
+                          .normalize = spec.normalize,
+                          .ids = reinterpret_cast<int32_t*>(routing.ids.get()),
+                          .weights = reinterpret_cast<float*>(routing.weights.get())},
+                         plan, stream());
   });
   return routing;
-}
-
-// Blocking is for prefill: without it, and in decode, all multiprocessors are one NSP.
-CudaOps::Plan CudaOps::MakePlan(int64_t num_tokens, int experts_per_token, int num_experts,
-                                const int32_t* ids) {
-  const MoeBlocking& blocking = context_.options.blocking;
-  const bool is_blocked = blocking.num_nsp > 0 && !IsGathered(num_tokens);
-  Plan plan{.num_assignments = num_tokens * experts_per_token,
-            .experts_per_token = experts_per_token,
-            .num_nsp = is_blocked ? blocking.num_nsp : 1};
-  plan.tile_rows =
-      ChooseTileShape(plan.num_assignments, num_experts, 0, context_.device.num_processors).rows;
-  const int64_t chunk = is_blocked ? blocking.packed_chunk_size : 0;
-  const int64_t num_tiles = MaxRowTiles(plan.num_assignments, num_experts, chunk, plan.tile_rows);
-  const int64_t blocks = RoundUp(num_tokens, kTokensPerRouteBlock) / kTokensPerRouteBlock;
-  const int64_t words =
-      plan.num_assignments + num_experts * blocks + num_experts + 1 + plan.num_nsp + 1;
-  const auto word_size = static_cast<int64_t>(sizeof(int32_t));
-  plan.memory = NewBuffer(num_tiles * static_cast<int64_t>(sizeof(RowTile)) + words * word_size);
-  auto* row_tiles = reinterpret_cast<RowTile*>(plan.memory.get());
-  auto* assignments = reinterpret_cast<int32_t*>(row_tiles + num_tiles);
-  int32_t* counts = assignments + plan.num_assignments;
-  int32_t* offsets = counts + num_experts * blocks;
-  int32_t* nsp_offsets = offsets + num_experts + 1;
-  plan.row_tiles = row_tiles;
-  plan.assignments = assignments;
-  plan.nsp_offsets = nsp_offsets;
-  Run("plan", [&] {
-    return LaunchPlan(
-        {.ids = ids,
-         .num_tokens = num_tokens,
-         .num_experts = num_experts,
-         .experts_per_token = experts_per_token,
-         .num_nsp = plan.num_nsp,
-         .packed_chunk_size = chunk,
-         .tile_rows = plan.tile_rows,
-         .block_counts = counts,
-         .assignments = assignments,
-         .offsets = offsets,
-         .row_tiles = row_tiles,
-         .nsp_offsets = nsp_offsets,
-         .nsp_rows = is_blocked && is_counted_ ? nsp_rows_.As<unsigned long long>() : nullptr},
-        stream());
-  });
-  return plan;
 }
 
 void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& spec,
                      const Plan* plan, void* out, int64_t out_stride) {
   const int processors = context_.device.num_processors;
   const int64_t num_rows = plan != nullptr ? plan->num_assignments : x.rows;
-  const int64_t act_stride = mlp.gate_up.columns / 2;
-  const auto activated = NewBuffer(num_rows * act_stride * 2);
+  const int64_t stored_rows = plan != nullptr ? plan->stored_rows : RoundUp(num_rows, 8);
+  const auto activated = NewBuffer(stored_rows * mlp.gate_up.columns);  // in tiles
   const auto tiles_of = [](int64_t depth) {
     return static_cast<int>(RoundUp(depth, kTileDepth) / kTileDepth);
   };
@@ -104,12 +96,12 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
                    .wrap_tiles = tiles_of(mlp.hidden_size),
                    .weights = {mlp.gate_up},
                    .out = activated.get(),
-                   .out_stride = act_stride,
+                   .out_stored_rows = stored_rows,
                    .num_rows = num_rows,
                    .limit = spec.limit,
                    .alpha = spec.alpha};
   GemmArgs down{.rows = reinterpret_cast<const __nv_bfloat16*>(activated.get()),
-                .row_stride = act_stride,
+                .stored_rows = stored_rows,
                 .depth_tiles = tiles_of(mlp.intermediate_size),
                 .wrap_tiles = tiles_of(mlp.intermediate_size),
                 .weights = {mlp.down},
@@ -125,10 +117,17 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
       args->nsp_offsets = plan->nsp_offsets;
       args->num_nsp = plan->num_nsp;
     }
+    // Experts of very many rows keep all blocks at the same weights anyway.
+    constexpr int64_t kManyRows = 2048;
+    if (num_rows < kManyRows * mlp.count) {
+      gate_up.claims = plan->claims;
+      down.claims = plan->claims + plan->num_nsp;
+    }
   }
   if (num_rows == 0) return;
   const auto launch = [&](const GemmArgs& args, Epilogue epilogue) {
-    TileShape shape = ChooseTileShape(num_rows, mlp.count, args.weights[0].columns, processors);
+    const TileShape shape =
+        ChooseTileShape(num_rows, mlp.count, args.weights[0].columns, processors);
     return LaunchGemm(args, shape, epilogue, processors, stream());
   };
   Run("gate and up", [&] {
@@ -143,11 +142,9 @@ Tensor CudaOps::Moe(const Tensor& x, const Routing& routing, const Experts& expe
                     const GatedMlpSpec& spec) {
   const int K = routing.experts_per_token;
   const Tensor rows = SplitOf(x);
-  const Plan plan =
-      MakePlan(x.rows, K, experts.count, reinterpret_cast<const int32_t*>(routing.ids.get()));
   const int64_t stride = experts.down.columns;
   const auto outputs = NewBuffer(x.rows * K * stride * 2);  // [T K, H], row t K + k
-  RunMlp(rows, experts, spec, &plan, outputs.get(), stride);
+  RunMlp(rows, experts, spec, routing.plan.get(), outputs.get(), stride);
   return {.data = outputs,
           .form = Tensor::Form::kExperts,
           .rows = x.rows,

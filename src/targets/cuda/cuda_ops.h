@@ -32,10 +32,12 @@ class CudaOps {
   using Experts = DeviceExperts;
   using Inputs = StepInputs;
 
+  struct Plan;
   struct Routing {
     int experts_per_token = 0;           // K
     std::shared_ptr<std::byte> ids;      // int32 [T,K]
     std::shared_ptr<std::byte> weights;  // float [T,K]
+    std::shared_ptr<Plan> plan;          // of the layer's products
   };
   struct Context {
     TargetOptions options;
@@ -165,8 +167,7 @@ class CudaOps {
   static Addend TakePending(const Tensor& x);
   int SharedChunksOf(const AttentionTiles& tiles, int num_kv_heads) const;
   void Product(const char* what, GemmArgs args, Epilogue epilogue);
-  struct Plan;
-  Plan MakePlan(int64_t num_tokens, int experts_per_token, int num_experts, const int32_t* ids);
+  PlanArgs NewPlan(int64_t num_tokens, int experts_per_token, int num_experts, Plan& plan);
   // gate and up, the activation, down: of rows that go to experts by `plan`, or of all to one.
   void RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& spec, const Plan* plan,
               void* out, int64_t out_stride);

@@ -17,7 +17,7 @@ struct RowTile {
   int32_t expert;
   int32_t begin;
   int32_t end;
-  int32_t unused;
+  int32_t stored;  // where `begin` lies in rows that are stored in tiles: a multiple of 8
 };
 
 // A weight matrix [columns, depth] in tiles (tile_layout.h).
@@ -37,22 +37,30 @@ enum class Epilogue {
   kSwiGlu,    // GatedActivation::kClampedSwiGlu of the same
 };
 
+// Rows lie one after another, or in tiles: as a weight matrix does (tile_layout.h), with packed
+// rows for its columns, those of each expert from a multiple of 8 on. The rows of a RowTile are
+// then one copy for each 64 of the depth.
 struct GemmArgs {
-  const __nv_bfloat16* rows = nullptr;  // [.., row_stride]
+  const __nv_bfloat16* rows = nullptr;  // [.., row_stride], or in tiles
   int64_t row_stride = 0;               // a multiple of 8
+  int64_t stored_rows = 0;              // of `rows` in tiles; 0: one after another
   int depth_tiles = 0;                  // of 64 elements; rows have zeros up to there
   int wrap_tiles = 0;                   // tiles of a row; past them a row begins again
   const int32_t* gather = nullptr;      // packed row -> assignment; or null: packed row = row
   int gather_divisor = 1;               // assignment / gather_divisor = row
   TiledWeights weights[3] = {};         // side by side
   int num_weights = 1;
-  int out_column[3] = {0, 0, 0};  // of the first column of each in a row of `out`
-  void* out = nullptr;
-  int64_t out_stride = 0;
+  int out_column[3] = {0, 0, 0};         // of the first column of each in a row of `out`
+  void* out = nullptr;                   // of kSilu and kSwiGlu in tiles
+  int64_t out_stride = 0;                // of rows one after another
+  int64_t out_stored_rows = 0;           // of rows in tiles
   const int32_t* scatter = nullptr;      // packed row -> row of `out`; or null
   const RowTile* row_tiles = nullptr;    // null: rows 0 to num_rows - 1 of one expert
   const int32_t* nsp_offsets = nullptr;  // [num_nsp + 1], into row_tiles
   int num_nsp = 1;
+  // [num_nsp], zeros: how many tiles an NSP's blocks have taken beyond one each. Null: each takes
+  // every so-many-th.
+  int32_t* claims = nullptr;
   int64_t num_rows = 0;
   float limit = 0.0f;  // of kSwiGlu
   float alpha = 1.0f;

@@ -6,24 +6,35 @@
 
 #include "targets/cuda/gemm.h"
 #include "targets/cuda/gemm_tiles.cuh"
+#include "targets/cuda/tile_layout.h"
 
 namespace expertile::cuda {
 
-// What one multiplying thread knows of a tile's results.
+// Where a multiplying thread's two rows of a tile begin in the output.
 struct OutputRows {
-  char* rows[2];  // of `out`; null: past the tile's last
+  char* rows[2];  // null: past the tile's last
 };
 
-__device__ OutputRows FindOutputRows(const GemmArgs& args, const RowTile& tile, int row,
-                                     int element_size) {
+template <Epilogue kEpilogue>
+inline constexpr bool kStoresTiles = kEpilogue == Epilogue::kSilu || kEpilogue == Epilogue::kSwiGlu;
+
+template <Epilogue kEpilogue>
+__device__ OutputRows FindOutputRows(const GemmArgs& args, const RowTile& tile, int row) {
+  constexpr int kElementSize = kEpilogue == Epilogue::kFloat32 ? 4 : 2;
   OutputRows output;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int packed = tile.begin + row + 8 * half;
     output.rows[half] = nullptr;
     if (packed >= tile.end) continue;
-    const int64_t target = args.scatter != nullptr ? args.scatter[packed] : packed;
-    output.rows[half] = static_cast<char*>(args.out) + target * args.out_stride * element_size;
+    int64_t offset;
+    if constexpr (kStoresTiles<kEpilogue>) {
+      offset = (tile.stored + row + 8 * half) * int64_t{kTileDepth * 2};
+    } else {
+      offset = (args.scatter != nullptr ? args.scatter[packed] : packed) * args.out_stride *
+               kElementSize;
+    }
+    output.rows[half] = static_cast<char*>(args.out) + offset;
   }
   return output;
 }
@@ -52,9 +63,19 @@ __device__ inline uint4 GatherBlock(uint32_t (&pairs)[4], int q) {
   return {pairs[0], pairs[1], pairs[2], pairs[3]};
 }
 
-// Blocks of 8 columns as pairs of bfloat16: `pair(block, half)`; `end` is the number of columns.
-template <int kBlocks, typename Pair>
-__device__ void StoreBFloat16(const OutputRows& output, int column, int end, Pair pair) {
+// Where block `block` of 8 columns of a row's elements lies, in bytes.
+template <bool kInTiles>
+__device__ inline int64_t BlockOffset(const GemmArgs& args, int block) {
+  if constexpr (!kInTiles) return block * 16;
+  const int swizzle = static_cast<int>(threadIdx.x) % 32 / 4;  // a row's number mod 8
+  return block / 8 * args.out_stored_rows * (kTileDepth * 2) + ((block % 8 ^ swizzle) << 4);
+}
+
+// Blocks of 8 columns as pairs of bfloat16: `pair(block, half)`; `first` is the first block's
+// number in a row of the output, `count` the number of blocks that there are.
+template <int kBlocks, bool kInTiles, typename Pair>
+__device__ void StoreBFloat16(const GemmArgs& args, const OutputRows& output, int first, int count,
+                              Pair pair) {
   const int q = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
   for (int block = 0; block < kBlocks; block += kBlocks < 4 ? 1 : 4) {
@@ -63,15 +84,17 @@ __device__ void StoreBFloat16(const OutputRows& output, int column, int end, Pai
       char* row = output.rows[half];
       if constexpr (kBlocks < 4) {
         const uint32_t value = pair(block, half);
-        if (row == nullptr || block * 8 >= end) continue;
-        *reinterpret_cast<uint32_t*>(row + (column + block * 8 + 2 * q) * 2) = value;
+        if (row == nullptr || block >= count) continue;
+        row += BlockOffset<kInTiles>(args, first + block);
+        *reinterpret_cast<uint32_t*>(row + 4 * q) = value;
       } else {
         uint32_t pairs[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) pairs[i] = pair(block + i, half);
         const uint4 values = GatherBlock(pairs, q);
-        if (row == nullptr || (block + q) * 8 >= end) continue;
-        *reinterpret_cast<uint4*>(row + (column + (block + q) * 8) * 2) = values;
+        if (row == nullptr || block + q >= count) continue;
+        row += BlockOffset<kInTiles>(args, first + block + q);
+        *reinterpret_cast<uint4*>(row) = values;
       }
     }
   }
@@ -80,20 +103,20 @@ __device__ void StoreBFloat16(const OutputRows& output, int column, int end, Pai
 template <Epilogue kEpilogue>
 __device__ inline float Activate(const GemmArgs& args, float gate, float up) {
   if constexpr (kEpilogue == Epilogue::kSilu) {
-    return gate / (1.0f + __expf(-gate)) * up;
+    return __fdividef(gate, 1.0f + __expf(-gate)) * up;
   } else {
     const float g = gate < args.limit || isnan(gate) ? gate : args.limit;
     const float u = up < -args.limit ? -args.limit : (up > args.limit ? args.limit : up);
-    return (u + 1.0f) * g / (1.0f + __expf(-args.alpha * g));
+    return __fdividef((u + 1.0f) * g, 1.0f + __expf(-args.alpha * g));
   }
 }
 
 template <int kColumns>
-__device__ void AddBias(const float* bias, int count, float (&sums)[kColumns / 2]) {
+__device__ void AddBias(const float* bias, int blocks, float (&sums)[kColumns / 2]) {
   const int q = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
   for (int block = 0; block < kColumns / 8; ++block) {
-    if (block * 8 >= count) break;
+    if (block >= blocks) break;
     const float2 b = *reinterpret_cast<const float2*>(bias + block * 8 + 2 * q);
     sums[block * 4] += b.x;
     sums[block * 4 + 1] += b.y;
@@ -103,21 +126,21 @@ __device__ void AddBias(const float* bias, int count, float (&sums)[kColumns / 2
 }
 
 template <int kColumns, Epilogue kEpilogue>
-__device__ void StoreTile(const GemmArgs& args, const RowTile& tile, const ColumnTile& columns,
-                          int row, float (&sums)[kColumns / 2]) {
-  constexpr int kElementSize = kEpilogue == Epilogue::kFloat32 ? 4 : 2;
+__device__ void StoreTile(const GemmArgs& args, const TileWork& work, const OutputRows& output,
+                          float (&sums)[kColumns / 2]) {
   const int q = static_cast<int>(threadIdx.x) % 4;
+  const ColumnTile& columns = work.columns;
   const TiledWeights& weights = args.weights[columns.weights];
-  const int count = columns.end - columns.begin;
+  const int blocks = (columns.end - columns.begin) / 8;
   if (weights.bias != nullptr) {
-    AddBias<kColumns>(weights.bias + tile.expert * weights.columns + columns.begin, count, sums);
+    AddBias<kColumns>(weights.bias + work.rows.expert * weights.columns + columns.begin, blocks,
+                      sums);
   }
-  const OutputRows output = FindOutputRows(args, tile, row, kElementSize);
   const int column = args.out_column[columns.weights] + columns.begin;
   if constexpr (kEpilogue == Epilogue::kFloat32) {
 #pragma unroll
     for (int block = 0; block < kColumns / 8; ++block) {
-      if (block * 8 >= count) break;
+      if (block >= blocks) break;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         if (output.rows[half] == nullptr) continue;
@@ -126,16 +149,17 @@ __device__ void StoreTile(const GemmArgs& args, const RowTile& tile, const Colum
       }
     }
   } else if constexpr (kEpilogue == Epilogue::kBFloat16) {
-    StoreBFloat16<kColumns / 8>(output, column, count, [&](int block, int half) {
+    StoreBFloat16<kColumns / 8, false>(args, output, column / 8, blocks, [&](int block, int half) {
       return PackPair(sums[block * 4 + 2 * half], sums[block * 4 + 2 * half + 1]);
     });
   } else {
-    StoreBFloat16<kColumns / 16>(output, column / 2, count / 2, [&](int block, int half) {
-      const float* gate = &sums[block * 8 + 2 * half];
-      const float* up = gate + 4;
-      return PackPair(Activate<kEpilogue>(args, gate[0], up[0]),
-                      Activate<kEpilogue>(args, gate[1], up[1]));
-    });
+    StoreBFloat16<kColumns / 16, true>(args, output, column / 16, blocks / 2,
+                                       [&](int block, int half) {
+                                         const float* gate = &sums[block * 8 + 2 * half];
+                                         const float* up = gate + 4;
+                                         return PackPair(Activate<kEpilogue>(args, gate[0], up[0]),
+                                                         Activate<kEpilogue>(args, gate[1], up[1]));
+                                       });
   }
 }
 

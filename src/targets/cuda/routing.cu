@@ -1,7 +1,7 @@
 // Routing on the device: a warp chooses a token's experts; blocks of tokens are counted, one
-// block makes the plan, blocks of tokens write the index. No atomics order anything: the index
-// is in token order.
-#include <cfloat>
+// block makes the plan, a warp for each block of tokens writes the index. No atomics order
+// anything: the index is in token order.
+#include <algorithm>
 
 #include "targets/cuda/launch.cuh"
 #include "targets/cuda/routing.h"
@@ -9,28 +9,20 @@
 namespace expertile::cuda {
 namespace {
 
-constexpr int kRouteThreads = 256;
-constexpr int kPlanThreads = 1024;
-constexpr int kMaxPlaces = 2 * kMaxExperts;  // slots of all NSPs
+constexpr int kThreads = 32 * kTokensPerRouteBlock;  // a warp for each token, a thread an expert
+constexpr int kMaxPlaces = 2 * kMaxExperts;          // slots of all NSPs
+constexpr int kIndexWarps = 4;
 constexpr unsigned kAllLanes = 0xffffffff;
+static_assert(kThreads == kMaxExperts);
 
 // ---- The choice
 
-// A key whose order is that of RanksBefore (targets/router.cc): numbers by size, NaN below all,
-// equals by lower index; 0 is below all keys.
-__device__ inline unsigned long long RankKey(float value, int index) {
-  uint32_t bits = __float_as_uint(value + 0.0f);  // -0 equals 0
-  bits = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-  if (isnan(value)) bits = 0;
-  return static_cast<unsigned long long>(bits) << 32 | (0xffffffffu - static_cast<uint32_t>(index));
-}
-
-__device__ inline unsigned long long WarpMax(unsigned long long x) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    x = max(x, __shfl_xor_sync(kAllLanes, x, offset));
-  }
-  return x;
+// A key whose order is that of RanksBefore (targets/router.cc) but for equals: numbers by size, NaN
+// below all; 0 is below all keys.
+__device__ inline uint32_t RankKey(float value) {
+  const uint32_t bits = __float_as_uint(value + 0.0f);  // -0 equals 0
+  if (isnan(value)) return 1;
+  return ((bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u) + 1;
 }
 
 __device__ inline float WarpMax(float x) {
@@ -47,7 +39,7 @@ __device__ inline float WarpSum(float x) {
   return x;
 }
 
-// softmax of values [count] in place by one warp; count may be 0 for lanes' own strides.
+// softmax of values [count] in place by one warp.
 __device__ void Softmax(float* values, int count, int lane) {
   float largest = -INFINITY;
   for (int i = lane; i < count; i += 32) largest = fmaxf(largest, values[i]);
@@ -62,156 +54,222 @@ __device__ void Softmax(float* values, int count, int lane) {
   __syncwarp();
 }
 
-// No NaN, no +inf, and not -inf alone.
-__device__ bool HasSoftmax(const float* logits, int count, int lane) {
-  bool has_nan = false;
-  float largest = -INFINITY;
-  for (int i = lane; i < count; i += 32) {
-    has_nan = has_nan || isnan(logits[i]);
-    largest = fmaxf(largest, logits[i]);
-  }
-  return !__any_sync(kAllLanes, has_nan) && isfinite(WarpMax(largest));
-}
+// A token's scores, those of expert lane + 32 j in a lane's j-th.
+template <int kPerLane>
+struct Scores {
+  float values[kPerLane];
+  int count;  // of the lane
+  int lane;
 
-// The K first of the ranking: each pass takes the first of those after the last one taken.
-__device__ void TakeTopK(const float* values, const RouteArgs& args, int lane, int32_t* ids,
-                         float* weights) {
-  unsigned long long last = ~0ull;
-  for (int k = 0; k < args.experts_per_token; ++k) {
-    unsigned long long best = 0;
-    for (int i = lane; i < args.num_experts; i += 32) {
-      const unsigned long long key = RankKey(values[i], i);
-      if (key < last) best = max(best, key);
+  __device__ Scores(const float* logits, int num_experts, int lane)
+      : count((num_experts - lane + 31) / 32), lane(lane) {
+#pragma unroll
+    for (int j = 0; j < kPerLane; ++j) {
+      values[j] = j < count ? logits[lane + 32 * j] : -INFINITY;
     }
-    last = WarpMax(best);
-    if (lane != 0) continue;
-    ids[k] = static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(last));
-    weights[k] = values[ids[k]];
   }
-  __syncwarp();
+  // No NaN, no +inf, and not -inf alone.
+  __device__ bool HasSoftmax() const {
+    bool has_nan = false;
+    float largest = -INFINITY;
+#pragma unroll
+    for (int j = 0; j < kPerLane; ++j) {
+      has_nan = has_nan || isnan(values[j]);
+      largest = fmaxf(largest, values[j]);
+    }
+    return !__any_sync(kAllLanes, has_nan) && isfinite(WarpMax(largest));
+  }
+  __device__ void TakeSoftmax() {
+    float largest = -INFINITY;
+#pragma unroll
+    for (int j = 0; j < kPerLane; ++j) largest = fmaxf(largest, values[j]);
+    largest = WarpMax(largest);
+    float sum = 0.0f;
+#pragma unroll
+    for (int j = 0; j < kPerLane; ++j) {
+      values[j] = j < count ? expf(values[j] - largest) : 0.0f;
+      sum += values[j];
+    }
+    sum = WarpSum(sum);
+#pragma unroll
+    for (int j = 0; j < kPerLane; ++j) values[j] /= sum;
+  }
+  // The K first of the ranking, equals by lower index.
+  __device__ void TakeTopK(int K, int32_t* ids, float* weights) const {
+    uint32_t keys[kPerLane];
+#pragma unroll
+    for (int j = 0; j < kPerLane; ++j) keys[j] = j < count ? RankKey(values[j]) : 0;
+    for (int k = 0; k < K; ++k) {
+      uint32_t best = 0;
+      int index = 1 << 30;
+      float value = 0.0f;
+#pragma unroll
+      for (int j = 0; j < kPerLane; ++j) {
+        if (keys[j] <= best) continue;
+        best = keys[j];
+        index = lane + 32 * j;
+        value = values[j];
+      }
+      if (best != __reduce_max_sync(kAllLanes, best)) index = 1 << 30;
+      if (index != __reduce_min_sync(kAllLanes, index)) continue;
+      ids[k] = index;
+      weights[k] = value;
+#pragma unroll
+      for (int j = 0; j < kPerLane; ++j) keys[j] = lane + 32 * j == index ? 0 : keys[j];
+    }
+    __syncwarp();
+  }
+};
+
+// The choice of one token by one warp; ids and weights [K] are in shared memory.
+template <int kPerLane>
+__device__ void ChooseExperts(const RouteArgs& args, int64_t token, int lane, int32_t* ids,
+                              float* weights) {
+  const int K = args.experts_per_token;
+  Scores<kPerLane> scores(args.logits + token * args.logits_stride, args.num_experts, lane);
+  if (!scores.HasSoftmax()) {
+    scores.TakeTopK(K, ids, weights);
+    for (int k = lane; k < K; k += 32) weights[k] = NAN;
+  } else if (args.score == RouterScore::kTopKThenSoftmax) {
+    scores.TakeTopK(K, ids, weights);
+    Softmax(weights, K, lane);
+  } else {
+    scores.TakeSoftmax();
+    scores.TakeTopK(K, ids, weights);
+    if (args.normalize) {
+      float sum = 0.0f;
+      for (int k = 0; k < K; ++k) sum += weights[k];
+      __syncwarp();
+      for (int k = lane; k < K; k += 32) weights[k] /= sum;
+    }
+  }
+  for (int k = lane; k < K; k += 32) {
+    args.ids[token * K + k] = ids[k];
+    args.weights[token * K + k] = weights[k];
+  }
 }
 
-__global__ void RouteKernel(const RouteArgs args) {
-  LetNextKernelBegin();
-  WaitForEarlierKernels();
-  extern __shared__ float rows[];  // [warps, E]
+// The choice of `count` tokens from `first` on by a block, and how often each expert is there. A
+// warp keeps the ids of its last token in shared memory, [warps, K].
+template <int kPerLane>
+__device__ void ChooseAndCount(const RouteArgs& args, int64_t first, int count, int32_t* ids,
+                               int* counts) {
+  const int K = args.experts_per_token;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int64_t token = static_cast<int64_t>(blockIdx.x) * (kRouteThreads / 32) + warp;
-  if (token >= args.num_tokens) return;
-  const int E = args.num_experts;
-  const int K = args.experts_per_token;
-  float* values = rows + warp * E;
-  for (int i = lane; i < E; i += 32) values[i] = args.logits[token * args.logits_stride + i];
-  __syncwarp();
-  int32_t* ids = args.ids + token * K;
-  float* weights = args.weights + token * K;
-  if (!HasSoftmax(values, E, lane)) {
-    TakeTopK(values, args, lane, ids, weights);
-    for (int k = lane; k < K; k += 32) weights[k] = NAN;
-    return;
+  int32_t* mine = ids + warp * K;
+  auto* weights = reinterpret_cast<float*>(ids + kTokensPerRouteBlock * K) + warp * K;
+  counts[threadIdx.x] = 0;
+  __syncthreads();
+  for (int t = warp; t < count; t += kThreads / 32) {
+    ChooseExperts<kPerLane>(args, first + t, lane, mine, weights);
+    for (int k = lane; k < K; k += 32) atomicAdd(&counts[mine[k]], 1);
+    __syncwarp();
   }
-  if (args.score == RouterScore::kTopKThenSoftmax) {
-    TakeTopK(values, args, lane, ids, weights);
-    return Softmax(weights, K, lane);
-  }
-  Softmax(values, E, lane);
-  TakeTopK(values, args, lane, ids, weights);
-  if (!args.normalize) return;
-  float sum = 0.0f;
-  for (int k = 0; k < K; ++k) sum += weights[k];
-  __syncwarp();
-  for (int k = lane; k < K; k += 32) weights[k] /= sum;
+  __syncthreads();
+}
+
+__device__ inline int TokensOfBlock(const RouteArgs& args, const PlanArgs& plan, int64_t first) {
+  return static_cast<int>(
+      min(static_cast<int64_t>(plan.tokens_per_block), args.num_tokens - first));
+}
+
+template <int kPerLane>
+__global__ __launch_bounds__(kThreads) void RouteKernel(const RouteArgs args, const PlanArgs plan) {
+  LetNextKernelBegin();
+  WaitForEarlierKernels();
+  extern __shared__ int32_t ids[];
+  __shared__ int counts[kMaxExperts];
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * plan.tokens_per_block;
+  ChooseAndCount<kPerLane>(args, first, TokensOfBlock(args, plan, first), ids, counts);
+  const int expert = static_cast<int>(threadIdx.x);
+  if (expert >= args.num_experts) return;
+  plan.block_counts[expert * plan.count_stride + blockIdx.x] = counts[expert];
 }
 
 // ---- The index and the plan
 
-__device__ inline int NumRouteBlocks(const PlanArgs& args) {
-  return static_cast<int>((args.num_tokens + kTokensPerRouteBlock - 1) / kTokensPerRouteBlock);
+template <typename T>
+__device__ inline T WarpInclusiveSum(T value) {
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const T before = __shfl_up_sync(kAllLanes, value, offset);
+    if (static_cast<int>(threadIdx.x) % 32 >= offset) value += before;
+  }
+  return value;
 }
 
-// The ids of a block's tokens to shared memory; their number.
-__device__ int LoadIds(const PlanArgs& args, int32_t* ids) {
-  const int64_t first = static_cast<int64_t>(blockIdx.x) * kTokensPerRouteBlock;
-  const auto tokens =
-      static_cast<int>(min(static_cast<int64_t>(kTokensPerRouteBlock), args.num_tokens - first));
-  const int count = tokens * args.experts_per_token;
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) {
-    ids[i] = args.ids[first * args.experts_per_token + i];
-  }
+// The sum of the values of all threads before this one.
+template <typename T>
+__device__ T BlockExclusiveSum(T value) {
+  __shared__ T sums[kThreads / 32];
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const T inclusive = WarpInclusiveSum(value);
   __syncthreads();
-  return count;
-}
-
-__global__ void CountKernel(const PlanArgs args) {
-  LetNextKernelBegin();
-  WaitForEarlierKernels();
-  extern __shared__ int32_t ids[];
-  const int count = LoadIds(args, ids);
-  for (int e = static_cast<int>(threadIdx.x); e < args.num_experts;
-       e += static_cast<int>(blockDim.x)) {
-    int matches = 0;
-    for (int i = 0; i < count; ++i) matches += ids[i] == e ? 1 : 0;
-    args.block_counts[e * gridDim.x + blockIdx.x] = matches;
-  }
-}
-
-// values [kMaxPlaces] become their exclusive sums.
-__device__ void ScanPlaces(int* values) {
-  __shared__ int sums[kPlanThreads];
-  const int t = static_cast<int>(threadIdx.x);
+  if (lane == 31) sums[warp] = inclusive;
   __syncthreads();
-  const int first = values[2 * t];
-  const int second = values[2 * t + 1];
-  int sum = first + second;
-  for (int distance = 1; distance < kPlanThreads; distance *= 2) {
-    sums[t] = sum;
-    __syncthreads();
-    if (t >= distance) sum += sums[t - distance];
-    __syncthreads();
-  }
-  values[2 * t] = sum - first - second;
-  values[2 * t + 1] = sum - second;
+  if (warp == 0) sums[lane] = WarpInclusiveSum(sums[lane]);
   __syncthreads();
+  return inclusive - value + (warp == 0 ? T{0} : sums[warp - 1]);
 }
 
 // A warp for each expert: its counts of blocks become their exclusive sums.
-__device__ void SumCounts(const PlanArgs& args, int* expert_counts) {
+__device__ void SumCounts(const RouteArgs& route, const PlanArgs& args, int* expert_counts) {
+  constexpr int kPerLane = 8;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int blocks = NumRouteBlocks(args);
-  for (int e = static_cast<int>(threadIdx.x) / 32; e < args.num_experts; e += kPlanThreads / 32) {
+  const auto blocks =
+      static_cast<int>((route.num_tokens + args.tokens_per_block - 1) / args.tokens_per_block);
+  for (int e = static_cast<int>(threadIdx.x) / 32; e < route.num_experts; e += kThreads / 32) {
     int total = 0;
-    for (int first = 0; first < blocks; first += 32) {
-      int32_t* place = &args.block_counts[static_cast<int64_t>(e) * blocks + first + lane];
-      const int count = first + lane < blocks ? *place : 0;
-      int sum = count;
-#pragma unroll
-      for (int offset = 1; offset < 32; offset *= 2) {
-        const int before = __shfl_up_sync(kAllLanes, sum, offset);
-        if (lane >= offset) sum += before;
+    for (int begin = kPerLane * lane; begin - kPerLane * lane < blocks; begin += kPerLane * 32) {
+      auto* place = reinterpret_cast<int4*>(args.block_counts + e * args.count_stride + begin);
+      int counts[kPerLane] = {};
+      if (begin < blocks) {
+        reinterpret_cast<int4*>(counts)[0] = place[0];
+        reinterpret_cast<int4*>(counts)[1] = place[1];
       }
-      if (first + lane < blocks) *place = total + sum - count;
-      total += __shfl_sync(kAllLanes, sum, 31);
+      int sum = 0;
+#pragma unroll
+      for (int j = 0; j < kPerLane; ++j) {
+        const int count = begin + j < blocks ? counts[j] : 0;
+        counts[j] = sum;
+        sum += count;
+      }
+      const int inclusive = WarpInclusiveSum(sum);
+#pragma unroll
+      for (int& count : counts) count += total + inclusive - sum;
+      if (begin < blocks) {
+        place[0] = reinterpret_cast<int4*>(counts)[0];
+        place[1] = reinterpret_cast<int4*>(counts)[1];
+      }
+      total += __shfl_sync(kAllLanes, inclusive, 31);
     }
     if (lane == 0) expert_counts[e] = total;
   }
 }
 
-// How an expert's rows are cut: chunks of at most P rows, each into tiles.
+// How an expert's rows are cut: chunks of at most P rows, each into tiles that begin at multiples
+// of 8 in rows that are stored in tiles.
 struct Cut {
   int count;
   int chunk;            // P
   int tiles_per_chunk;  // of a whole one
   int tile_rows;
+  int stored_chunk;  // of a whole one
 
   __device__ int NumTiles() const {
     return count / chunk * tiles_per_chunk + (count % chunk + tile_rows - 1) / tile_rows;
   }
-  __device__ RowTile Tile(int expert, int first, int i) const {
-    const int chunk_begin = i / tiles_per_chunk * chunk;
-    const int begin = chunk_begin + i % tiles_per_chunk * tile_rows;
-    const int end = min(min(begin + tile_rows, chunk_begin + chunk), count);
-    return {expert, first + begin, first + end, 0};
+  __device__ int NumStored() const {
+    return count / chunk * stored_chunk + (count % chunk + 7) / 8 * 8;
+  }
+  __device__ RowTile Tile(int expert, int first, int stored, int i) const {
+    const int c = i / tiles_per_chunk;
+    const int inside = i % tiles_per_chunk * tile_rows;
+    const int begin = c * chunk + inside;
+    const int end = min(min(begin + tile_rows, (c + 1) * chunk), count);
+    return {expert, first + begin, first + end, stored + c * stored_chunk + inside};
   }
 };
 
@@ -219,35 +277,41 @@ __device__ Cut CutOf(const PlanArgs& args, int count) {
   const int chunk = args.packed_chunk_size == 0 || args.packed_chunk_size > count
                         ? max(count, 1)
                         : static_cast<int>(args.packed_chunk_size);
-  return {count, chunk, (chunk + args.tile_rows - 1) / args.tile_rows, args.tile_rows};
+  return {count, chunk, (chunk + args.tile_rows - 1) / args.tile_rows, args.tile_rows,
+          (chunk + 7) / 8 * 8};
 }
 
 // Offsets, row tiles and NSPs' shares of experts' counts [E], by one block.
-__device__ void MakePlan(const PlanArgs& args, const int* counts, int* offsets) {
+__device__ void MakePlan(const PlanArgs& args, int num_experts, const int* counts) {
   __shared__ int tiles[kMaxPlaces];  // by place: NSP by NSP, slot by slot
   const int t = static_cast<int>(threadIdx.x);
-  const int E = args.num_experts;
+  const int E = num_experts;
   const int N = args.num_nsp;
   const int slots = (E + N - 1) / N;
-  for (int i = t; i < kMaxPlaces; i += kPlanThreads) offsets[i] = tiles[i] = 0;
+  for (int i = t; i < kMaxPlaces; i += kThreads) tiles[i] = 0;
+  for (int i = t; i < 2 * N; i += kThreads) args.claims[i] = 0;
   __syncthreads();
   const bool is_expert = t < E;
   const int place = is_expert ? t % N * slots + t / N : 0;
   const Cut cut = CutOf(args, is_expert ? counts[t] : 0);
+  if (is_expert) tiles[place] = cut.NumTiles();
+  const auto both = static_cast<unsigned long long>(cut.count) << 32 | cut.NumStored();
+  const unsigned long long before = BlockExclusiveSum(both);
+  const int first = tiles[2 * t];
+  const int second = tiles[2 * t + 1];
+  const int tiles_before = BlockExclusiveSum(first + second);
+  tiles[2 * t] = tiles_before;
+  tiles[2 * t + 1] = tiles_before + first;
+  __syncthreads();
   if (is_expert) {
-    offsets[t] = counts[t];
-    tiles[place] = cut.NumTiles();
-  }
-  ScanPlaces(offsets);
-  ScanPlaces(tiles);
-  if (is_expert) {
-    args.offsets[t] = offsets[t];
-    if (t == E - 1) args.offsets[E] = offsets[t] + counts[t];
+    const auto offset = static_cast<int>(before >> 32);
+    args.offsets[t] = offset;
+    if (t == E - 1) args.offsets[E] = offset + counts[t];
     for (int i = 0; i < cut.NumTiles(); ++i) {
-      args.row_tiles[tiles[place] + i] = cut.Tile(t, offsets[t], i);
+      args.row_tiles[tiles[place] + i] = cut.Tile(t, offset, static_cast<int>(before), i);
     }
   }
-  for (int n = t; n <= N; n += kPlanThreads) {
+  for (int n = t; n <= N; n += kThreads) {
     // The places after the last slot hold no tiles.
     args.nsp_offsets[n] = n * slots < kMaxPlaces ? tiles[n * slots] : tiles[kMaxPlaces - 1];
     if (n == N || args.nsp_rows == nullptr) continue;
@@ -257,61 +321,96 @@ __device__ void MakePlan(const PlanArgs& args, const int* counts, int* offsets) 
   }
 }
 
-__global__ void PlanKernel(const PlanArgs args) {
+__global__ __launch_bounds__(kThreads) void PlanKernel(const RouteArgs route, const PlanArgs args) {
   LetNextKernelBegin();
   WaitForEarlierKernels();
   __shared__ int counts[kMaxExperts];
-  __shared__ int offsets[kMaxPlaces];
-  SumCounts(args, counts);
-  MakePlan(args, counts, offsets);
+  SumCounts(route, args, counts);
+  __syncthreads();
+  MakePlan(args, route.num_experts, counts);
 }
 
-// The whole plan of at most kTokensPerRouteBlock tokens.
-__global__ void SmallPlanKernel(const PlanArgs args) {
+// Assignments `first` to first + count - 1 with expert ids ids[], by one warp: each to its expert's
+// next place, in order.
+__device__ void WriteIndex(const int32_t* ids, int first, int count, int* next,
+                           int32_t* assignments) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int i = lane; i - lane < count; i += 32) {
+    const int id = i < count ? ids[i] : -1;
+    const unsigned same = __match_any_sync(kAllLanes, id);
+    const int rank = __popc(same & ((1u << lane) - 1));
+    if (id >= 0) assignments[next[id] + rank] = first + i;
+    __syncwarp();
+    if (id >= 0 && rank == 0) next[id] += __popc(same);
+    __syncwarp();
+  }
+}
+
+__global__ void IndexKernel(const RouteArgs route, const PlanArgs args) {
+  LetNextKernelBegin();
+  WaitForEarlierKernels();
+  extern __shared__ int next[];  // [kIndexWarps, E]
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int E = route.num_experts;
+  const int64_t block =
+      static_cast<int64_t>(blockIdx.x) * kIndexWarps + static_cast<int>(threadIdx.x) / 32;
+  const int64_t first = block * args.tokens_per_block;
+  if (first >= route.num_tokens) return;
+  int* mine = next + static_cast<int>(threadIdx.x) / 32 * E;
+  for (int e = lane; e < E; e += 32) {
+    mine[e] = args.offsets[e] + args.block_counts[e * args.count_stride + block];
+  }
+  __syncwarp();
+  const int K = route.experts_per_token;
+  WriteIndex(route.ids + first * K, static_cast<int>(first) * K,
+             TokensOfBlock(route, args, first) * K, mine, args.assignments);
+}
+
+// All of it for at most kTokensPerRouteBlock tokens.
+template <int kPerLane>
+__global__ __launch_bounds__(kThreads) void SmallRoutingKernel(const RouteArgs route,
+                                                               const PlanArgs args) {
   LetNextKernelBegin();
   WaitForEarlierKernels();
   extern __shared__ int32_t ids[];
   __shared__ int counts[kMaxExperts];
-  __shared__ int offsets[kMaxPlaces];
-  const int count = LoadIds(args, ids);
+  const auto tokens = static_cast<int>(route.num_tokens);
+  ChooseAndCount<kPerLane>(route, 0, tokens, ids, counts);
+  MakePlan(args, route.num_experts, counts);
+  __syncthreads();
   const int expert = static_cast<int>(threadIdx.x);
-  if (expert < args.num_experts) {
-    int matches = 0;
-    for (int i = 0; i < count; ++i) matches += ids[i] == expert ? 1 : 0;
-    counts[expert] = matches;
-  }
-  MakePlan(args, counts, offsets);
-  if (expert >= args.num_experts) return;
-  int next = offsets[expert];
-  for (int i = 0; i < count; ++i) {
-    if (ids[i] == expert) args.assignments[next++] = i;
-  }
+  if (expert < route.num_experts) counts[expert] = args.offsets[expert];
+  __syncthreads();
+  if (threadIdx.x < 32)
+    WriteIndex(ids, 0, tokens * route.experts_per_token, counts, args.assignments);
 }
 
-__global__ void IndexKernel(const PlanArgs args) {
-  LetNextKernelBegin();
-  WaitForEarlierKernels();
-  extern __shared__ int32_t ids[];
-  const int count = LoadIds(args, ids);
-  const int first = static_cast<int>(blockIdx.x) * kTokensPerRouteBlock * args.experts_per_token;
-  for (int e = static_cast<int>(threadIdx.x); e < args.num_experts;
-       e += static_cast<int>(blockDim.x)) {
-    int next = args.offsets[e] + args.block_counts[e * gridDim.x + blockIdx.x];
-    for (int i = 0; i < count; ++i) {
-      if (ids[i] == e) args.assignments[next++] = first + i;
-    }
+template <int kPerLane>
+cudaError_t Launch(const RouteArgs& route, const PlanArgs& plan, cudaStream_t stream) {
+  const auto blocks =
+      static_cast<unsigned>((route.num_tokens + plan.tokens_per_block - 1) / plan.tokens_per_block);
+  constexpr auto kMost = static_cast<int>(8 * kTokensPerRouteBlock * kMaxExpertsPerToken);
+  const size_t shared = size_t{8} * kTokensPerRouteBlock * route.experts_per_token;
+  const auto prepare = [](const void* kernel) {
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMost);
+  };
+  static const cudaError_t prepared =
+      std::max(prepare(reinterpret_cast<const void*>(RouteKernel<kPerLane>)),
+               prepare(reinterpret_cast<const void*>(SmallRoutingKernel<kPerLane>)));
+  if (prepared != cudaSuccess) return prepared;
+  if (blocks == 1) {
+    return LaunchChained(SmallRoutingKernel<kPerLane>, 1, kThreads, shared, stream, route, plan);
   }
+  cudaError_t error =
+      LaunchChained(RouteKernel<kPerLane>, blocks, kThreads, shared, stream, route, plan);
+  if (error != cudaSuccess) return error;
+  error = LaunchChained(PlanKernel, 1, kThreads, 0, stream, route, plan);
+  if (error != cudaSuccess) return error;
+  return LaunchChained(IndexKernel, (blocks + kIndexWarps - 1) / kIndexWarps, 32 * kIndexWarps,
+                       sizeof(int) * kIndexWarps * route.num_experts, stream, route, plan);
 }
 
 }  // namespace
-
-cudaError_t LaunchRoute(const RouteArgs& args, cudaStream_t stream) {
-  if (args.num_tokens == 0) return cudaSuccess;
-  constexpr int kTokens = kRouteThreads / 32;
-  const auto blocks = static_cast<unsigned>((args.num_tokens + kTokens - 1) / kTokens);
-  return LaunchChained(RouteKernel, blocks, kRouteThreads,
-                       kTokens * args.num_experts * sizeof(float), stream, args);
-}
 
 int64_t MaxRowTiles(int64_t num_assignments, int num_experts, int64_t packed_chunk_size,
                     int tile_rows) {
@@ -320,26 +419,24 @@ int64_t MaxRowTiles(int64_t num_assignments, int num_experts, int64_t packed_chu
   return num_experts + chunks + num_assignments / tile_rows;
 }
 
-cudaError_t LaunchPlan(const PlanArgs& args, cudaStream_t stream) {
-  if (args.num_experts > kMaxExperts || args.num_nsp > args.num_experts) {
+int64_t MaxStoredRows(int64_t num_assignments, int num_experts, int64_t packed_chunk_size) {
+  const int64_t chunks =
+      packed_chunk_size == 0 ? 0 : (num_assignments + packed_chunk_size - 1) / packed_chunk_size;
+  return RoundUp(num_assignments, 8) +
+         8 * (std::min<int64_t>(num_assignments, num_experts) + chunks);
+}
+
+cudaError_t LaunchRouting(const RouteArgs& route, const PlanArgs& plan, cudaStream_t stream) {
+  const int E = route.num_experts;
+  if (E > kMaxExperts || plan.num_nsp > E || route.experts_per_token > kMaxExpertsPerToken) {
     return cudaErrorInvalidValue;
   }
-  const auto blocks =
-      static_cast<unsigned>((args.num_tokens + kTokensPerRouteBlock - 1) / kTokensPerRouteBlock);
-  const size_t shared = sizeof(int32_t) * kTokensPerRouteBlock * args.experts_per_token;
-  const int threads = (args.num_experts + 31) / 32 * 32;
-  if (blocks == 1) {
-    return LaunchChained(SmallPlanKernel, 1, kPlanThreads, shared, stream, args);
-  }
-  cudaError_t error = cudaSuccess;
-  const auto launch = [&](auto kernel, int64_t num_blocks, int num_threads, size_t shared_bytes) {
-    if (error != cudaSuccess || num_blocks == 0) return;
-    error = LaunchChained(kernel, num_blocks, num_threads, shared_bytes, stream, args);
-  };
-  launch(CountKernel, blocks, threads, shared);
-  launch(PlanKernel, 1, kPlanThreads, 0);
-  launch(IndexKernel, blocks, threads, shared);
-  return error;
+  if (route.num_tokens == 0) return cudaSuccess;
+  if (E <= 32) return Launch<1>(route, plan, stream);
+  if (E <= 64) return Launch<2>(route, plan, stream);
+  if (E <= 128) return Launch<4>(route, plan, stream);
+  if (E <= 256) return Launch<8>(route, plan, stream);
+  return Launch<32>(route, plan, stream);
 }
 
 }  // namespace expertile::cuda

@@ -9,12 +9,15 @@
 
 #include "model/decoder_spec.h"
 #include "targets/cuda/gemm.h"
+#include "targets/cuda/tile_layout.h"
 
 namespace expertile::cuda {
 
-inline constexpr int kTokensPerRouteBlock = 32;
+inline constexpr int kTokensPerRouteBlock = 32;  // at least
 inline constexpr int kMaxExperts = 1024;
+inline constexpr int kMaxExpertsPerToken = 512;
 
+// What SelectExperts (targets/router.h) does, for every token.
 struct RouteArgs {
   const float* logits = nullptr;  // [T, logits_stride]
   int64_t logits_stride = 0;
@@ -27,29 +30,37 @@ struct RouteArgs {
   float* weights = nullptr;  // [T,K]
 };
 
-// What SelectExperts (targets/router.h) does, for every token.
-cudaError_t LaunchRoute(const RouteArgs& args, cudaStream_t stream);
-
+// What is made of the ids.
 struct PlanArgs {
-  const int32_t* ids = nullptr;  // [T,K], distinct in a row, each in [0,E)
-  int64_t num_tokens = 0;
-  int num_experts = 0;
-  int experts_per_token = 0;
   int num_nsp = 1;
   int64_t packed_chunk_size = 0;  // 0: no limit
   int tile_rows = 0;
-  int32_t* block_counts = nullptr;  // [E, blocks of kTokensPerRouteBlock tokens]: scratch
+  int tokens_per_block = 0;         // TokensPerBlock(T)
+  int64_t count_stride = 0;         // CountStride(T)
+  int32_t* block_counts = nullptr;  // [E, count_stride]: scratch
   int32_t* assignments = nullptr;   // [T K]: MatchedIndex::assignments
   int32_t* offsets = nullptr;       // [E+1]: MatchedIndex::offsets
   RowTile* row_tiles = nullptr;     // [MaxRowTiles]: NSP by NSP, slot by slot, chunks in order
   int32_t* nsp_offsets = nullptr;   // [N+1], into row_tiles
+  int32_t* claims = nullptr;        // [2N] zeros: GemmArgs::claims of both products
   unsigned long long* nsp_rows = nullptr;  // [N], added to; or null
 };
 
 // As many row tiles as there can be.
 int64_t MaxRowTiles(int64_t num_assignments, int num_experts, int64_t packed_chunk_size,
                     int tile_rows);
+// As many rows as all chunks take where each begins at a multiple of 8.
+int64_t MaxStoredRows(int64_t num_assignments, int num_experts, int64_t packed_chunk_size);
 
-cudaError_t LaunchPlan(const PlanArgs& args, cudaStream_t stream);
+// Tokens that are counted together, and as many blocks of them as there are, padded.
+constexpr int64_t TokensPerBlock(int64_t num_tokens) {
+  return num_tokens > 8192 ? 2 * kTokensPerRouteBlock : kTokensPerRouteBlock;
+}
+constexpr int64_t CountStride(int64_t num_tokens) {
+  const int64_t tokens = TokensPerBlock(num_tokens);
+  return RoundUp(num_tokens, 8 * tokens) / tokens;
+}
+
+cudaError_t LaunchRouting(const RouteArgs& route, const PlanArgs& plan, cudaStream_t stream);
 
 }  // namespace expertile::cuda

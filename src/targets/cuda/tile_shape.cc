@@ -19,11 +19,13 @@ double StepCycles(const TileShape& shape, int64_t rows_there) {
 
 }  // namespace
 
-// 128 rows read each weight half as often as 64, which pays once an expert's rows fill them. Of the
-// shapes that are left, the one whose tiles are through soonest, in whole rounds of the processors.
+// Few rows: a group's are one tile, or two at times. 128 rows read each weight half as often as 64,
+// which pays once an expert's rows fill them. Of the shapes that are left, the one whose tiles are
+// through soonest, in whole rounds of the processors.
 TileShape ChooseTileShape(int64_t rows, int64_t groups, int64_t columns, int processors) {
   constexpr std::array kShapes = {TileShape{128, 256}, TileShape{128, 128}, TileShape{64, 256},
                                   TileShape{64, 128}, TileShape{64, 32}};
+  if (groups == 1 ? rows <= kFewRowsTile.rows : rows <= 2 * groups) return kFewRowsTile;
   const int64_t rows_per_group = std::max<int64_t>(1, CeilDiv(rows, groups));
   const int grouped_rows = rows_per_group > 96 ? 128 : 64;
   const int64_t chosen_groups = std::min(rows, groups);

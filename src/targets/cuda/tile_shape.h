@@ -7,14 +7,18 @@
 namespace expertile::cuda {
 
 struct TileShape {
-  int rows;     // 64 or 128
-  int columns;  // 32, 128 or 256; the larger with either number of rows, 32 with 64
+  int rows;     // 64 or 128; of few rows 8
+  int columns;  // 16 with 8 rows; 32, 128 or 256 with 64; 128 or 256 with 128
 
   bool operator==(const TileShape&) const = default;
 };
 
+// Of few rows: each warp's own tile (gemm_few_rows.cu).
+inline constexpr TileShape kFewRowsTile{8, 16};
+
 // `rows` in all go to `groups` matrices of `columns` columns each (one group: a dense product), on
-// `processors` multiprocessors.
+// `processors` multiprocessors. Where there are several groups the number of rows follows from the
+// first two alone.
 TileShape ChooseTileShape(int64_t rows, int64_t groups, int64_t columns, int processors);
 
 }  // namespace expertile::cuda

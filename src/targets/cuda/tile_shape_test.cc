@@ -13,9 +13,15 @@ TEST(TileShape, LargeForManyRows) {
 }
 
 TEST(TileShape, NarrowWhereWideTilesLeaveProcessorsIdle) {
-  EXPECT_EQ(ChooseTileShape(1, 1, 2048, kH100), (TileShape{64, 32}));
+  EXPECT_EQ(ChooseTileShape(9, 1, 2048, kH100), (TileShape{64, 32}));
   EXPECT_EQ(ChooseTileShape(512, 1, 128, kH100), (TileShape{64, 32}));  // a router
   EXPECT_EQ(ChooseTileShape(512, 1, 2048, kH100), (TileShape{64, 128}));
+}
+
+TEST(TileShape, AWarpsOwnForFewRows) {
+  EXPECT_EQ(ChooseTileShape(1, 1, 151936, kH100), kFewRowsTile);
+  EXPECT_EQ(ChooseTileShape(8, 1, 2048, kH100), kFewRowsTile);
+  EXPECT_EQ(ChooseTileShape(8, 128, 1536, kH100), kFewRowsTile);  // a decoded token's 8 experts
 }
 
 TEST(TileShape, RowsFollowThoseOfAnExpert) {

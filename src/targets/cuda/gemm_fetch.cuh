@@ -1,0 +1,250 @@
+// What a matrix product's fetching warpgroup does: rows and columns of step after step to the ring
+// of stages, MXFP4 codes made weights on the way. Not the products: gemm.cu.
+#pragma once
+
+#include "targets/cuda/gemm_stages.cuh"
+#include "targets/cuda/launch.cuh"
+#include "targets/cuda/mxfp4.cuh"
+
+namespace expertile::cuda {
+
+// One thread's part of fetching rows that lie one after another: chunk `thread % 8` of every
+// kThreads / 8-th row. Rows in tiles are copied at once, by one thread.
+template <int kRows, int kThreads>
+struct RowFetcher {
+  static constexpr int kStep = kThreads / 8;
+  static constexpr int kCount = kRows / kStep;
+  int32_t gathered[kCount];  // of the next tile: assignments
+  const __nv_bfloat16*
+      sources[kCount];  // null: a row past the tile's last, whose product is never looked at
+
+  // Begins to read where the tile's rows lie.
+  __device__ void Ask(const GemmArgs& args, const RowTile& tile, int thread) {
+    if (args.gather == nullptr) return;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const int packed = tile.begin + thread / 8 + kStep * i;
+      if (packed < tile.end) gathered[i] = args.gather[packed];
+    }
+  }
+  __device__ void Begin(const GemmArgs& args, const RowTile& tile, int thread) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const int packed = tile.begin + thread / 8 + kStep * i;
+      sources[i] = nullptr;
+      if (packed >= tile.end || args.stored_rows != 0) continue;
+      const int row = args.gather != nullptr ? gathered[i] / args.gather_divisor : packed;
+      sources[i] = args.rows + row * args.row_stride + thread % 8 * 8;
+    }
+  }
+  __device__ void Fetch(const GemmArgs& args, int depth_tile, uint32_t shared, int thread) const {
+    const int row = thread / 8;
+    const uint32_t target = shared + row * kRowBytes + ((thread % 8 ^ row % 8) << 4);
+    const int64_t depth =
+        static_cast<int64_t>(depth_tile >= args.wrap_tiles ? depth_tile - args.wrap_tiles
+                                                           : depth_tile) *
+        kTileDepth;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      if (sources[i] != nullptr) CopyChunk(target + kStep * i * kRowBytes, sources[i] + depth);
+    }
+  }
+};
+
+// One thread's walk over all steps of all tiles of its block.
+template <int kRows, int kColumns, bool kIsMxfp4>
+class Fetcher {
+  using S = Shape<kRows, kColumns, kIsMxfp4>;
+
+ public:
+  __device__ Fetcher(const GemmArgs& args, const Ring& ring)
+      : args_(args), ring_(ring), order_(args), depth_(args.depth_tiles) {}
+
+  // Starts the copies of a dense product's first columns: no earlier kernel writes weights.
+  __device__ void BeginColumns() {
+    if (args_.row_tiles != nullptr || threadIdx.x != 0) return;
+    TileOrder<kRows, kColumns> order(args_);
+    TileWork work{};
+    for (int depth = args_.depth_tiles; begun_ < S::kStages; ++begun_, ++depth) {
+      if (depth == args_.depth_tiles) {
+        order.Ask();
+        work = order.WorkOf(order.Claimed());
+        if (work.IsEnd()) return;
+        depth = 0;
+      }
+      if (depth == 0) ring_.work[begun_] = work;
+      ArriveExpecting(BarrierOfColumns(begun_), BytesOf(work));
+      FetchColumns(work, depth, begun_);
+    }
+  }
+
+  // Starts the copies of the next step, or tells that there is none.
+  __device__ bool Step() {
+    const int thread = static_cast<int>(threadIdx.x);
+    if (depth_ == args_.depth_tiles) BeginTile();
+    const int stage = place_.stage;
+    Wait(&ring_.empty[stage], place_.round ^ 1);
+    if (thread == 0 && depth_ == 0 && begun_ == 0) ring_.work[stage] = work_;
+    if (work_.IsEnd()) {
+      if (thread == 0) Arrive(BarrierOfColumns(stage));
+      Arrive(&ring_.full[stage]);
+      return false;
+    }
+    if (thread == 0) FetchWhole(stage);
+    rows_.Fetch(args_, depth_, ring_.stages + stage * S::kStageBytes, thread);
+    ArriveAfterCopies(&ring_.full[stage]);
+    if (preparing_ < kPrepared) Prepare();
+    ++depth_;
+    place_.Step();
+    return true;
+  }
+
+ private:
+  static constexpr int kPrepared = 4;
+  __device__ uint64_t* BarrierOfColumns(int stage) const {
+    return kIsMxfp4 ? &ring_.full_codes[stage] : &ring_.full[stage];
+  }
+
+  __device__ bool HasStoredRows() const { return args_.stored_rows != 0; }
+  // What is copied at once in a step.
+  __device__ uint32_t BytesOf(const TileWork& work) const {
+    const auto columns = static_cast<uint32_t>(work.columns.end - work.columns.begin);
+    const auto rows = static_cast<uint32_t>(work.rows.end - work.rows.begin);
+    return columns * (kIsMxfp4 ? kTileDepth / 2 + 2 : kRowBytes) +
+           (HasStoredRows() ? rows * kRowBytes : 0);
+  }
+
+  __device__ void FetchColumns(const TileWork& work, int depth, int stage) {
+    const TiledWeights& weights = args_.weights[work.columns.weights];
+    const int expert = work.rows.expert;
+    const auto count = static_cast<uint32_t>(work.columns.end - work.columns.begin);
+    const int64_t first = depth * weights.columns + work.columns.begin;
+    const std::byte* data = weights.data + expert * weights.bytes_per_expert;
+    uint64_t* barrier = BarrierOfColumns(stage);
+    if constexpr (kIsMxfp4) {
+      const uint32_t codes =
+          ring_.stages + S::kCodesBegin + stage * (S::kCodeBytes + S::kScaleBytes);
+      BulkCopy(codes, data + first * (kTileDepth / 2), count * (kTileDepth / 2), barrier);
+      BulkCopy(codes + S::kCodeBytes,
+               weights.scales + expert * weights.scales_per_expert + first * 2, count * 2, barrier);
+    } else {
+      BulkCopy(ring_.stages + stage * S::kStageBytes + S::kRowsBytes, data + first * kRowBytes,
+               count * kRowBytes, barrier);
+    }
+  }
+
+  // One thread's copies of a step: columns, unless they are on their way, and rows in tiles.
+  __device__ void FetchWhole(int stage) {
+    uint64_t* barrier = BarrierOfColumns(stage);
+    if (begun_ > 0) {
+      --begun_;
+    } else {
+      ArriveExpecting(barrier, BytesOf(work_));
+      FetchColumns(work_, depth_, stage);
+    }
+    if (!HasStoredRows()) return;
+    BulkCopy(ring_.stages + stage * S::kStageBytes,
+             args_.rows + (depth_ * args_.stored_rows + work_.rows.stored) * kTileDepth,
+             static_cast<uint32_t>(work_.rows.end - work_.rows.begin) * kRowBytes, barrier);
+  }
+
+  // Gets the next tile ready, a little in each step of the one before, so that nothing is waited
+  // for that takes long to come.
+  __device__ void Prepare() {
+    const int thread = static_cast<int>(threadIdx.x);
+    switch (preparing_++) {
+      case 0:
+        if (thread == 0) order_.Ask();
+        break;
+      case 1:
+        if (thread == 0) next_ = order_.WorkOf(order_.Claimed());
+        break;
+      case 2:
+        is_odd_ = !is_odd_;
+        if (thread == 0) ring_.announced[is_odd_] = next_;
+        SyncThreads(kFetchBarrier, S::kFetchThreads);
+        next_ = ring_.announced[is_odd_];
+        break;
+      case 3:
+        rows_.Ask(args_, next_.rows, thread);
+        break;
+    }
+  }
+  __device__ void BeginTile() {
+    while (preparing_ < kPrepared) Prepare();
+    work_ = next_;
+    depth_ = 0;
+    preparing_ = 0;
+    rows_.Begin(args_, work_.rows, static_cast<int>(threadIdx.x));
+  }
+
+  static constexpr int kFetchBarrier = 1;
+
+  const GemmArgs& args_;
+  const Ring& ring_;
+  TileOrder<kRows, kColumns> order_;  // the first thread's
+  RowFetcher<kRows, S::kFetchThreads> rows_;
+  TileWork work_;
+  TileWork next_;
+  int depth_;
+  int preparing_ = 0;
+  bool is_odd_ = false;
+  int begun_ = 0;  // steps whose columns are on their way already
+  Place<S::kStages> place_;
+};
+
+template <int kRows, int kColumns>
+__device__ void FetchTiles(const GemmArgs& args, const Ring& ring) {
+  Fetcher<kRows, kColumns, false> fetcher(args, ring);
+  fetcher.BeginColumns();
+  WaitForEarlierKernels();
+  while (fetcher.Step()) {
+  }
+}
+
+// MXFP4: the copies run some steps ahead of the expansion. A step's codes are overwritten once its
+// stage is empty, hence long expanded.
+template <int kRows, int kColumns>
+__device__ void FetchMxfp4Tiles(const GemmArgs& args, const Ring& ring) {
+  using S = Shape<kRows, kColumns, true>;
+  constexpr int kAhead = S::kStages > 3 ? 2 : 1;
+  constexpr int kPerThread = (2 * kColumns + S::kFetchThreads - 1) / S::kFetchThreads;
+  const int thread = static_cast<int>(threadIdx.x);
+  Fetcher<kRows, kColumns, true> fetcher(args, ring);
+  WaitForEarlierKernels();
+  bool goes_on = true;
+  for (int i = 0; i < kAhead; ++i) goes_on = goes_on && fetcher.Step();
+  Place<S::kStages> place;
+  while (true) {
+    Wait(&ring.full_codes[place.stage], place.round);
+    const TileWork work = ring.work[place.stage];
+    if (work.IsEnd()) {
+      Arrive(&ring.full[place.stage]);
+      return;
+    }
+    const int num_blocks = 2 * (work.columns.end - work.columns.begin);
+    for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
+      goes_on = goes_on && fetcher.Step();
+      const int stage = place.stage;
+      const uint32_t codes =
+          ring.stages + S::kCodesBegin + stage * (S::kCodeBytes + S::kScaleBytes);
+      const uint32_t weights = ring.stages + stage * S::kStageBytes + S::kRowsBytes;
+      Wait(&ring.full_codes[stage], place.round);
+      Mxfp4Block read[kPerThread];
+#pragma unroll
+      for (int i = 0; i < kPerThread; ++i) {
+        const int block = min(thread + i * S::kFetchThreads, num_blocks - 1);
+        read[i] = LoadBlock(codes + block * 16, codes + S::kCodeBytes + block);
+      }
+#pragma unroll
+      for (int i = 0; i < kPerThread; ++i) {
+        const int block = thread + i * S::kFetchThreads;
+        if (block >= num_blocks) continue;
+        ExpandBlock(read[i], weights + block / 2 * kRowBytes, block % 2 * 4, block / 2 % 8);
+      }
+      Arrive(&ring.full[stage]);
+    }
+  }
+}
+
+}  // namespace expertile::cuda

@@ -1,0 +1,57 @@
+// The ring of stages between a matrix product's fetching and its multiplying warpgroups.
+// Not what they do with it: gemm_fetch.cuh and gemm.cu.
+#pragma once
+
+#include "targets/cuda/barriers.cuh"
+#include "targets/cuda/gemm_tiles.cuh"
+#include "targets/cuda/tile_layout.h"
+
+namespace expertile::cuda {
+
+inline constexpr int kWarpgroup = 128;
+inline constexpr int kRowBytes = kTileDepth * 2;  // of a tile's row in shared memory
+
+template <int kRows, int kColumns, bool kIsMxfp4>
+struct Shape {
+  static constexpr int kMaxBytes = 225 * 1024;
+  static constexpr int kMultipliers = kRows / 64;  // warpgroups
+  static constexpr int kFetchThreads = kWarpgroup;
+  static constexpr int kThreads = kFetchThreads + kMultipliers * kWarpgroup;
+  static constexpr int kRowsBytes = kRows * kRowBytes;
+  static constexpr int kStageBytes = kRowsBytes + kColumns * kRowBytes;
+  // MXFP4: blocks as they lie in memory, and their scales.
+  static constexpr int kCodeBytes = kIsMxfp4 ? kColumns * kTileDepth / 2 : 0;
+  static constexpr int kScaleBytes = kIsMxfp4 ? kColumns * 2 : 0;
+  static constexpr int kAllBytes = kStageBytes + kCodeBytes + kScaleBytes;
+  static constexpr int kStages = kMaxBytes / kAllBytes < 12 ? kMaxBytes / kAllBytes : 12;
+  [[maybe_unused]] static constexpr int kCodesBegin = kStages * kStageBytes;
+  static constexpr int kBarriersBegin = kStages * kAllBytes;
+  static constexpr int kBarrierBytes = RoundUp(3 * kStages * 8, 16);
+  static constexpr int kSharedBytes =
+      kBarriersBegin + kBarrierBytes + (kStages + 2) * static_cast<int>(sizeof(TileWork)) + 1024;
+};
+
+// A place in the ring of stages: its index, and the parity of how often it has been gone round.
+template <int kStages>
+struct Place {
+  int stage = 0;
+  uint32_t round = 0;
+
+  __device__ void Step() {
+    if (++stage < kStages) return;
+    stage = 0;
+    round ^= 1;
+  }
+};
+
+// What a block's warpgroups share. A tile's work is told in the stage of its first step.
+struct Ring {
+  uint32_t stages;  // in shared memory
+  uint64_t* full;   // [kStages], as are the next two
+  uint64_t* empty;
+  uint64_t* full_codes;  // MXFP4's, before its codes are made weights
+  TileWork* work;        // [kStages]
+  TileWork* announced;   // [2], among the fetching threads
+};
+
+}  // namespace expertile::cuda
