@@ -12,7 +12,8 @@ constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // of the second-level cache, which gives a multiprocessor some 40 bytes a cycle; of the step
 // itself.
 double StepCycles(const TileShape& shape, int64_t rows_there) {
-  const double multiply = 2.0 * shape.columns * (shape.rows / 64);
+  const int warpgroups = shape.rows / 64;
+  const double multiply = 2.0 * shape.columns * warpgroups;
   const double fetch = 128.0 / 40.0 * static_cast<double>(rows_there + shape.columns);
   return std::max({multiply, fetch, 300.0});
 }
