@@ -158,3 +158,19 @@ struct Mxint8Kernels {
       .staged_columns = kMxBlockSize,
       .mxint8 = TilesByRows<Kernel>(std::make_integer_sequence<int, kTileRows>())};
 };
+
+// As PeakFloat32, of a dot of bytes. Here, and not with the other roofs: a dot is inlined in its own
+// target region alone.
+template <IntVec (*kDot)(IntVec sum, IntVec a, IntVec b)>
+int64_t PeakInt8(int64_t repeats) {
+  IntVec sum[kPeakChains];
+  for (int i = 0; i < kPeakChains; ++i) sum[i] = BroadcastInt(i);
+  const IntVec a = BroadcastInt(static_cast<int>(repeats & 0x7f7f7f7f));
+  const IntVec b = BroadcastInt(0x01010101);
+  for (int64_t i = 0; i < repeats; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kPeakChains; ++j) sum[j] = kDot(sum[j], a, b);
+  }
+  for (int i = 1; i < kPeakChains; ++i) Consume(AsBits(sum[i]));
+  return repeats * kPeakChains * kInt8OperationsPerDot;
+}

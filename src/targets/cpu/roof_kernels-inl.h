@@ -26,20 +26,6 @@ inline int64_t PeakFloat32(int64_t repeats) {
   return repeats * kPeakChains * kLanes * 2;
 }
 
-template <IntVec (*kDot)(IntVec sum, IntVec a, IntVec b)>
-int64_t PeakInt8(int64_t repeats) {
-  IntVec sum[kPeakChains];
-  for (int i = 0; i < kPeakChains; ++i) sum[i] = BroadcastInt(i);
-  const IntVec a = BroadcastInt(static_cast<int>(repeats & 0x7f7f7f7f));
-  const IntVec b = BroadcastInt(0x01010101);
-  for (int64_t i = 0; i < repeats; ++i) {
-#pragma GCC unroll 16
-    for (int j = 0; j < kPeakChains; ++j) sum[j] = kDot(sum[j], a, b);
-  }
-  for (int i = 1; i < kPeakChains; ++i) Consume(AsBits(sum[i]));
-  return repeats * kPeakChains * kInt8OperationsPerDot;
-}
-
 inline float ReadBytes(const std::byte* bytes, size_t num_bytes) {
   constexpr int kStreams = 4;
   Vec sum[kStreams] = {Zero(), Zero(), Zero(), Zero()};
