@@ -159,8 +159,8 @@ struct Mxint8Kernels {
       .mxint8 = TilesByRows<Kernel>(std::make_integer_sequence<int, kTileRows>())};
 };
 
-// As PeakFloat32, of a dot of bytes. Here, and not with the other roofs: a dot is inlined in its own
-// target region alone.
+// As PeakFloat32, of a dot of bytes. Here, and not with the other roofs: a dot is inlined in its
+// own target region alone.
 template <IntVec (*kDot)(IntVec sum, IntVec a, IntVec b)>
 int64_t PeakInt8(int64_t repeats) {
   IntVec sum[kPeakChains];
