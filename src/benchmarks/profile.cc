@@ -143,14 +143,14 @@ std::vector<int> NumbersToTry(const MoeProfile& profile) {
   std::vector<int> numbers = {profile.num_nsp, profile.num_experts};
   for (int n = 2; n < profile.num_experts; n *= 2) numbers.push_back(n);
   std::ranges::sort(numbers);
-  numbers.erase(std::ranges::unique(numbers).begin(), numbers.end());
+  numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
   return numbers;
 }
 
 std::vector<int64_t> ChunkSizesToTry(const MoeProfile& profile) {
   std::vector<int64_t> sizes = {16, 32, 64, 128, 256, 512, 1024, profile.packed_chunk_size};
   std::ranges::sort(sizes);
-  sizes.erase(std::ranges::unique(sizes).begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
   return sizes;
 }
 
