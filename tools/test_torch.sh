@@ -7,8 +7,9 @@ cd "$(dirname "$0")/.."
 environment=build/torch
 index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
 needed_gib=8  # PyPI's torch, 5.4 installed
+# In a quarter of an hour, or not at all.
 skip() { echo "test-torch: SKIPPED: $1"; exit 0; }
-install() { "$environment/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --no-compile "$@"; }
+install() { timeout 900 "$environment/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --no-compile "$@"; }
 
 [ "$index" != none ] || skip "TORCH_INDEX is none"
 if ! "$environment/bin/python" -c 'import torch, transformers' 2>/dev/null; then
