@@ -12,6 +12,7 @@ import time
 
 import torch
 import transformers
+from compare import make_batch
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.granitemoe.modeling_granitemoe import GraniteMoeExperts
 from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeExperts
@@ -45,14 +46,6 @@ def make_experts(name, dtype):
     return experts, config
 
 
-def make_batch(name, num_tokens, dtype):
-    _, _, num_experts, experts_per_token, hidden_size, _ = SHAPES[name]
-    generator = torch.Generator().manual_seed(1)
-    hidden = torch.rand(num_tokens, hidden_size, generator=generator).mul(2).sub(1).to(dtype)
-    ids = torch.rand(num_tokens, num_experts, generator=generator).topk(experts_per_token, dim=-1).indices
-    return hidden, ids, torch.full((num_tokens, experts_per_token), 1.0 / experts_per_token, dtype=dtype)
-
-
 def compare(name, dtype, arguments):
     clock = time.process_time if arguments.cpu_time else time.perf_counter
     experts, config = make_experts(name, dtype)
@@ -65,7 +58,7 @@ def compare(name, dtype, arguments):
         return clock() - start
 
     for num_tokens in map(int, arguments.tokens.split(",")):
-        batch = make_batch(name, num_tokens, dtype)
+        batch = make_batch(SHAPES[name][2:], num_tokens, dtype)
         seconds = {implementation: [] for implementation in implementations}
         for implementation in implementations:
             seconds_of(implementation, batch)  # packs, warms up

@@ -56,9 +56,9 @@ Result<PlannedChunks> PlanChunks(const Routing& routing, int num_nsp, int64_t pa
 // How workers cut the rows of experts between them (docs/dispatch.md); as here where no target
 // says.
 struct WorkCut {
-  int64_t tile_rows = 4;          // rows that a product takes at once
-  int64_t max_parts = 8;          // of an expert's columns
-  int64_t max_group_rows = 2048;  // rows in all that may be cut by columns
+  int64_t tile_rows = 4;          // that a product takes at once: cuts fall on multiples of it
+  int64_t max_parts = 8;          // of an expert's columns, at most, >= 1
+  int64_t max_group_rows = 2048;  // in all that may be cut by columns: their activations are kept
   int64_t weights_rows = 8;       // reading an expert's weights takes as long as these
 };
 

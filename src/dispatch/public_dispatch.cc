@@ -87,10 +87,7 @@ Result<DispatchBalance> BalanceOf(const Routing& routing, int num_nsp, int64_t p
   for (const Chunk& chunk : plan.chunks) balance.nsp_rows[chunk.nsp] += chunk.end - chunk.begin;
   balance.nsp_imbalance = Imbalance(balance.nsp_rows);
   WorkList work;
-  BuildWorkList(matched, placement,
-                {num_workers, packed_chunk_size, cut.tile_rows, cut.max_parts, cut.max_group_rows,
-                 cut.weights_rows},
-                work);
+  BuildWorkList(matched, placement, {num_workers, packed_chunk_size, cut}, work);
   std::vector<PlayedWork> workers(num_workers);
   PlayWorkList(work, workers);
   std::vector<int64_t> busy;

@@ -15,7 +15,7 @@ constexpr int64_t kRowCost = 512;
 
 // A part of the columns gathers its rows again: memory, as weights are.
 int64_t GatherCost(const WorkShape& shape, int64_t num_rows) {
-  return shape.weights_rows * num_rows / 8;
+  return shape.cut.weights_rows * num_rows / 8;
 }
 
 int64_t CeilDivide(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
@@ -73,20 +73,20 @@ class Builder {
 
  private:
   // Of rows of one expert, its weights being read for them.
-  int64_t CostOf(int64_t num_rows) const { return kRowCost * (shape_.weights_rows + num_rows); }
+  int64_t CostOf(int64_t num_rows) const { return kRowCost * (shape_.cut.weights_rows + num_rows); }
 
   void AddExpert(int expert, const Cut& cut, WorkList& list) const {
     const int32_t end = matched_.offsets[expert + 1];
     const int64_t num_rows = end - matched_.offsets[expert];
     if (num_rows == 0) return;
-    const bool is_by_columns = rest_[expert].rows <= shape_.max_group_rows &&
+    const bool is_by_columns = rest_[expert].rows <= shape_.cut.max_group_rows &&
                                rest_[expert].cost * 4 <= total_ * cut.column_quarters;
     int64_t max_rows = std::min(shape_.max_rows, num_rows);
     if (!is_by_columns && cut.row_pieces > 0) {
       const int64_t share = rest_[expert].cost / (cut.row_pieces * shape_.num_workers);
-      max_rows = std::min(max_rows, std::max(share / kRowCost, shape_.tile_rows));
+      max_rows = std::min(max_rows, std::max(share / kRowCost, shape_.cut.tile_rows));
     }
-    const auto step = static_cast<int32_t>(RowsOfPiece(num_rows, max_rows, shape_.tile_rows));
+    const auto step = static_cast<int32_t>(RowsOfPiece(num_rows, max_rows, shape_.cut.tile_rows));
     WorkPiece piece{
         WorkPiece::Stage::kWhole, expert, placement_.NspOf(expert), 0, 0, -1, 0, 0, 1, 0};
     for (int32_t begin = matched_.offsets[expert]; begin < end; begin = piece.end) {
@@ -112,9 +112,11 @@ class Builder {
       const int64_t cost = whole.cost * (stage == Stage::kGateUp ? 2 : 1) / 3;
       piece.stage = stage;
       piece.num_parts = NumParts(CeilDivide(cost, part_cost));
-      const auto column = [&](int64_t part) { return part * shape_.max_parts / piece.num_parts; };
+      const auto column = [&](int64_t part) {
+        return part * shape_.cut.max_parts / piece.num_parts;
+      };
       for (piece.part = 0; piece.part < piece.num_parts; ++piece.part) {
-        piece.cost = cost * (column(piece.part + 1) - column(piece.part)) / shape_.max_parts +
+        piece.cost = cost * (column(piece.part + 1) - column(piece.part)) / shape_.cut.max_parts +
                      GatherCost(shape_, whole.end - whole.begin);
         list.pieces.push_back(piece);
       }
@@ -127,7 +129,7 @@ class Builder {
     if (2 * wanted > shape_.num_workers) {
       wanted = CeilDivide(wanted, shape_.num_workers) * shape_.num_workers;
     }
-    return static_cast<int32_t>(std::clamp<int64_t>(wanted, 1, shape_.max_parts));
+    return static_cast<int32_t>(std::clamp<int64_t>(wanted, 1, shape_.cut.max_parts));
   }
 
   // Puts the pieces since the last NSP's in order.
@@ -205,7 +207,7 @@ void BuildWorkList(const MatchedIndex& matched, const Placement& placement, cons
   bool is_built = true;
   for (const Cut& cut : kCuts) {
     if (best_time * 25 <= even_time * 26) break;
-    if (cut.column_quarters == 4 && num_rows > shape.max_group_rows) continue;
+    if (cut.column_quarters == 4 && num_rows > shape.cut.max_group_rows) continue;
     builder.Build(cut, list);
     const int64_t time = PredictedTime(list, workers);
     is_built = time * 50 < best_time * 49;

@@ -8,6 +8,7 @@
 
 #include "dispatch/matched_index.h"
 #include "dispatch/placement.h"
+#include "expertile/dispatch.h"
 
 namespace expertile {
 
@@ -36,7 +37,7 @@ struct WorkList {
   std::vector<int32_t> nsp_offsets;  // [N+1], into pieces
   std::vector<int64_t> remaining;    // [pieces + N]: cost from a piece to its NSP's end, then 0
   std::vector<int32_t> group_parts;  // [groups], kGateUp pieces of each
-  int32_t num_group_rows = 0;        // at most WorkShape::max_group_rows
+  int32_t num_group_rows = 0;        // at most WorkCut::max_group_rows
 
   int num_nsp() const { return static_cast<int>(nsp_offsets.size()) - 1; }
   int32_t NumPieces(int nsp) const { return nsp_offsets[nsp + 1] - nsp_offsets[nsp]; }
@@ -54,12 +55,9 @@ struct WorkList {
 
 // What the workers are, and what they can do.
 struct WorkShape {
-  int num_workers;         // W
-  int64_t max_rows;        // of a piece: P >= 1
-  int64_t tile_rows;       // rows that a product takes at once: cuts fall on multiples of it
-  int64_t max_parts;       // columns' parts at most, >= 1
-  int64_t max_group_rows;  // rows in all that may be cut by columns: their activations are kept
-  int64_t weights_rows;    // reading an expert's weights takes as long as the arithmetic of these
+  int num_workers;   // W
+  int64_t max_rows;  // of a piece: P >= 1
+  WorkCut cut;
 };
 
 // Cuts no finer than even shares need: of several ways to cut, coarse to fine, the one whose

@@ -67,7 +67,7 @@ Layer AllOnOneNsp(int num_experts, int experts_per_token, int64_t num_tokens) {
 
 // Weights that cost as much as 8 rows: vectors; as 64: AMX tiles, which are so much faster.
 WorkShape ShapeFor(int num_workers, int64_t weights_rows = 8) {
-  return {num_workers, 256, 14, 48, weights_rows == 8 ? 2048 : 8192, weights_rows};
+  return {num_workers, 256, {14, 48, weights_rows == 8 ? 2048 : 8192, weights_rows}};
 }
 
 // Each row of each expert whole once, or by all parts of its gate-up and down columns, each once.
@@ -107,7 +107,7 @@ void CheckWork(const Layer& layer, const Placement& placement, const WorkShape& 
   ASSERT_EQ(groups.size(), 2 * list.group_parts.size());
   for (const auto& [key, parts] : groups) {
     ASSERT_EQ(static_cast<int32_t>(parts.size()), parts[0].num_parts);
-    ASSERT_LE(parts[0].num_parts, shape.max_parts);
+    ASSERT_LE(parts[0].num_parts, shape.cut.max_parts);
     if (key.second == Stage::kGateUp) {
       ASSERT_EQ(list.group_parts[key.first], parts[0].num_parts);
     }
@@ -126,7 +126,7 @@ void CheckWork(const Layer& layer, const Placement& placement, const WorkShape& 
     }
   }
   ASSERT_EQ(static_cast<int32_t>(group_rows.size()), list.num_group_rows);  // none is two groups'
-  ASSERT_LE(list.num_group_rows, shape.max_group_rows);
+  ASSERT_LE(list.num_group_rows, shape.cut.max_group_rows);
   ASSERT_EQ(whole, std::vector<int>(whole.size(), 1));
 }
 
@@ -173,7 +173,7 @@ TEST(WorkList, KeepsToItsLimits) {
     for (const int64_t max_rows : {int64_t{1}, int64_t{7}, int64_t{15}, INT64_MAX}) {
       for (const int64_t max_group_rows : {0, 1000}) {
         for (const int64_t max_parts : {1, 3}) {
-          const WorkShape shape = {4, max_rows, 6, max_parts, max_group_rows, 8};
+          const WorkShape shape = {4, max_rows, {6, max_parts, max_group_rows, 8}};
           const Placement placement = Placement::Create(layer.num_experts, 5).value();
           WorkList list;
           BuildWorkList(layer.Match(), placement, shape, list);
@@ -230,7 +230,7 @@ TEST(WorkList, OwnPiecesFirstThenTheMostLoadeds) {
     layer.expert_ids.insert(layer.expert_ids.end(), rows, expert);
   }
   WorkList list;
-  BuildWorkList(layer.Match(), Placement::Create(4, 4).value(), {1, 10, 10, 1, 0, 8}, list);
+  BuildWorkList(layer.Match(), Placement::Create(4, 4).value(), {1, 10, {10, 1, 0, 8}}, list);
   std::vector<int32_t> claimed(4, 0);
   const auto choose = [&](int worker, int num_workers) {
     return ChooseNsp(list, worker, num_workers, [&](int nsp) { return claimed[nsp]; });

@@ -63,11 +63,9 @@ inline void PackAmxMxint8Tile(const float* x, int64_t stride, const int32_t* row
   for (int r = 0; r < num_rows; ++r) {
     const float* source = SourceRow(x, stride, rows, r);
     for (int64_t k = 0; k < depth; k += kMxBlockSize) {
-      float tail[kMxBlockSize] = {};
-      const bool whole = depth - k >= kMxBlockSize;
-      if (!whole) std::memcpy(tail, source + k, static_cast<size_t>(depth - k) * sizeof(float));
+      float tail[kMxBlockSize];
       AmxRowCodes block;
-      EncodeRowBlock<VnniDots>(whole ? source + k : tail, block);
+      EncodeRowBlock<VnniDots>(ValuesOfBlock(source, k, depth, tail), block);
       PutCodes(block, tile + (k / kMxBlockSize * num_rows + r) * kAmxRowBytes);
     }
   }

@@ -231,10 +231,7 @@ Tensor CpuOps::Moe(const Tensor& x, const Routing& routing, const Experts& exper
   }
   statistics_.busiest_worker_seconds += stats.workers().busiest_seconds;
   statistics_.mean_worker_seconds += stats.workers().mean_seconds;
-  if (const auto& shape = stats.shape) {
-    statistics_.cut = {shape->tile_rows, shape->max_parts, shape->max_group_rows,
-                       shape->weights_rows};
-  }
+  if (stats.cut) statistics_.cut = *stats.cut;
   return y;
 }
 

@@ -189,9 +189,11 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
   const int64_t num_panels =
       std::min(CeilDiv(pass.experts.GateUp(0).num_panels(), pass.gemm.gate_panels()),
                pass.experts.Down(0).num_panels());
-  const WorkShape shape{num_workers, limits_.packed_chunk_size,    pass.gemm.cut_rows(),
-                        num_panels,  MaxGroupRows(gemm_, limits_), pass.gemm.weights_rows()};
-  PackTokens(pass, [&] { BuildWorkList(matched_, *placement_, shape, work_); });
+  const WorkCut cut{pass.gemm.cut_rows(), num_panels, MaxGroupRows(gemm_, limits_),
+                    pass.gemm.weights_rows()};
+  PackTokens(pass, [&] {
+    BuildWorkList(matched_, *placement_, {num_workers, limits_.packed_chunk_size, cut}, work_);
+  });
   Claims claims(work_);
   std::vector<double> piece_seconds(work_.pieces.size());
   std::vector<double> worker_seconds(static_cast<size_t>(num_workers));
@@ -210,7 +212,7 @@ void MoeBlock::RunBlocked(const Pass& pass, MoeStats* stats) {
   });
   if (stats == nullptr) return;
   *stats = StatsOf(pass.experts.shape().num_experts, piece_seconds, std::move(worker_seconds));
-  stats->shape = shape;
+  stats->cut = cut;
 }
 
 MoeStats MoeBlock::StatsOf(int num_experts, const std::vector<double>& piece_seconds,

@@ -41,7 +41,7 @@ struct MoeStats {
   std::vector<double> worker_busy_seconds;  // [W], on pieces of any NSP
   std::vector<double> expert_busy_seconds;  // [E]
   double combine_seconds = 0.0;             // of the weighted sums
-  std::optional<WorkShape> shape;           // that its work was cut by
+  std::optional<WorkCut> cut;               // of its work
 
   struct Busy {
     double busiest_seconds = 0.0;

@@ -108,6 +108,16 @@ void EncodeRowBlock(const float* values, Mxint8RowBlock<typename Dots::Code>& bl
   block.start = -128 * SumOfInts(sum);
 }
 
+// The values of a row's block from `k` on: as they lie or, of a last block in part, in `tail` with
+// zeros behind them.
+inline const float* ValuesOfBlock(const float* row, int64_t k, int64_t depth,
+                                  float (&tail)[kMxBlockSize]) {
+  if (depth - k >= kMxBlockSize) return row + k;
+  for (float& value : tail) value = 0.0f;
+  std::memcpy(tail, row + k, static_cast<size_t>(depth - k) * sizeof(float));
+  return tail;
+}
+
 template <typename Dots>
 void PackMxint8Tile(const float* x, int64_t stride, const int32_t* rows, int num_rows,
                     int64_t depth, std::byte* tile) {
@@ -116,10 +126,9 @@ void PackMxint8Tile(const float* x, int64_t stride, const int32_t* rows, int num
   for (int r = 0; r < num_rows; ++r) {
     const float* source = SourceRow(x, stride, rows, r);
     for (int64_t k = 0; k < depth; k += kMxBlockSize) {
-      float tail[kMxBlockSize] = {};
-      const bool whole = depth - k >= kMxBlockSize;
-      if (!whole) std::memcpy(tail, source + k, static_cast<size_t>(depth - k) * sizeof(float));
-      EncodeRowBlock<Dots>(whole ? source + k : tail, blocks[k / kMxBlockSize * num_rows + r]);
+      float tail[kMxBlockSize];
+      EncodeRowBlock<Dots>(ValuesOfBlock(source, k, depth, tail),
+                           blocks[k / kMxBlockSize * num_rows + r]);
     }
   }
 }
