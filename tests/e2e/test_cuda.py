@@ -4,15 +4,14 @@ import json
 import os
 import random
 import subprocess
-import sys
 
 import numpy
 import pytest
-from cases import MODEL, ROOT, read_safetensors, relative_l2
+from cases import MODEL, ROOT, relative_l2
 from forced_reply import force_reply
 from test_bad_input import assert_refusal
 from test_bench import check_stages
-from test_random_configs import FAMILIES
+from test_random_configs import FAMILIES, checkpoint_of, forward_of, random_blocking
 
 CUDA = ["--target", "cuda"]
 CONFIG = ROOT / "tools" / "shapes" / "qwen3-30b-a3b.json"
@@ -90,22 +89,11 @@ def test_any_configuration(cuda, expertile, tmp_path, family, seed):
     rng = random.Random(f"{family.__name__} {seed}")
     config = family(rng)
     text = config.get("text_config", config)
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    synthesize = [sys.executable, ROOT / "tools" / "synthesize", tmp_path / "config.json", tmp_path / "model"]
-    subprocess.run([*synthesize, "--seed", str(seed)], check=True, stdout=subprocess.DEVNULL)
     ids = [rng.randrange(4, text["vocab_size"]) for _ in range(rng.choice([9, 70, 130]))]
-    (tmp_path / "ids.json").write_text(json.dumps(ids))
-
-    def logits(*options):
-        output = tmp_path / "out.safetensors"
-        done = expertile("forward", tmp_path / "model", "--input-ids", tmp_path / "ids.json", "-o", output, *options)
-        assert (done.returncode, done.stderr) == (0, b""), config
-        return read_safetensors(output)["logits"]
-
+    logits = forward_of(expertile, checkpoint_of(config, seed, tmp_path), ids, config)
     skip = ["--skip-vision"] if "text_config" in config else []
     whole = logits(*CUDA, *skip)
-    num_experts = text.get("num_experts", text.get("num_local_experts"))
-    blocked = ["--moe-prefill-num-nsp", rng.randint(1, num_experts), "--moe-prefill-packed-chunk-size", rng.choice([1, 6])]
+    blocked = random_blocking(rng, text)
     assert whole.tobytes() == logits(*CUDA, *skip, *blocked, "--prefill-seq-len", rng.choice([7, 64])).tobytes(), config
     expected = logits("--target", "reference", *skip)
     errors = [relative_l2(row, other) for row, other in zip(whole, expected)]

@@ -103,26 +103,42 @@ def last_logits(graph, ids, positions):
     return session.run(["logits"], inputs)[0][0, 0]
 
 
+def checkpoint_of(config, seed, folder):
+    """A checkpoint of random weights, at folder/model."""
+    (folder / "config.json").write_text(json.dumps(config))
+    synthesize = [sys.executable, ROOT / "tools" / "synthesize", folder / "config.json", folder / "model"]
+    subprocess.run([*synthesize, "--seed", str(seed)], check=True, stdout=subprocess.DEVNULL)
+    return folder / "model"
+
+
+def forward_of(expertile, model, ids, config):
+    """logits(*options) of these ids; failures name the configuration."""
+    folder = model.parent
+    (folder / "ids.json").write_text(json.dumps(ids))
+
+    def logits(*options):
+        output = folder / "out.safetensors"
+        done = expertile("forward", model, "--input-ids", folder / "ids.json", "-o", output, *options)
+        assert (done.returncode, done.stderr) == (0, b""), config
+        return read_safetensors(output)["logits"]
+
+    return logits
+
+
+def random_blocking(rng, text):
+    num_experts = text.get("num_experts", text.get("num_local_experts"))
+    return ["--moe-prefill-num-nsp", rng.randint(1, num_experts), "--moe-prefill-packed-chunk-size", rng.choice([1, 6])]
+
+
 @pytest.mark.parametrize("seed", range(CONFIGS_PER_FAMILY))
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_any_configuration(expertile, tmp_path, family, seed):
     rng = random.Random(f"{family.__name__} {seed}")
     config = family(rng)
     text = config.get("text_config", config)
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    synthesize = [sys.executable, ROOT / "tools" / "synthesize", tmp_path / "config.json", tmp_path / "model"]
-    subprocess.run([*synthesize, "--seed", str(seed)], check=True, stdout=subprocess.DEVNULL)
     ids = [rng.randrange(4, text["vocab_size"]) for _ in range(rng.choice([1, 9, 70, 130]))]
-    (tmp_path / "ids.json").write_text(json.dumps(ids))
-
-    def logits(*options):
-        output = tmp_path / "out.safetensors"
-        done = expertile("forward", tmp_path / "model", "--input-ids", tmp_path / "ids.json", "-o", output, *options)
-        assert (done.returncode, done.stderr) == (0, b""), config
-        return read_safetensors(output)["logits"]
-
-    num_experts = text.get("num_experts", text.get("num_local_experts"))
-    blocked = ["--moe-prefill-num-nsp", rng.randint(1, num_experts), "--moe-prefill-packed-chunk-size", rng.choice([1, 6])]
+    logits = forward_of(expertile, checkpoint_of(config, seed, tmp_path), ids, config)
+    blocked = random_blocking(rng, text)
     answers = {}
     for target in ("reference", "cpu"):
         answers[target] = logits("--target", target)
