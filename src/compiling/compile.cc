@@ -155,7 +155,8 @@ Result<CompiledProgram> Model::CompileToDisk(const CompileOptions& options,
     return CatchOutOfMemory(
         "the weights", [&] { return target.in_process.pack(checkpoint, target_options, layers); });
   };
-  EXPERTILE_ASSIGN(CachedProgram program, cache.FindOrMake(origin, resolved.compile_dir, make));
+  EXPERTILE_ASSIGN(CachedProgram program,
+                   cache.FindOrMake(origin, resolved.compile_dir, make, watch));
   Log(LogLevel::kInfo, "{}: {}, {:.3f} s", program.folder.string(),
       program.was_found ? "found in the cache" : "compiled", stopwatch.seconds());
   return CompiledProgram{std::move(program.folder), program.was_found, {}};

@@ -135,7 +135,7 @@ Result<GraphFolder> ExportGraphs(const Checkpoint& checkpoint, const CompileOpti
     return {};
   };
   const Stopwatch stopwatch;
-  EXPERTILE_ASSIGN(graphs.was_found, FillExportFolder(graphs.path, origin, make));
+  EXPERTILE_ASSIGN(graphs.was_found, FillExportFolder(graphs.path, origin, make, watch));
   Log(LogLevel::kInfo, "{}: graphs {}, {:.3f} s", graphs.path.string(),
       graphs.was_found ? "found" : "exported", stopwatch.seconds());
   return graphs;

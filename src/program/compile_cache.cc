@@ -58,9 +58,9 @@ Result<CompileCache> CompileCache::At(const std::string& root) {
       "cache_dir: not given, and EXPERTILE_HOME, XDG_CACHE_HOME and HOME are not set");
 }
 
-Result<CachedProgram> CompileCache::FindOrMake(
-    const ProgramOrigin& origin, const fs::path& folder,
-    const std::function<Status(PackageWriter&)>& make) const {
+Result<CachedProgram> CompileCache::FindOrMake(const ProgramOrigin& origin, const fs::path& folder,
+                                               const std::function<Status(PackageWriter&)>& make,
+                                               const Watch& watch) const {
   const fs::path parent = folder.empty() ? root_ / "programs" : folder;
   const fs::path program = parent / NameOf(origin);
   if (IsThere(program, origin)) return CachedProgram{program, true};
@@ -68,7 +68,7 @@ Result<CachedProgram> CompileCache::FindOrMake(
   fs::create_directories(parent, failure);
   if (failure) return IoError("{}: cannot create: {}", parent.string(), failure.message());
   EXPERTILE_ASSIGN(const FileLock lock,
-                   FileLock::OnFile(parent / ("." + NameOf(origin) + ".lock")));
+                   FileLock::OnFile(parent / ("." + NameOf(origin) + ".lock"), watch));
   if (IsThere(program, origin)) return CachedProgram{program, true};
   RemoveLeftovers(parent, NameOf(origin));
   EXPERTILE_RETURN_IF_ERROR(Make(origin, program, make));

@@ -14,6 +14,7 @@
 #include <functional>
 #include <string>
 
+#include "base/watch.h"
 #include "expertile/result.h"
 #include "program/package_writer.h"
 
@@ -39,9 +40,11 @@ class CompileCache {
 
   // The program of `origin` in `folder` (empty: ROOT/programs), under the name
   // <model_type>-<first 16 digits of the fingerprint>. If it is not there, or is damaged so that it
-  // does not open, `make` writes its weights and assets. Waits for another process that makes it.
+  // does not open, `make` writes its weights and assets. Waits for another process that makes it,
+  // unless `watch` ends that.
   Result<CachedProgram> FindOrMake(const ProgramOrigin& origin, const std::filesystem::path& folder,
-                                   const std::function<Status(PackageWriter&)>& make) const;
+                                   const std::function<Status(PackageWriter&)>& make,
+                                   const Watch& watch) const;
 
  private:
   explicit CompileCache(std::filesystem::path root) : root_(std::move(root)) {}

@@ -27,8 +27,8 @@ class CompileCacheTest : public testing::Test {
 
   // Compiles in this process; true if it had to do the work.
   bool Compile(const std::string& what) const {
-    const auto program = Cache().FindOrMake(OriginOf(what), {},
-                                            [&](PackageWriter& w) { return WriteSmallPackage(w); });
+    const auto program = Cache().FindOrMake(
+        OriginOf(what), {}, [&](PackageWriter& w) { return WriteSmallPackage(w); }, {});
     EXPECT_TRUE(program) << program.error().message;
     EXPECT_TRUE(Package::Open(program->folder)->Verify());
     return !program->was_found;
@@ -37,11 +37,13 @@ class CompileCacheTest : public testing::Test {
   pid_t CompileInChild(const std::string& what, const fs::path& log, int pause_us) const {
     const pid_t child = ::fork();
     if (child != 0) return child;
-    const auto program = Cache().FindOrMake(OriginOf(what), {}, [&](PackageWriter& writer) {
-      std::ofstream(log, std::ios::app) << '.';
-      ::usleep(static_cast<useconds_t>(pause_us));
-      return WriteSmallPackage(writer);
-    });
+    const auto program = Cache().FindOrMake(OriginOf(what), {},
+                                            [&](PackageWriter& writer) {
+                                              std::ofstream(log, std::ios::app) << '.';
+                                              ::usleep(static_cast<useconds_t>(pause_us));
+                                              return WriteSmallPackage(writer);
+                                            },
+                                            {});
     ::_exit(program ? 0 : 1);
   }
   int NumVisiblePrograms() const {
@@ -74,10 +76,12 @@ TEST_F(CompileCacheTest, MovesAsAWhole) {
 }
 
 TEST_F(CompileCacheTest, AFailureLeavesNothing) {
-  const auto failed = Cache().FindOrMake(OriginOf("a"), {}, [](PackageWriter& writer) -> Status {
-    EXPERTILE_RETURN_IF_ERROR(WriteSmallPackage(writer));
-    return IoError("no more");
-  });
+  const auto failed = Cache().FindOrMake(OriginOf("a"), {},
+                                         [](PackageWriter& writer) -> Status {
+                                           EXPERTILE_RETURN_IF_ERROR(WriteSmallPackage(writer));
+                                           return IoError("no more");
+                                         },
+                                         {});
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().message, "no more");
   EXPECT_EQ(NumVisiblePrograms(), 0);
@@ -126,9 +130,24 @@ TEST_F(CompileCacheTest, EightProcessesDoTheWorkOnce) {
   }
 }
 
+TEST_F(CompileCacheTest, WaitingForAnotherProcessCanBeEnded) {
+  const auto log = folder_ / "log";
+  const pid_t child = CompileInChild("a", log, 60'000'000);
+  while (!fs::exists(log)) ::usleep(1000);
+  int num_asked = 0;
+  const auto ended = Cache().FindOrMake(OriginOf("a"), {}, {}, [&](int64_t, int64_t) -> Status {
+    return ++num_asked < 3 ? Status() : Fail(ErrorCode::kCancelled, "enough");
+  });
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().message, "enough");
+  EXPECT_TRUE(Compile("a"));
+}
+
 TEST_F(CompileCacheTest, MakesADamagedProgramAgain) {
   Compile("a");
-  const auto program = Cache().FindOrMake(OriginOf("a"), {}, {}).value().folder;
+  const auto program = Cache().FindOrMake(OriginOf("a"), {}, {}, {}).value().folder;
   std::string manifest = ContentOf(program / kManifestName);
   manifest[manifest.size() / 2] ^= 1;
   Overwrite(program / kManifestName, manifest);
@@ -140,7 +159,7 @@ TEST_F(CompileCacheTest, ForgetsSectionsThatNoProgramUses) {
   Compile("a");
   fs::remove_all(folder_ / "cache" / "programs");
   const auto other = [](PackageWriter& writer) { return WriteSmallPackage(writer, 123); };
-  ASSERT_TRUE(Cache().FindOrMake(OriginOf("b"), {}, other));
+  ASSERT_TRUE(Cache().FindOrMake(OriginOf("b"), {}, other, {}));
   int num_stored = 0;
   for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder_ / "cache" / "store")) {
     ++num_stored;

@@ -91,13 +91,14 @@ Status Fill(const fs::path& folder, const json& origin, const std::string& finge
 }  // namespace
 
 Result<bool> FillExportFolder(const fs::path& folder, const json& origin,
-                              const std::function<Status(const fs::path&)>& make) {
+                              const std::function<Status(const fs::path&)>& make,
+                              const Watch& watch) {
   const std::string fingerprint = FingerprintOf(origin);
   if (IsFilled(folder, fingerprint)) return true;
   std::error_code failure;
   const bool is_new = fs::create_directories(folder, failure);
   if (failure) return IoError("{}: cannot create: {}", folder.string(), failure.message());
-  EXPERTILE_ASSIGN(const FileLock lock, FileLock::OnFolder(folder));
+  EXPERTILE_ASSIGN(const FileLock lock, FileLock::OnFolder(folder, watch));
   if (IsFilled(folder, fingerprint)) return true;
   RemoveLeftovers(folder);
   const Status filled = Fill(folder, origin, fingerprint, make);
