@@ -80,7 +80,9 @@ class Layer {
     }
   }
 
-  Result<std::vector<float>> OnDevice() {
+  Result<std::vector<float>> OnDevice() { return OnDevice(case_.T); }
+  // Of the first T tokens.
+  Result<std::vector<float>> OnDevice(int64_t T) {
     const auto store = std::make_shared<DeviceStore>();
     EXPERTILE_RETURN_IF_ERROR(Pack(*store));
     DeviceWeights weights(store);
@@ -96,15 +98,15 @@ class Layer {
     EXPERTILE_ASSIGN(const DeviceProperties device, FindDevice());
     TargetOptions options;
     options.blocking = case_.blocking;
-    options.max_step_tokens = case_.T;
+    options.max_step_tokens = T;
     EXPERTILE_ASSIGN(CudaOps ops, CudaOps::Create(spec, {options, device}));
     EXPERTILE_RETURN_IF_ERROR(ops.Begin(Step()));
     std::vector<float> floats;
-    for (const uint16_t value : x_) floats.push_back(BFloat16ToFloat(value));
+    for (int64_t i = 0; i < T * case_.H; ++i) floats.push_back(BFloat16ToFloat(x_[i]));
     const Tensor x = ops.FromHost(floats, case_.H);
-    const Tensor logits = ops.FromHost(logits_, case_.E);
+    const Tensor logits = ops.FromHost(std::span(logits_).first(T * case_.E), case_.E);
     const auto routing =
-        ops.ChooseExperts(logits.floats(), logits.stride, case_.T, case_.E, spec.moe.router);
+        ops.ChooseExperts(logits.floats(), logits.stride, T, case_.E, spec.moe.router);
     std::vector<float> y(floats.size());
     EXPERTILE_RETURN_IF_ERROR(ops.Fetch(ops.Moe(x, routing, experts, spec.moe.gated), y));
     return y;
@@ -173,20 +175,39 @@ TEST_P(CudaMoeTest, IsItsDefinition) {
   EXPECT_LE(RelativeL2(*y, layer.ByDefinition()), tolerances::kBFloat16MoeRelativeL2);
 }
 
+// From tiles of single warps to the largest.
+TEST(CudaMoe, BitsDoNotDependOnHowManyTokensThereAre) {
+  if (const auto device = FindDevice(); !device) GTEST_SKIP() << device.error().message;
+  Layer layer({1000, 4, 2, 328, 264, Popularity::kSkewed});
+  const auto all = layer.OnDevice();
+  ASSERT_TRUE(all) << all.error().message;
+  for (const int64_t T : {1, 9, 60, 130, 300, 700}) {
+    const auto some = layer.OnDevice(T);
+    ASSERT_TRUE(some) << some.error().message;
+    EXPECT_TRUE(std::ranges::equal(*some, std::span(*all).first(some->size()))) << T;
+  }
+}
+
 std::vector<Case> Edges() {
   using enum Popularity;
-  return {{1, 1, 1, 64, 64},                             // one of everything
-          {200, 1, 1, 128, 64},                          // E = 1
-          {77, 6, 6, 64, 32},                            // K = E
-          {1, 16, 4, 192, 96},                           // gathered
-          {300, 8, 1, 128, 64, kOneForAll},              // all tokens on one expert
-          {300, 8, 3, 128, 64, kOneForAll, {3, 64}},     // of K
-          {5, 64, 2, 64, 64},                            // most experts are empty
-          {5, 64, 2, 64, 64, kEven, {64, 1}},            // an NSP for each, of single rows
-          {63, 4, 2, 72, 40},                            // no size a multiple of a tile's
-          {65, 4, 2, 200, 56, kSkewed, {2, 7}},          // a row more than a tile
-          {129, 5, 2, 64, 8, kSkewed, {5, 256}},         // the same of the large tile
-          {257, 3, 2, 320, 264, kSkewed, {1, 100000}}};  // a chunk longer than all
+  return {{1, 1, 1, 64, 64},                            // one of everything
+          {200, 1, 1, 128, 64},                         // E = 1
+          {77, 6, 6, 64, 32},                           // K = E
+          {1, 16, 4, 192, 96},                          // gathered
+          {300, 8, 1, 128, 64, kOneForAll},             // all tokens on one expert
+          {300, 8, 3, 128, 64, kOneForAll, {3, 64}},    // of K
+          {5, 64, 2, 64, 64},                           // most experts are empty
+          {5, 64, 2, 64, 64, kEven, {64, 1}},           // an NSP for each, of single rows
+          {63, 4, 2, 72, 40},                           // no size a multiple of a tile's
+          {65, 4, 2, 200, 56, kSkewed, {2, 7}},         // a row more than a tile
+          {129, 5, 2, 64, 8, kSkewed, {5, 256}},        // the same of the large tile
+          {257, 3, 2, 320, 264, kSkewed, {1, 100000}},  // a chunk longer than all
+          // Many rows an expert.
+          {515, 2, 1, 72, 40},                       // a row more than whole tiles
+          {640, 2, 2, 136, 264, kSkewed},            // of 640 rows, and of all
+          {300, 2, 1, 64, 64, kEven, {2, 5}},        // chunks of five
+          {900, 4, 2, 264, 520, kSkewed, {3, 333}},  // NSPs, chunks that are no whole tiles
+          {1030, 3, 1, 8, 8, kOneForAll, {1, 0}}};   // one step a tile
 }
 
 std::vector<Case> Random() {

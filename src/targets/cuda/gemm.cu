@@ -8,6 +8,7 @@
 #include "targets/cuda/gemm_few_rows.h"
 #include "targets/cuda/gemm_stages.cuh"
 #include "targets/cuda/launch.cuh"
+#include "targets/cuda/tensor_map.cuh"
 #include "targets/cuda/wgmma.cuh"
 
 namespace expertile::cuda {
@@ -15,17 +16,18 @@ namespace {
 
 // A warpgroup's 64 rows of a tile: the sums over the depth.
 template <int kRows, int kColumns, bool kIsMxfp4>
-__device__ void MultiplyTile(int depth_tiles, const Ring& ring, int warpgroup,
+__device__ void MultiplyTile(const GemmArgs& args, const Ring& ring, int warpgroup,
                              Place<Shape<kRows, kColumns, kIsMxfp4>::kStages>& place,
                              float (&sums)[kColumns / 2]) {
   using S = Shape<kRows, kColumns, kIsMxfp4>;
   const bool releases = threadIdx.x % 32 == 0;
   int last_stage = 0;
-  for (int depth = 0; depth < depth_tiles; ++depth, place.Step()) {
+  const bool fences = !FetchesWhole<kIsMxfp4>(args);
+  for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
     Wait(&ring.full[place.stage], place.round);
-    // The fetching threads wrote by ordinary stores and copies. They do not fence themselves: a
+    // Threads that gather rows wrote by ordinary stores and copies. They do not fence themselves: a
     // fence waits for all that a thread has on its way, the copies of later steps, too.
-    FenceAsyncProxy();
+    if (fences) FenceAsyncProxy();
     const uint32_t stage = ring.stages + place.stage * S::kStageBytes;
     const uint64_t a = SwizzledMatrix(stage + warpgroup * 64 * kRowBytes);
     const uint64_t b = SwizzledMatrix(stage + S::kRowsBytes);
@@ -69,16 +71,17 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
       }
       continue;
     }
-    const auto output = FindOutputRows<kEpilogue>(args, work.rows, row);
+    const RowNumbers numbers = FindRowNumbers<kEpilogue>(args, work.rows, row);
     float sums[kColumns / 2];
-    MultiplyTile<kRows, kColumns, kIsMxfp4>(args.depth_tiles, ring, warpgroup, place, sums);
-    StoreTile<kColumns, kEpilogue>(args, work, output, sums);
+    MultiplyTile<kRows, kColumns, kIsMxfp4>(args, ring, warpgroup, place, sums);
+    StoreTile<kColumns, kEpilogue>(args, work, numbers, sums);
   }
 }
 
 template <int kRows, int kColumns, bool kIsMxfp4, Epilogue kEpilogue>
 __global__ __launch_bounds__(Shape<kRows, kColumns, kIsMxfp4>::kThreads,
-                             1) void GemmKernel(const __grid_constant__ GemmArgs args) {
+                             1) void GemmKernel(const __grid_constant__ GemmArgs args,
+                                                const __grid_constant__ CUtensorMap row_map) {
   using S = Shape<kRows, kColumns, kIsMxfp4>;
   extern __shared__ std::byte dynamic[];
   const uint32_t base = SharedAddress(dynamic);
@@ -89,8 +92,9 @@ __global__ __launch_bounds__(Shape<kRows, kColumns, kIsMxfp4>::kThreads,
   const Ring ring{stages,           words, words + S::kStages, words + 2 * S::kStages, work,
                   work + S::kStages};
   if (threadIdx.x == 0) {
+    const int gathering = kIsMxfp4 ? 2 * S::kFetchThreads : S::kFetchThreads + 1;
     for (int i = 0; i < S::kStages; ++i) {
-      InitBarrier(&ring.full[i], kIsMxfp4 ? 2 * S::kFetchThreads : S::kFetchThreads + 1);
+      InitBarrier(&ring.full[i], FetchesWhole<kIsMxfp4>(args) ? 1 : gathering);
       InitBarrier(&ring.empty[i], S::kMultipliers * 4);
       InitBarrier(&ring.full_codes[i], 1);
     }
@@ -104,9 +108,9 @@ __global__ __launch_bounds__(Shape<kRows, kColumns, kIsMxfp4>::kThreads,
   if (threadIdx.x < S::kFetchThreads) {
     if constexpr (kMovesRegisters) GiveRegisters<kIsMxfp4 ? 136 : 88>();
     if constexpr (kIsMxfp4) {
-      FetchMxfp4Tiles<kRows, kColumns>(args, ring);
+      FetchMxfp4Tiles<kRows, kColumns>(args, row_map, ring);
     } else {
-      FetchTiles<kRows, kColumns>(args, ring);
+      FetchTiles<kRows, kColumns>(args, row_map, ring);
     }
   } else {
     if constexpr (kMovesRegisters) TakeRegisters<kIsMxfp4 ? 184 : 208>();
@@ -121,7 +125,13 @@ cudaError_t Launch(const GemmArgs& args, int num_processors, cudaStream_t stream
   static const cudaError_t prepared =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes);
   if (prepared != cudaSuccess) return prepared;
-  return LaunchChained(kernel, num_processors, S::kThreads, S::kSharedBytes, stream, args);
+  CUtensorMap row_map = {};
+  if (args.gather == nullptr && args.stored_rows == 0) {
+    const cudaError_t error =
+        MakeRowMap(args.rows, args.num_rows, args.row_stride, kRows, &row_map);
+    if (error != cudaSuccess) return error;
+  }
+  return LaunchChained(kernel, num_processors, S::kThreads, S::kSharedBytes, stream, args, row_map);
 }
 
 template <bool kIsMxfp4, Epilogue kEpilogue>

@@ -10,7 +10,12 @@
 
 namespace expertile::cuda {
 
-// Where a multiplying thread's two rows of a tile begin in the output.
+// Which rows of the output, or of rows in tiles, a multiplying thread's two rows of a tile become.
+struct RowNumbers {
+  int32_t rows[2];  // negative: past the tile's last
+};
+
+// Where they begin.
 struct OutputRows {
   char* rows[2];  // null: past the tile's last
 };
@@ -18,23 +23,35 @@ struct OutputRows {
 template <Epilogue kEpilogue>
 inline constexpr bool kStoresTiles = kEpilogue == Epilogue::kSilu || kEpilogue == Epilogue::kSwiGlu;
 
+// Asked for before a tile's products and used after them: the numbers take a while to come.
 template <Epilogue kEpilogue>
-__device__ OutputRows FindOutputRows(const GemmArgs& args, const RowTile& tile, int row) {
-  constexpr int kElementSize = kEpilogue == Epilogue::kFloat32 ? 4 : 2;
+__device__ RowNumbers FindRowNumbers(const GemmArgs& args, const RowTile& tile, int row) {
+  RowNumbers numbers;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int inside = row + 8 * half;
+    numbers.rows[half] = -1;
+    if (tile.begin + inside >= tile.end) continue;
+    if constexpr (kStoresTiles<kEpilogue>) {
+      numbers.rows[half] = tile.stored + inside;
+    } else {
+      numbers.rows[half] =
+          args.scatter != nullptr ? args.scatter[tile.begin + inside] : tile.begin + inside;
+    }
+  }
+  return numbers;
+}
+
+template <Epilogue kEpilogue>
+__device__ OutputRows FindOutputRows(const GemmArgs& args, const RowNumbers& numbers) {
+  const int64_t row_bytes = kStoresTiles<kEpilogue>           ? kTileDepth * 2
+                            : kEpilogue == Epilogue::kFloat32 ? args.out_stride * 4
+                                                              : args.out_stride * 2;
   OutputRows output;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int packed = tile.begin + row + 8 * half;
-    output.rows[half] = nullptr;
-    if (packed >= tile.end) continue;
-    int64_t offset;
-    if constexpr (kStoresTiles<kEpilogue>) {
-      offset = (tile.stored + row + 8 * half) * int64_t{kTileDepth * 2};
-    } else {
-      offset = (args.scatter != nullptr ? args.scatter[packed] : packed) * args.out_stride *
-               kElementSize;
-    }
-    output.rows[half] = static_cast<char*>(args.out) + offset;
+    const int row = numbers.rows[half];
+    output.rows[half] = row < 0 ? nullptr : static_cast<char*>(args.out) + row * row_bytes;
   }
   return output;
 }
@@ -126,8 +143,9 @@ __device__ void AddBias(const float* bias, int blocks, float (&sums)[kColumns / 
 }
 
 template <int kColumns, Epilogue kEpilogue>
-__device__ void StoreTile(const GemmArgs& args, const TileWork& work, const OutputRows& output,
+__device__ void StoreTile(const GemmArgs& args, const TileWork& work, const RowNumbers& numbers,
                           float (&sums)[kColumns / 2]) {
+  const OutputRows output = FindOutputRows<kEpilogue>(args, numbers);
   const int q = static_cast<int>(threadIdx.x) % 4;
   const ColumnTile& columns = work.columns;
   const TiledWeights& weights = args.weights[columns.weights];

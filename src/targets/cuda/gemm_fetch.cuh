@@ -5,11 +5,11 @@
 #include "targets/cuda/gemm_stages.cuh"
 #include "targets/cuda/launch.cuh"
 #include "targets/cuda/mxfp4.cuh"
+#include "targets/cuda/tensor_map.cuh"
 
 namespace expertile::cuda {
 
-// One thread's part of fetching rows that lie one after another: chunk `thread % 8` of every
-// kThreads / 8-th row. Rows in tiles are copied at once, by one thread.
+// One thread's part of gathering rows: chunk `thread % 8` of every kThreads / 8-th row.
 template <int kRows, int kThreads>
 struct RowFetcher {
   static constexpr int kStep = kThreads / 8;
@@ -51,14 +51,15 @@ struct RowFetcher {
   }
 };
 
-// One thread's walk over all steps of all tiles of its block.
+// One thread's walk over all steps of all tiles of its block. Where steps are fetched whole there
+// is no other thread's.
 template <int kRows, int kColumns, bool kIsMxfp4>
 class Fetcher {
   using S = Shape<kRows, kColumns, kIsMxfp4>;
 
  public:
-  __device__ Fetcher(const GemmArgs& args, const Ring& ring)
-      : args_(args), ring_(ring), order_(args), depth_(args.depth_tiles) {}
+  __device__ Fetcher(const GemmArgs& args, const CUtensorMap& row_map, const Ring& ring)
+      : args_(args), row_map_(row_map), ring_(ring), order_(args), depth_(args.depth_tiles) {}
 
   // Starts the copies of a dense product's first columns: no earlier kernel writes weights.
   __device__ void BeginColumns() {
@@ -87,12 +88,14 @@ class Fetcher {
     if (thread == 0 && depth_ == 0 && begun_ == 0) ring_.work[stage] = work_;
     if (work_.IsEnd()) {
       if (thread == 0) Arrive(BarrierOfColumns(stage));
-      Arrive(&ring_.full[stage]);
+      if (!is_whole_) Arrive(&ring_.full[stage]);
       return false;
     }
     if (thread == 0) FetchWhole(stage);
-    rows_.Fetch(args_, depth_, ring_.stages + stage * S::kStageBytes, thread);
-    ArriveAfterCopies(&ring_.full[stage]);
+    if (!is_whole_) {
+      rows_.Fetch(args_, depth_, ring_.stages + stage * S::kStageBytes, thread);
+      ArriveAfterCopies(&ring_.full[stage]);
+    }
     if (preparing_ < kPrepared) Prepare();
     ++depth_;
     place_.Step();
@@ -110,8 +113,8 @@ class Fetcher {
   __device__ uint32_t BytesOf(const TileWork& work) const {
     const auto columns = static_cast<uint32_t>(work.columns.end - work.columns.begin);
     const auto rows = static_cast<uint32_t>(work.rows.end - work.rows.begin);
-    return columns * (kIsMxfp4 ? kTileDepth / 2 + 2 : kRowBytes) +
-           (HasStoredRows() ? rows * kRowBytes : 0);
+    const uint32_t counted_rows = HasStoredRows() ? rows : is_whole_ ? kRows : 0;
+    return columns * (kIsMxfp4 ? kTileDepth / 2 + 2 : kRowBytes) + counted_rows * kRowBytes;
   }
 
   __device__ void FetchColumns(const TileWork& work, int depth, int stage) {
@@ -133,7 +136,8 @@ class Fetcher {
     }
   }
 
-  // One thread's copies of a step: columns, unless they are on their way, and rows in tiles.
+  // One thread's copies of a step: columns, unless they are on their way, and rows that are not
+  // gathered.
   __device__ void FetchWhole(int stage) {
     uint64_t* barrier = BarrierOfColumns(stage);
     if (begun_ > 0) {
@@ -142,9 +146,13 @@ class Fetcher {
       ArriveExpecting(barrier, BytesOf(work_));
       FetchColumns(work_, depth_, stage);
     }
+    const uint32_t target = ring_.stages + stage * S::kStageBytes;
+    if (is_whole_ && !HasStoredRows()) {
+      const int depth = depth_ >= args_.wrap_tiles ? depth_ - args_.wrap_tiles : depth_;
+      CopyBox(target, row_map_, depth * kTileDepth, work_.rows.begin, barrier);
+    }
     if (!HasStoredRows()) return;
-    BulkCopy(ring_.stages + stage * S::kStageBytes,
-             args_.rows + (depth_ * args_.stored_rows + work_.rows.stored) * kTileDepth,
+    BulkCopy(target, args_.rows + (depth_ * args_.stored_rows + work_.rows.stored) * kTileDepth,
              static_cast<uint32_t>(work_.rows.end - work_.rows.begin) * kRowBytes, barrier);
   }
 
@@ -160,13 +168,14 @@ class Fetcher {
         if (thread == 0) next_ = order_.WorkOf(order_.Claimed());
         break;
       case 2:
+        if (is_whole_) break;
         is_odd_ = !is_odd_;
         if (thread == 0) ring_.announced[is_odd_] = next_;
         SyncThreads(kFetchBarrier, S::kFetchThreads);
         next_ = ring_.announced[is_odd_];
         break;
       case 3:
-        rows_.Ask(args_, next_.rows, thread);
+        if (!is_whole_) rows_.Ask(args_, next_.rows, thread);
         break;
     }
   }
@@ -175,13 +184,15 @@ class Fetcher {
     work_ = next_;
     depth_ = 0;
     preparing_ = 0;
-    rows_.Begin(args_, work_.rows, static_cast<int>(threadIdx.x));
+    if (!is_whole_) rows_.Begin(args_, work_.rows, static_cast<int>(threadIdx.x));
   }
 
   static constexpr int kFetchBarrier = 1;
 
   const GemmArgs& args_;
+  const CUtensorMap& row_map_;  // of rows that lie one after another
   const Ring& ring_;
+  const bool is_whole_ = FetchesWhole<kIsMxfp4>(args_);
   TileOrder<kRows, kColumns> order_;  // the first thread's
   RowFetcher<kRows, S::kFetchThreads> rows_;
   TileWork work_;
@@ -194,8 +205,9 @@ class Fetcher {
 };
 
 template <int kRows, int kColumns>
-__device__ void FetchTiles(const GemmArgs& args, const Ring& ring) {
-  Fetcher<kRows, kColumns, false> fetcher(args, ring);
+__device__ void FetchTiles(const GemmArgs& args, const CUtensorMap& row_map, const Ring& ring) {
+  if (FetchesWhole<false>(args) && threadIdx.x != 0) return;
+  Fetcher<kRows, kColumns, false> fetcher(args, row_map, ring);
   fetcher.BeginColumns();
   WaitForEarlierKernels();
   while (fetcher.Step()) {
@@ -205,12 +217,13 @@ __device__ void FetchTiles(const GemmArgs& args, const Ring& ring) {
 // MXFP4: the copies run some steps ahead of the expansion. A step's codes are overwritten once its
 // stage is empty, hence long expanded.
 template <int kRows, int kColumns>
-__device__ void FetchMxfp4Tiles(const GemmArgs& args, const Ring& ring) {
+__device__ void FetchMxfp4Tiles(const GemmArgs& args, const CUtensorMap& row_map,
+                                const Ring& ring) {
   using S = Shape<kRows, kColumns, true>;
   constexpr int kAhead = S::kStages > 3 ? 2 : 1;
   constexpr int kPerThread = (2 * kColumns + S::kFetchThreads - 1) / S::kFetchThreads;
   const int thread = static_cast<int>(threadIdx.x);
-  Fetcher<kRows, kColumns, true> fetcher(args, ring);
+  Fetcher<kRows, kColumns, true> fetcher(args, row_map, ring);
   WaitForEarlierKernels();
   bool goes_on = true;
   for (int i = 0; i < kAhead; ++i) goes_on = goes_on && fetcher.Step();

@@ -44,6 +44,13 @@ struct Place {
   }
 };
 
+// Whether one thread fetches all of a step, by copies that the barrier of its stage counts: rows
+// that lie one after another, or in tiles. Else all fetching threads gather rows.
+template <bool kIsMxfp4>
+__device__ inline bool FetchesWhole(const GemmArgs& args) {
+  return !kIsMxfp4 && (args.gather == nullptr || args.stored_rows != 0);
+}
+
 // What a block's warpgroups share. A tile's work is told in the stage of its first step.
 struct Ring {
   uint32_t stages;  // in shared memory

@@ -28,7 +28,7 @@ TileShape ChooseTileShape(int64_t rows, int64_t groups, int64_t columns, int pro
                                   TileShape{64, 128}, TileShape{64, 32}};
   if (groups == 1 ? rows <= kFewRowsTile.rows : rows <= 2 * groups) return kFewRowsTile;
   const int64_t rows_per_group = std::max<int64_t>(1, CeilDiv(rows, groups));
-  const int grouped_rows = rows_per_group > 96 ? 128 : 64;
+  const int grouped_rows = rows_per_group > 48 ? 128 : 64;
   const int64_t chosen_groups = std::min(rows, groups);
   TileShape best = kShapes.back();
   double least = -1.0;

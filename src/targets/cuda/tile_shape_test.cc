@@ -26,6 +26,7 @@ TEST(TileShape, AWarpsOwnForFewRows) {
 
 TEST(TileShape, RowsFollowThoseOfAnExpert) {
   EXPECT_EQ(ChooseTileShape(512 * 8, 128, 1536, kH100).rows, 64);    // 32 rows each
+  EXPECT_EQ(ChooseTileShape(1024 * 8, 128, 1536, kH100).rows, 128);  // 64 rows each, or some more
   EXPECT_EQ(ChooseTileShape(2048 * 8, 128, 1536, kH100).rows, 128);  // 128 rows each
 }
 
