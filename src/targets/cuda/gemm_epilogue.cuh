@@ -128,17 +128,28 @@ __device__ inline float Activate(const GemmArgs& args, float gate, float up) {
   }
 }
 
+// Several blocks' at a time are on their way from memory.
 template <int kColumns>
 __device__ void AddBias(const float* bias, int blocks, float (&sums)[kColumns / 2]) {
-  const int q = static_cast<int>(threadIdx.x) % 4;
+  constexpr int kBlocks = kColumns / 8;
+  constexpr int kAtOnce = kBlocks < 8 ? kBlocks : 8;
+  const float* mine = bias + 2 * (static_cast<int>(threadIdx.x) % 4);
 #pragma unroll
-  for (int block = 0; block < kColumns / 8; ++block) {
-    if (block >= blocks) break;
-    const float2 b = *reinterpret_cast<const float2*>(bias + block * 8 + 2 * q);
-    sums[block * 4] += b.x;
-    sums[block * 4 + 1] += b.y;
-    sums[block * 4 + 2] += b.x;
-    sums[block * 4 + 3] += b.y;
+  for (int first = 0; first < kBlocks; first += kAtOnce) {
+    if (first >= blocks) break;
+    float2 b[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      b[i] = *reinterpret_cast<const float2*>(mine + min(first + i, blocks - 1) * 8);
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      float* sum = &sums[(first + i) * 4];
+      sum[0] += b[i].x;
+      sum[1] += b[i].y;
+      sum[2] += b[i].x;
+      sum[3] += b[i].y;
+    }
   }
 }
 
