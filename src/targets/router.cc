@@ -28,21 +28,18 @@ bool RanksBefore(std::span<const float> values, size_t a, size_t b) {
   return a_is_nan == b_is_nan ? a < b : b_is_nan;
 }
 
-// The K first of the ranking, and their values. Each pass takes the first of those after the last
-// one taken, so the K are distinct. K passes: K is small beside E.
+// The K first of the ranking, and their values: each index in turn is put among the first ones so
+// far, which most don't reach.
 void TopK(std::span<const float> values, std::span<int32_t> ids, std::span<float> chosen) {
-  const size_t none = values.size();
-  size_t last = none;
-  for (size_t k = 0; k < ids.size(); ++k) {
-    size_t first = none;
-    for (size_t i = 0; i < values.size(); ++i) {
-      const bool is_left = last == none || RanksBefore(values, last, i);
-      if (is_left && (first == none || RanksBefore(values, i, first))) first = i;
-    }
-    ids[k] = static_cast<int32_t>(first);
-    chosen[k] = values[first];
-    last = first;
+  size_t num_ids = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto is_before = [&](size_t k) { return RanksBefore(values, i, ids[k]); };
+    if (num_ids == ids.size() && !is_before(num_ids - 1)) continue;
+    size_t k = num_ids < ids.size() ? num_ids++ : num_ids - 1;
+    for (; k > 0 && is_before(k - 1); --k) ids[k] = ids[k - 1];
+    ids[k] = static_cast<int32_t>(i);
   }
+  for (size_t k = 0; k < ids.size(); ++k) chosen[k] = values[ids[k]];
 }
 
 // Whether softmax has a value: no NaN, no +inf, and not -inf alone.
