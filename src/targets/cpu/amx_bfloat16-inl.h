@@ -62,11 +62,11 @@ inline void EndTiles() {
   _tile_release();
 }
 
-// Adds `num_blocks` blocks of `pairs` pairs each, of up to 32 rows. Lines of the next panel are
+// Adds the runs' blocks of `pairs` pairs each, of up to 32 rows. Lines of the next panel are
 // fetched into the second-level cache, where panels and tiles are read from.
 template <int kRows>
-void AddToFourSums(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
-                   bool first, Prefetch& prefetch) {
+void AddToFourSums(const std::byte* a, PanelRuns runs, int pairs, float* c, bool first,
+                   Prefetch& prefetch) {
   constexpr bool kHasLower = kRows > kAmxTileRows;
   float* lower = c + kAmxTileRows * kPanelColumns;
   ShapeTiles(kRows, pairs);
@@ -85,20 +85,23 @@ void AddToFourSums(const std::byte* a, const std::byte* b, int64_t num_blocks, i
       _tile_loadd(3, lower + kLanes, kPanelRowBytes);
     }
   }
-  for (int64_t block = 0; block < num_blocks; ++block) {
-    FetchAhead<_MM_HINT_T1>(prefetch);
-    _tile_loadd(4, a, kAmxRowBytes);
-    _tile_loadd(6, b, kPanelRowBytes);
-    _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    if constexpr (kHasLower) {
-      _tile_loadd(5, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
+  for (const PanelRun& run : runs) {
+    const std::byte* b = run.panel;
+    for (int64_t k = 0; k < run.depth; k += kPairBlockDepth) {
+      FetchAhead<_MM_HINT_T1>(prefetch);
+      _tile_loadd(4, a, kAmxRowBytes);
+      _tile_loadd(6, b, kPanelRowBytes);
+      _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      if constexpr (kHasLower) {
+        _tile_loadd(5, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+      }
+      a += kRows * kAmxRowBytes;
+      b += kAmxPairs * kPanelRowBytes;
     }
-    a += kRows * kAmxRowBytes;
-    b += kAmxPairs * kPanelRowBytes;
   }
   _tile_stored(0, c, kPanelRowBytes);
   _tile_stored(1, c + kLanes, kPanelRowBytes);
@@ -112,8 +115,8 @@ void AddToFourSums(const std::byte* a, const std::byte* b, int64_t num_blocks, i
 // The last 16 rows are a whole tile of A, too; those that it shares with the one before it have the
 // same sums in both.
 template <int kRows>
-void AddToSixSums(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
-                  bool first, Prefetch& prefetch) {
+void AddToSixSums(const std::byte* a, PanelRuns runs, int pairs, float* c, bool first,
+                  Prefetch& prefetch) {
   constexpr int kLastRow = kRows - kAmxTileRows;  // where the last tile begins
   float* middle = c + kAmxTileRows * kPanelColumns;
   float* last = c + kLastRow * kPanelColumns;
@@ -133,23 +136,26 @@ void AddToSixSums(const std::byte* a, const std::byte* b, int64_t num_blocks, in
     _tile_loadd(4, last, kPanelRowBytes);
     _tile_loadd(5, last + kLanes, kPanelRowBytes);
   }
-  for (int64_t block = 0; block < num_blocks; ++block) {
-    FetchAhead<_MM_HINT_T1>(prefetch);
-    _tile_loadd(7, b, kPanelRowBytes);
-    _tile_loadd(6, a, kAmxRowBytes);
-    _tile_dpbf16ps(0, 6, 7);
-    _tile_loadd(6, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
-    _tile_dpbf16ps(2, 6, 7);
-    _tile_loadd(6, a + kLastRow * kAmxRowBytes, kAmxRowBytes);
-    _tile_dpbf16ps(4, 6, 7);
-    _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
-    _tile_dpbf16ps(5, 6, 7);
-    _tile_loadd(6, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
-    _tile_dpbf16ps(3, 6, 7);
-    _tile_loadd(6, a, kAmxRowBytes);
-    _tile_dpbf16ps(1, 6, 7);
-    a += kRows * kAmxRowBytes;
-    b += kAmxPairs * kPanelRowBytes;
+  for (const PanelRun& run : runs) {
+    const std::byte* b = run.panel;
+    for (int64_t k = 0; k < run.depth; k += kPairBlockDepth) {
+      FetchAhead<_MM_HINT_T1>(prefetch);
+      _tile_loadd(7, b, kPanelRowBytes);
+      _tile_loadd(6, a, kAmxRowBytes);
+      _tile_dpbf16ps(0, 6, 7);
+      _tile_loadd(6, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
+      _tile_dpbf16ps(2, 6, 7);
+      _tile_loadd(6, a + kLastRow * kAmxRowBytes, kAmxRowBytes);
+      _tile_dpbf16ps(4, 6, 7);
+      _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
+      _tile_dpbf16ps(5, 6, 7);
+      _tile_loadd(6, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
+      _tile_dpbf16ps(3, 6, 7);
+      _tile_loadd(6, a, kAmxRowBytes);
+      _tile_dpbf16ps(1, 6, 7);
+      a += kRows * kAmxRowBytes;
+      b += kAmxPairs * kPanelRowBytes;
+    }
   }
   _tile_stored(0, c, kPanelRowBytes);
   _tile_stored(1, c + kLanes, kPanelRowBytes);
@@ -160,30 +166,51 @@ void AddToSixSums(const std::byte* a, const std::byte* b, int64_t num_blocks, in
 }
 
 template <int kRows>
-void AddBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, int pairs, float* c,
-               bool first, Prefetch& prefetch) {
+void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool first,
+               Prefetch& prefetch) {
   if constexpr (kRows > 2 * kAmxTileRows) {
-    AddToSixSums<kRows>(a, b, num_blocks, pairs, c, first, prefetch);
+    AddToSixSums<kRows>(a, runs, pairs, c, first, prefetch);
   } else {
-    AddToFourSums<kRows>(a, b, num_blocks, pairs, c, first, prefetch);
+    AddToFourSums<kRows>(a, runs, pairs, c, first, prefetch);
   }
 }
 
 template <int kRows>
 void TileAmxBFloat16(const std::byte* a, const std::byte* b, int64_t depth, float* c, bool first,
                      Prefetch prefetch) {
-  const int64_t num_blocks = depth / kPairBlockDepth;
-  const int rest = static_cast<int>(depth % kPairBlockDepth);
-  if (num_blocks > 0) AddBlocks<kRows>(a, b, num_blocks, kAmxPairs, c, first, prefetch);
+  const int64_t rest = depth % kPairBlockDepth;
+  const int64_t whole = depth - rest;
+  if (whole > 0) {
+    const PanelRun run = {b, whole};
+    AddBlocks<kRows>(a, {&run, 1}, kAmxPairs, c, first, prefetch);
+  }
   if (rest == 0) return;
-  AddBlocks<kRows>(a + num_blocks * kRows * kAmxRowBytes,
-                   b + num_blocks * kAmxPairs * kPanelRowBytes, 1, rest / 2, c,
-                   first && num_blocks == 0, prefetch);
+  const PanelRun run = {b + whole / 2 * kPanelRowBytes, rest};
+  AddBlocks<kRows>(a + whole / kPairBlockDepth * kRows * kAmxRowBytes, {&run, 1},
+                   static_cast<int>(rest / 2), c, first && whole == 0, prefetch);
+}
+
+// Sums stay in registers from run to run.
+template <int kRows>
+void RunsAmxBFloat16(const std::byte* a, PanelRuns runs, float* c, Prefetch prefetch) {
+  int64_t whole = 0;  // of the runs but the last
+  for (const PanelRun& run : runs.first(runs.size() - 1)) whole += run.depth;
+  const int64_t rest = runs.back().depth % kPairBlockDepth;
+  if (rest == 0) return AddBlocks<kRows>(a, runs, kAmxPairs, c, /*first=*/true, prefetch);
+  if (whole > 0) {
+    AddBlocks<kRows>(a, runs.first(runs.size() - 1), kAmxPairs, c, /*first=*/true, prefetch);
+  }
+  TileAmxBFloat16<kRows>(a + whole / kPairBlockDepth * kRows * kAmxRowBytes, runs.back().panel,
+                         runs.back().depth, c, /*first=*/whole == 0, prefetch);
 }
 
 template <int kRows>
 struct AmxBFloat16Kernel {
   static constexpr TileKernel kRun = TileAmxBFloat16<kRows>;
+};
+template <int kRows>
+struct AmxRunsKernel {
+  static constexpr RunsKernel kRun = RunsAmxBFloat16<kRows>;
 };
 
 // Register-resident products of 16 rows, `kMultiply` being one instruction; of operands that are
@@ -234,7 +261,10 @@ constexpr GemmKernels AmxKernels() {
   kernels.tile_unit = kAmxTileRows;
   kernels.slice_depth = kAmxSliceDepth;
   kernels.weights_rows = 64;
+  kernels.softmax = SoftmaxOfAmxPanels;
   kernels.bfloat16 = TilesByRows<AmxBFloat16Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());
+  kernels.bfloat16_runs =
+      TilesByRows<AmxRunsKernel, RunsKernel>(std::make_integer_sequence<int, kAmxMaxRows>());
   kernels.begin = BeginTiles;
   kernels.end = EndTiles;
   return kernels;

@@ -166,8 +166,8 @@ void TileExpandedMxint8(const std::byte* a, const std::byte* b, int64_t depth, f
   bool is_wild = header.is_wild;
   if (!first) is_wild = before.Save(c) || is_wild;
   if (!is_wild) {
-    AddBlocks<kRows>(a, b + sizeof(header), (depth + kMxBlockSize - 1) / kMxBlockSize, kAmxPairs, c,
-                     first, prefetch);
+    const PanelRun run = {b + sizeof(header), depth};  // of whole blocks, zeros at the end
+    AddBlocks<kRows>(a, {&run, 1}, kAmxPairs, c, first, prefetch);
   }
   for (int r = 0; r < kRows; ++r) {
     float* sums = c + r * kPanelColumns;
@@ -200,6 +200,7 @@ constexpr GemmKernels AmxMxint8Kernels() {
   kernels.staged_columns = kMxBlockSize;
   kernels.softmax = nullptr;
   kernels.bfloat16 = {};
+  kernels.bfloat16_runs = {};
   kernels.mxint8 = TilesByRows<AmxMxint8Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());
   kernels.expand_mxint8 = ExpandMxint8ToPairs;
   return kernels;

@@ -17,6 +17,7 @@
 #include "targets/cpu/mxint8_vnni-inl.h"
 #include "targets/cpu/kernel_sets-inl.h"
 #include "targets/cpu/dot_bfloat16-inl.h"
+#include "targets/cpu/amx_softmax-inl.h"
 #include "targets/cpu/amx_bfloat16-inl.h"
 #include "targets/cpu/amx_mxint8-inl.h"
 // clang-format on

@@ -215,6 +215,10 @@ void BlockAttention::ComputePart(const AttentionPass& pass, const KvCache& cache
 
 void BlockAttention::AddValues(const KeySegment& segment, KeySpan keys, int num_pairs,
                                int64_t num_panels, float* sums, WorkerScratch& scratch) const {
+  const bool in_runs = !segment.is_expanded && scratch.tiles.size() > 1;
+  if (in_runs && kernels_->bfloat16_runs[num_pairs] != nullptr) {
+    return AddValuesInRuns(segment, keys, num_pairs, num_panels, sums, scratch);
+  }
   const TileKernel multiply = TileKernels(segment)[num_pairs];
   const int64_t step_bytes = num_pairs * kernels_->activation_size;
   const int64_t first_run = keys.begin / segment.run_size;
@@ -232,6 +236,26 @@ void BlockAttention::AddValues(const KeySegment& segment, KeySpan keys, int num_
                TakeFetch(segment, end - begin, next, scratch));
       begin = end;
     }
+  }
+}
+
+void BlockAttention::AddValuesInRuns(const KeySegment& segment, KeySpan keys, int num_pairs,
+                                     int64_t num_panels, float* sums,
+                                     WorkerScratch& scratch) const {
+  const RunsKernel multiply = kernels_->bfloat16_runs[num_pairs];
+  std::array<PanelRun, kSegmentSize / kKvBlockSize> runs;
+  int num_runs = 0;
+  for (int64_t begin = keys.begin; begin < keys.end;) {
+    const int64_t run = begin / segment.run_size;
+    const int64_t end = std::min(keys.end, (run + 1) * segment.run_size);
+    runs[num_runs++] = {segment.values[run] + begin % segment.run_size * segment.depth_bytes,
+                        end - begin};
+    begin = end;
+  }
+  for (int64_t n = 0; n < num_panels; ++n, sums += num_pairs * table_->panel_columns) {
+    multiply(scratch.probabilities.data(), std::span(runs).first(num_runs), sums,
+             TakeFetch(segment, keys.end - keys.begin, nullptr, scratch));
+    for (int i = 0; i < num_runs; ++i) runs[i].panel += segment.value_stride;
   }
 }
 

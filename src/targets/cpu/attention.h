@@ -89,6 +89,9 @@ class BlockAttention {
   // part.sums = probabilities x values over `keys` of the segment.
   void AddValues(const KeySegment& segment, KeySpan keys, int num_pairs, int64_t num_panels,
                  float* sums, WorkerScratch& scratch) const;
+  // The same, where there are kernels for it.
+  void AddValuesInRuns(const KeySegment& segment, KeySpan keys, int num_pairs, int64_t num_panels,
+                       float* sums, WorkerScratch& scratch) const;
   // The same pair by pair, each with zeros for the values that it does not see: where they are
   // finite the same bits as AddValues, as 0 * value is 0.
   void AddSeenValues(const KeySegment& segment, KeySpan keys, std::span<const KeyRange> valid,

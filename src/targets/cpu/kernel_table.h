@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "model/decoder_spec.h"
@@ -54,6 +55,14 @@ struct Prefetch {
 // c[rows][NR] (+)= a x b over `depth` k-values (even); `first` starts from zero instead of from c.
 using TileKernel = void (*)(const std::byte* a, const std::byte* b, int64_t depth, float* c,
                             bool first, Prefetch prefetch);
+// A part of a panel that lies apart from the rest. All but the last have a multiple of 32 k-values.
+struct PanelRun {
+  const std::byte* panel;
+  int64_t depth;  // k-values
+};
+using PanelRuns = std::span<const PanelRun>;
+// A tile kernel, from zero, over a panel in runs.
+using RunsKernel = void (*)(const std::byte* a, PanelRuns runs, float* c, Prefetch prefetch);
 // Expands `depth` k-values of a panel to one that tile kernels read. Fetches ahead as they do, by
 // blocks of 32 k-values.
 using ExpandFunction = void (*)(const std::byte* panel, int64_t depth, std::byte* out,
@@ -114,6 +123,8 @@ struct GemmKernels {
   SoftmaxFunction softmax = nullptr;
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
   std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
+  // By rows; the same bits as `bfloat16`, run after run. Null where that takes no longer.
+  std::array<RunsKernel, kMaxTileRows + 1> bfloat16_runs = {};
   // By rows; weights kMxint8, or what expand_mxint8 makes of a panel, which stays where it is.
   std::array<TileKernel, kMaxTileRows + 1> mxint8 = {};
   ExpandFunction expand_mxint8 = nullptr;

@@ -138,10 +138,9 @@ void GatherTile(const std::byte* packed, int64_t row_bytes, const int32_t* rows,
   }
 }
 
-template <template <int> class Kernel, int... kRows>
-constexpr std::array<TileKernel, kMaxTileRows + 1> TilesByRows(
-    std::integer_sequence<int, kRows...>) {
-  std::array<TileKernel, kMaxTileRows + 1> tiles = {};
+template <template <int> class Kernel, typename Function = TileKernel, int... kRows>
+constexpr std::array<Function, kMaxTileRows + 1> TilesByRows(std::integer_sequence<int, kRows...>) {
+  std::array<Function, kMaxTileRows + 1> tiles = {};
   ((tiles[kRows + 1] = Kernel<kRows + 1>::kRun), ...);
   return tiles;
 }
