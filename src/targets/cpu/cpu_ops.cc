@@ -195,16 +195,21 @@ void CpuOps::WriteKeysAndValues(const Inputs& inputs, const Tensor& key, const T
 CpuOps::Routing CpuOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
                               const Inputs&) {
   Tensor logits = NewTensor(x.rows(), router.out());  // [T,E]
-  const LinearProduct part{&router, logits.data()};
-  Status outcome = exact_product_.Run(x.data(), x.rows(), {&part, 1}, *context_.pool);
-  logits = Finished(std::move(outcome), std::move(logits));
   const int64_t K = spec.experts_per_token;
   Routing routing{spec.experts_per_token, std::vector<int32_t>(x.rows() * K),
                   std::vector<float>(x.rows() * K)};
-  ForRows(x.rows(), [&](int64_t t) {
-    SelectExperts(logits.Row(t), spec, std::span(routing.ids).subspan(t * K, K),
-                  std::span(routing.weights).subspan(t * K, K));
-  });
+  const auto select = [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      SelectExperts(logits.Row(t), spec, std::span(routing.ids).subspan(t * K, K),
+                    std::span(routing.weights).subspan(t * K, K));
+    }
+  };
+  const LinearProduct part{&router, logits.data()};
+  Status outcome = exact_product_.RunByRows(x.data(), x.rows(), part, *context_.pool, select);
+  if (!outcome) {
+    logits = Finished(std::move(outcome), std::move(logits));
+    select(0, x.rows());
+  }
   return routing;
 }
 

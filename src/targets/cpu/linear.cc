@@ -32,6 +32,15 @@ Cut CutFor(const Gemm& gemm, int64_t num_tokens, int64_t num_panels, int num_wor
   return cut;
 }
 
+// Rows of a piece of RunByRows: whole tiles, some pieces for each worker; 0 if there are too few.
+int64_t RowsByRows(const Gemm& gemm, int64_t num_tokens, int num_workers) {
+  constexpr int64_t kPiecesPerWorker = 4;
+  const int64_t unit = gemm.cut_rows();
+  if (num_tokens < unit * num_workers) return 0;
+  return std::clamp(num_tokens / (kPiecesPerWorker * num_workers) / unit * unit, unit,
+                    gemm.RowsPerBlock());
+}
+
 int64_t SharesOf(const LinearProduct& product, int64_t panels) {
   return CeilDiv(product.weights->view().num_panels(), panels);
 }
@@ -115,6 +124,34 @@ Status Linear::Run(const float* x, int64_t num_tokens, std::span<const LinearPro
     gemm.Store(block(b), matrix, panels,
                {products[p].out + b * cut.rows * matrix.out, matrix.out, nullptr},
                scratch_[static_cast<size_t>(worker)]);
+  });
+  return {};
+}
+
+Status Linear::RunByRows(const float* x, int64_t num_tokens, const LinearProduct& product,
+                         WorkerPool& pool, FunctionRef<void(int64_t begin, int64_t end)> finish) {
+  const PanelMatrix matrix = product.weights->view();
+  const Gemm gemm = gemm_.For(matrix.format);
+  const int64_t rows = RowsByRows(gemm, num_tokens, pool.size());
+  if (rows == 0) {
+    EXPERTILE_RETURN_IF_ERROR(Run(x, num_tokens, {&product, 1}, pool));
+    constexpr int64_t kRowsPerPiece = 16;
+    pool.ForEach(CeilDiv(num_tokens, kRowsPerPiece), [&](int64_t piece, int) {
+      finish(piece * kRowsPerPiece, std::min((piece + 1) * kRowsPerPiece, num_tokens));
+    });
+    return {};
+  }
+  EXPERTILE_RETURN_IF_ERROR(Check(num_tokens, {&product, 1}, pool));
+  pool.ForEach(CeilDiv(num_tokens, rows), [&](int64_t piece, int worker) {
+    const int64_t begin = piece * rows;
+    const int64_t end = std::min(begin + rows, num_tokens);
+    const PackedRows packed =
+        gemm.View(packed_.data() + gemm.PackedBytes(begin, matrix.in), end - begin, matrix.in);
+    gemm.Pack(x + begin * matrix.in, matrix.in, nullptr, packed, {0, packed.tiles.num_tiles()});
+    gemm.Store(packed, matrix, {0, matrix.num_panels()},
+               {product.out + begin * matrix.out, matrix.out, nullptr},
+               scratch_[static_cast<size_t>(worker)]);
+    finish(begin, end);
   });
   return {};
 }

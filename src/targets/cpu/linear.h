@@ -34,6 +34,12 @@ class Linear {
   Status Run(const float* x, int64_t num_tokens, std::span<const LinearProduct> products,
              WorkerPool& pool);
 
+  // The same of one product of few columns, rows by rows where there are enough for all workers:
+  // one packs some rows, multiplies them by all of the weights, and calls finish(begin, end) for
+  // them, while they are in its cache. Calls of `finish` cover every row once.
+  Status RunByRows(const float* x, int64_t num_tokens, const LinearProduct& product,
+                   WorkerPool& pool, FunctionRef<void(int64_t begin, int64_t end)> finish);
+
  private:
   Linear(const KernelTable& table, ComputeType type, int64_t max_tokens, int64_t max_in)
       : gemm_(table, type), max_tokens_(max_tokens), max_in_(max_in) {}

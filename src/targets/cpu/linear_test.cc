@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <limits>
 #include <vector>
 
@@ -42,6 +44,37 @@ TEST_P(LinearRun, IsTheFusedSumForEveryRowCountAndWorkerCount) {
         ASSERT_TRUE(linear.Run(x.values.data(), rows, std::span(products).first(count), pool));
         EXPECT_EQ(out, expected.values) << rows << " rows, " << num_workers << " workers";
         EXPECT_EQ(out_others, expected_others.values);
+      }
+    }
+  }
+}
+
+TEST_P(LinearRun, ByRowsGivesTheSameBitsAndFinishesEveryRowOnce) {
+  const PlainMatrix weights = Rounded(RandomMatrix(40, 72, 1));
+  for (const WeightFormat format : {WeightFormat::kFloat32, WeightFormat::kBFloat16}) {
+    const auto packed = *PackedMatrix::Create(table(), format, 40, 72, weights, {});
+    for (const ComputeType type : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
+      if (type == ComputeType::kBFloat16 && format == WeightFormat::kFloat32) continue;
+      for (const int64_t rows : {1, 40, 253, 600}) {
+        const PlainMatrix x = RandomMatrix(rows, 72, 3);
+        for (const int num_workers : {1, 3}) {
+          WorkerPool pool(num_workers);
+          Linear linear = *Linear::Create(table(), type, 600, 72, num_workers);
+          std::vector<float> expected(rows * 40);
+          const LinearProduct whole = {&packed, expected.data()};
+          ASSERT_TRUE(linear.Run(x.values.data(), rows, {&whole, 1}, pool));
+          std::vector<float> out(expected.size());
+          std::vector<std::atomic<int>> finished(rows);
+          ASSERT_TRUE(linear.RunByRows(x.values.data(), rows, {&packed, out.data()}, pool,
+                                       [&](int64_t begin, int64_t end) {
+                                         for (int64_t r = begin; r < end; ++r) {
+                                           ++finished[r];
+                                           EXPECT_EQ(out[r * 40 + 39], expected[r * 40 + 39]);
+                                         }
+                                       }));
+          EXPECT_EQ(out, expected) << rows << " rows, " << num_workers << " workers";
+          EXPECT_TRUE(std::ranges::all_of(finished, [](const auto& n) { return n == 1; }));
+        }
       }
     }
   }
