@@ -1,11 +1,11 @@
-// bfloat16 tiles for AMX: up to 48 rows of a packed tile times a panel of bfloat16 pairs, 32
+// bfloat16 tiles for AMX: up to 32 rows of a packed tile times a panel of bfloat16 pairs, 32
 // k-values an instruction.
 // Not a header of its own: included inside the AMX namespace and target region.
 
 // A block of a packed tile, [rows][32], is an A operand as it lies; 16 pairs of a panel's rows,
 // [16][NR][2], are two B operands side by side.
 inline constexpr int kAmxTileRows = 16;                       // rows of a tile register
-inline constexpr int kAmxMaxRows = 3 * kAmxTileRows;          // MR: three tile registers
+inline constexpr int kAmxMaxRows = 2 * kAmxTileRows;          // MR: two tile registers
 inline constexpr int kAmxPairs = kPairBlockDepth / 2;         // pairs of k-values an instruction
 inline constexpr int64_t kAmxRowBytes = 64;                   // of an A operand
 inline constexpr int64_t kPanelRowBytes = kPanelColumns * 4;  // of a panel's pairs, and of c
@@ -29,8 +29,8 @@ struct TileShape {
 };
 thread_local TileShape tile_shape;
 
-// Registers of up to 32 rows: sums 0 to 3 (upper left, upper right, lower left, lower right), A 4
-// and 5, B 6 and 7; of more rows: sums 0 to 5 (two of each 16 rows), A 6, B 7. Sets all to zero.
+// Registers: sums 0 to 3 (upper left, upper right, lower left, lower right), A 4 and 5 (upper,
+// lower), B 6 and 7 (left, right). Sets all to zero.
 inline void ShapeTiles(int rows, int pairs) {
   if (tile_shape.rows == rows && tile_shape.pairs == pairs) return;
   tile_shape = {rows, pairs};
@@ -39,19 +39,13 @@ inline void ShapeTiles(int rows, int pairs) {
     configuration.rows[tile] = static_cast<uint8_t>(num_rows);
     configuration.row_bytes[tile] = static_cast<uint16_t>(num_rows == 0 ? 0 : num_bytes);
   };
-  if (rows > 2 * kAmxTileRows) {
-    for (int sum = 0; sum < 6; ++sum) set(sum, kAmxTileRows, kAmxRowBytes);
-    set(6, kAmxTileRows, 4 * pairs);
-    set(7, pairs, kAmxRowBytes);
-  } else {
-    const int upper = rows < kAmxTileRows ? rows : kAmxTileRows;
-    for (const int half : {0, 1}) {
-      const int half_rows = half == 0 ? upper : rows - upper;
-      set(2 * half, half_rows, kAmxRowBytes);
-      set(2 * half + 1, half_rows, kAmxRowBytes);
-      set(4 + half, half_rows, 4 * pairs);
-      set(6 + half, pairs, kAmxRowBytes);
-    }
+  const int upper = rows < kAmxTileRows ? rows : kAmxTileRows;
+  for (const int half : {0, 1}) {
+    const int half_rows = half == 0 ? upper : rows - upper;
+    set(2 * half, half_rows, kAmxRowBytes);
+    set(2 * half + 1, half_rows, kAmxRowBytes);
+    set(4 + half, half_rows, 4 * pairs);
+    set(6 + half, pairs, kAmxRowBytes);
   }
   _tile_loadconfig(&configuration);
 }
@@ -62,14 +56,39 @@ inline void EndTiles() {
   _tile_release();
 }
 
-// Adds the runs' blocks of `pairs` pairs each, of up to 32 rows. Lines of the next panel are
-// fetched into the second-level cache, where panels and tiles are read from.
+// Blocks of the runs, one after the other, for a packed tile of kRows rows.
 template <int kRows>
-void AddToFourSums(const std::byte* a, PanelRuns runs, int pairs, float* c, bool first,
-                   Prefetch& prefetch) {
+struct BlockCursor {
+  const std::byte* a;
+  const PanelRun* run;
+  const std::byte* b;
+  int64_t left;  // k-values of the run from b on
+
+  BlockCursor(const std::byte* tile, PanelRuns runs)
+      : a(tile), run(runs.data()), b(run->panel), left(run->depth) {}
+  void Advance() {
+    a += kRows * kAmxRowBytes;
+    b += kAmxPairs * kPanelRowBytes;
+    left -= kPairBlockDepth;
+    if (left > 0) return;
+    ++run;
+    b = run->panel;
+    left = run->depth;
+  }
+};
+
+// The lines of a tile register's rows that follow each other, into the first-level cache.
+inline void FetchTile(const std::byte* rows) {
+  constexpr int64_t kTileBytes = kAmxTileRows * kAmxRowBytes;
+  for (int64_t offset = 0; offset < kTileBytes; offset += kAmxRowBytes) {
+    _mm_prefetch(reinterpret_cast<const char*>(rows + offset), _MM_HINT_T0);
+  }
+}
+
+template <int kRows>
+inline void StartSums(const float* c, bool first) {
   constexpr bool kHasLower = kRows > kAmxTileRows;
-  float* lower = c + kAmxTileRows * kPanelColumns;
-  ShapeTiles(kRows, pairs);
+  const float* lower = c + kAmxTileRows * kPanelColumns;
   if (first) {
     _tile_zero(0);
     _tile_zero(1);
@@ -85,94 +104,65 @@ void AddToFourSums(const std::byte* a, PanelRuns runs, int pairs, float* c, bool
       _tile_loadd(3, lower + kLanes, kPanelRowBytes);
     }
   }
-  for (const PanelRun& run : runs) {
-    const std::byte* b = run.panel;
-    for (int64_t k = 0; k < run.depth; k += kPairBlockDepth) {
-      FetchAhead<_MM_HINT_T1>(prefetch);
-      _tile_loadd(4, a, kAmxRowBytes);
-      _tile_loadd(6, b, kPanelRowBytes);
-      _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      if constexpr (kHasLower) {
-        _tile_loadd(5, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-      }
-      a += kRows * kAmxRowBytes;
-      b += kAmxPairs * kPanelRowBytes;
-    }
-  }
+}
+
+template <int kRows>
+inline void StoreSums(float* c) {
   _tile_stored(0, c, kPanelRowBytes);
   _tile_stored(1, c + kLanes, kPanelRowBytes);
-  if constexpr (kHasLower) {
+  if constexpr (kRows > kAmxTileRows) {
+    float* lower = c + kAmxTileRows * kPanelColumns;
     _tile_stored(2, lower, kPanelRowBytes);
     _tile_stored(3, lower + kLanes, kPanelRowBytes);
   }
 }
 
-// Of more than 32 rows: fewer bytes for each product, as both halves of B serve three tiles of A.
-// The last 16 rows are a whole tile of A, too; those that it shares with the one before it have the
-// same sums in both.
-template <int kRows>
-void AddToSixSums(const std::byte* a, PanelRuns runs, int pairs, float* c, bool first,
-                  Prefetch& prefetch) {
-  constexpr int kLastRow = kRows - kAmxTileRows;  // where the last tile begins
-  float* middle = c + kAmxTileRows * kPanelColumns;
-  float* last = c + kLastRow * kPanelColumns;
-  ShapeTiles(kRows, pairs);
-  if (first) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_zero(4);
-    _tile_zero(5);
-  } else {
-    _tile_loadd(0, c, kPanelRowBytes);
-    _tile_loadd(1, c + kLanes, kPanelRowBytes);
-    _tile_loadd(2, middle, kPanelRowBytes);
-    _tile_loadd(3, middle + kLanes, kPanelRowBytes);
-    _tile_loadd(4, last, kPanelRowBytes);
-    _tile_loadd(5, last + kLanes, kPanelRowBytes);
-  }
-  for (const PanelRun& run : runs) {
-    const std::byte* b = run.panel;
-    for (int64_t k = 0; k < run.depth; k += kPairBlockDepth) {
-      FetchAhead<_MM_HINT_T1>(prefetch);
-      _tile_loadd(7, b, kPanelRowBytes);
-      _tile_loadd(6, a, kAmxRowBytes);
-      _tile_dpbf16ps(0, 6, 7);
-      _tile_loadd(6, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
-      _tile_dpbf16ps(2, 6, 7);
-      _tile_loadd(6, a + kLastRow * kAmxRowBytes, kAmxRowBytes);
-      _tile_dpbf16ps(4, 6, 7);
-      _tile_loadd(7, b + kAmxRowBytes, kPanelRowBytes);
-      _tile_dpbf16ps(5, 6, 7);
-      _tile_loadd(6, a + kAmxTileRows * kAmxRowBytes, kAmxRowBytes);
-      _tile_dpbf16ps(3, 6, 7);
-      _tile_loadd(6, a, kAmxRowBytes);
-      _tile_dpbf16ps(1, 6, 7);
-      a += kRows * kAmxRowBytes;
-      b += kAmxPairs * kPanelRowBytes;
-    }
-  }
-  _tile_stored(0, c, kPanelRowBytes);
-  _tile_stored(1, c + kLanes, kPanelRowBytes);
-  _tile_stored(2, middle, kPanelRowBytes);
-  _tile_stored(3, middle + kLanes, kPanelRowBytes);
-  _tile_stored(4, last, kPanelRowBytes);
-  _tile_stored(5, last + kLanes, kPanelRowBytes);
-}
-
+// Adds the runs' blocks of `pairs` pairs each. A register is loaded for the next block as soon as
+// its last product of this one is under way, and between the products the lines of the block after
+// that are fetched into the first-level cache: two hardware threads that share a core's tiles wait
+// for each other's loads otherwise. Lines of the next panel go to the second-level cache, where
+// panels and tiles come from.
 template <int kRows>
 void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool first,
                Prefetch& prefetch) {
-  if constexpr (kRows > 2 * kAmxTileRows) {
-    AddToSixSums<kRows>(a, runs, pairs, c, first, prefetch);
-  } else {
-    AddToFourSums<kRows>(a, runs, pairs, c, first, prefetch);
+  constexpr bool kHasLower = kRows > kAmxTileRows;
+  constexpr int64_t kTileBytes = kAmxTileRows * kAmxRowBytes;
+  constexpr int64_t kBlockBytes = kAmxPairs * kPanelRowBytes;
+  int64_t num_blocks = 0;
+  for (const PanelRun& run : runs) {
+    num_blocks += (run.depth + kPairBlockDepth - 1) / kPairBlockDepth;
   }
+  ShapeTiles(kRows, pairs);
+  StartSums<kRows>(c, first);
+  BlockCursor<kRows> block(a, runs);
+  _tile_loadd(4, block.a, kAmxRowBytes);
+  _tile_loadd(6, block.b, kPanelRowBytes);
+  _tile_loadd(7, block.b + kAmxRowBytes, kPanelRowBytes);
+  if constexpr (kHasLower) _tile_loadd(5, block.a + kTileBytes, kAmxRowBytes);
+  for (; num_blocks > 1; --num_blocks) {
+    block.Advance();
+    FetchTile(block.a + kRows * kAmxRowBytes);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (kHasLower) FetchTile(block.a + kRows * kAmxRowBytes + kTileBytes);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(4, block.a, kAmxRowBytes);
+    FetchTile(block.b + kBlockBytes);
+    if constexpr (kHasLower) _tile_dpbf16ps(3, 5, 7);
+    _tile_loadd(7, block.b + kAmxRowBytes, kPanelRowBytes);
+    FetchTile(block.b + kBlockBytes + kTileBytes);
+    if constexpr (kHasLower) _tile_dpbf16ps(2, 5, 6);
+    _tile_loadd(6, block.b, kPanelRowBytes);
+    if constexpr (kHasLower) _tile_loadd(5, block.a + kTileBytes, kAmxRowBytes);
+    FetchAhead<_MM_HINT_T1>(prefetch);
+  }
+  FetchAhead<_MM_HINT_T1>(prefetch);
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_dpbf16ps(1, 4, 7);
+  if constexpr (kHasLower) {
+    _tile_dpbf16ps(3, 5, 7);
+    _tile_dpbf16ps(2, 5, 6);
+  }
+  StoreSums<kRows>(c);
 }
 
 template <int kRows>

@@ -42,7 +42,7 @@ inline constexpr int kMxfp6BlockBytes = 1 + kMxfp6LowBytes + kMxfp6HighBytes;
 // Bytes a column of a kMxint8 block: a code of each element, a scale.
 inline constexpr int kMxint8BlockBytes = 1 + 32;
 
-inline constexpr int kMaxTileRows = 48;        // upper bound of max_tile_rows over all tables
+inline constexpr int kMaxTileRows = 32;        // upper bound of max_tile_rows over all tables
 inline constexpr int kMaxPanelColumns = 32;    // upper bound of panel_columns over all tables
 inline constexpr int64_t kDepthMultiple = 32;  // packed rows are padded to this with zeros
 
