@@ -11,6 +11,8 @@ inline constexpr int64_t kAmxRowBytes = 64;                   // of an A operand
 inline constexpr int64_t kPanelRowBytes = kPanelColumns * 4;  // of a panel's pairs, and of c
 // Sums stay in registers over a panel of up to this depth, which lies in the second-level cache.
 inline constexpr int64_t kAmxSliceDepth = 4096;
+// Rows of half a second-level cache, which two hardware threads may share, beside their panels.
+inline constexpr int64_t kAmxBlockBytes = 768 << 10;
 static_assert(2 * kPairBlockDepth == kAmxRowBytes && kPanelRowBytes == 2 * kAmxRowBytes);
 
 // What LDTILECFG reads.
@@ -26,28 +28,39 @@ struct alignas(64) TileConfiguration {
 struct TileShape {
   int rows = 0;
   int pairs = 0;
+  bool has_parts = false;  // see amx_exact-inl.h
+
+  bool operator==(const TileShape&) const = default;
 };
 thread_local TileShape tile_shape;
 
-// Registers: sums 0 to 3 (upper left, upper right, lower left, lower right), A 4 and 5 (upper,
-// lower), B 6 and 7 (left, right). Sets all to zero.
-inline void ShapeTiles(int rows, int pairs) {
-  if (tile_shape.rows == rows && tile_shape.pairs == pairs) return;
-  tile_shape = {rows, pairs};
+// Calls set_all(set) for set(tile, rows, bytes of a row) unless tiles have this shape already. Sets
+// all to zero.
+template <typename SetAll>
+inline void Reshape(const TileShape& shape, SetAll set_all) {
+  if (tile_shape == shape) return;
+  tile_shape = shape;
   TileConfiguration configuration;
-  const auto set = [&](int tile, int num_rows, int num_bytes) {
+  set_all([&](int tile, int num_rows, int num_bytes) {
     configuration.rows[tile] = static_cast<uint8_t>(num_rows);
     configuration.row_bytes[tile] = static_cast<uint16_t>(num_rows == 0 ? 0 : num_bytes);
-  };
-  const int upper = rows < kAmxTileRows ? rows : kAmxTileRows;
-  for (const int half : {0, 1}) {
-    const int half_rows = half == 0 ? upper : rows - upper;
-    set(2 * half, half_rows, kAmxRowBytes);
-    set(2 * half + 1, half_rows, kAmxRowBytes);
-    set(4 + half, half_rows, 4 * pairs);
-    set(6 + half, pairs, kAmxRowBytes);
-  }
+  });
   _tile_loadconfig(&configuration);
+}
+
+// Registers: sums 0 to 3 (upper left, upper right, lower left, lower right), A 4 and 5 (upper,
+// lower), B 6 and 7 (left, right).
+inline void ShapeTiles(int rows, int pairs) {
+  Reshape({rows, pairs}, [&](auto set) {
+    const int upper = rows < kAmxTileRows ? rows : kAmxTileRows;
+    for (const int half : {0, 1}) {
+      const int half_rows = half == 0 ? upper : rows - upper;
+      set(2 * half, half_rows, kAmxRowBytes);
+      set(2 * half + 1, half_rows, kAmxRowBytes);
+      set(4 + half, half_rows, 4 * pairs);
+      set(6 + half, pairs, kAmxRowBytes);
+    }
+  });
 }
 
 inline void BeginTiles() { tile_shape = {}; }
@@ -250,6 +263,7 @@ constexpr GemmKernels AmxKernels() {
   kernels.max_tile_rows = kAmxMaxRows;
   kernels.tile_unit = kAmxTileRows;
   kernels.slice_depth = kAmxSliceDepth;
+  kernels.block_bytes = kAmxBlockBytes;
   kernels.weights_rows = 64;
   kernels.softmax = SoftmaxOfAmxPanels;
   kernels.bfloat16 = TilesByRows<AmxBFloat16Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());

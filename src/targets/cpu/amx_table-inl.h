@@ -20,8 +20,9 @@
 #include "targets/cpu/amx_softmax-inl.h"
 #include "targets/cpu/amx_bfloat16-inl.h"
 #include "targets/cpu/amx_mxint8-inl.h"
+#include "targets/cpu/amx_exact-inl.h"
 // clang-format on
 
-constexpr KernelTable kTable =
-    TableOf(Isa::kAmx, "amx", {AmxKernels(), PeakAmxBFloat16}, {AmxMxint8Kernels(), PeakAmxInt8});
+constexpr KernelTable kTable = TableOf(Isa::kAmx, "amx", {AmxKernels(), PeakAmxBFloat16},
+                                       {AmxMxint8Kernels(), PeakAmxInt8}, AmxExactKernels());
 static_assert(Mxint8Fits(kTable));

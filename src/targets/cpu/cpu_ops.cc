@@ -62,8 +62,10 @@ Result<CpuOps> CpuOps::Create(const DecoderSpec& spec, const Context& context) {
   EXPERTILE_ASSIGN(BlockAttention attention,
                    BlockAttention::Create(table, type, largest, num_workers));
   EXPERTILE_ASSIGN(CpuRowOps rows, CpuRowOps::Create(context, max_rows, MaxInputOf(spec)));
+  const ComputeType exact =
+      type == ComputeType::kFloat32 ? ComputeType::kFloat32 : ComputeType::kExact;
   EXPERTILE_ASSIGN(cpu::Linear exact_product,
-                   cpu::Linear::Create(table, ComputeType::kFloat32, max_rows, H, num_workers));
+                   cpu::Linear::Create(table, exact, max_rows, H, num_workers));
   EXPERTILE_ASSIGN(MoeBlock moe, MoeBlock::Create(table, type,
                                                   {max_rows, spec.moe.router.experts_per_token, H,
                                                    spec.moe.intermediate_size,

@@ -150,6 +150,13 @@ class Gemm {
   // Rows that share one reading of a panel: their packed activations fit the second-level cache.
   // A multiple of cut_rows().
   int64_t RowsPerBlock() const { return 256 / cut_rows() * cut_rows(); }
+  // The same of rows of this depth, which may take more of the cache than others.
+  int64_t RowsPerBlock(int64_t depth) const {
+    if (kernels_.block_bytes == 0) return RowsPerBlock();
+    const int64_t rows = kernels_.block_bytes / PackedRowBytes(kernels_, depth);
+    return std::clamp<int64_t>(rows / max_tile_rows() * max_tile_rows(), max_tile_rows(),
+                               RowsPerBlock());
+  }
   // Panels of a gate-up matrix that Gate is given together: a block of a packed tile.
   int64_t gate_panels() const {
     return kernels_.staged_columns == 0

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -18,7 +20,7 @@ namespace {
 std::vector<float> Product(const KernelTable& table, ComputeType type, WeightFormat format,
                            const PlainMatrix& x, const PlainMatrix& weights,
                            const std::vector<float>& bias = {}) {
-  const Gemm gemm(table, type);
+  const Gemm gemm = Gemm(table, type).For(format);
   const auto matrix =
       PackedMatrix::Create(table, format, weights.rows, weights.columns, weights, bias);
   EXPECT_TRUE(matrix.has_value());
@@ -67,7 +69,7 @@ void ExpectEvenTiles(int64_t rows, int max_tile_rows, int unit) {
 TEST(RowTiles, CoverTheRowsEvenly) {
   for (int64_t rows = 0; rows <= 200; ++rows) {
     ExpectEvenTiles(rows, 14, 1);
-    ExpectEvenTiles(rows, 48, 16);
+    ExpectEvenTiles(rows, 32, 16);
   }
 }
 
@@ -81,6 +83,58 @@ TEST_P(Kernels, Float32IsTheFusedSumInOrder) {
     ExpectSameBits(
         Product(table(), ComputeType::kFloat32, WeightFormat::kFloat32, x, weights, bias),
         FusedProduct(x, weights, bias).values);
+  }
+}
+
+// Activations enter as they are: what is left is the rounding of sums of float32.
+TEST_P(Kernels, ExactHasFloat32sPrecisionAndOneAnswerForEveryRowCount) {
+  for (const int64_t depth : {2, 40, 4096 + 37}) {
+    const PlainMatrix weights = Rounded(RandomMatrix(37, depth, 1));
+    const PlainMatrix all = RandomMatrix(33, depth, 3);
+    const auto product = [&](const PlainMatrix& x, WeightFormat format) {
+      return Product(table(), ComputeType::kExact, format, x, weights);
+    };
+    const std::vector<float> expected = product(all, WeightFormat::kBFloat16);
+    double error = 0.0;
+    double norm = 0.0;
+    for (int64_t i = 0; i < std::ssize(expected); ++i) {
+      double sum = 0.0;
+      for (int64_t k = 0; k < depth; ++k) {
+        sum += double{all.Row(i / 37)[k]} * double{weights.Row(i % 37)[k]};
+      }
+      error += (expected[i] - sum) * (expected[i] - sum);
+      norm += sum * sum;
+    }
+    EXPECT_LT(std::sqrt(error / norm), 2e-6) << depth;
+    for (const int64_t rows : {1, 2, 15, 16, 17, 31}) {
+      PlainMatrix x = all;
+      x.rows = rows;
+      x.values.resize(rows * depth);
+      ExpectSameBits(product(x, WeightFormat::kBFloat16),
+                     {expected.begin(), expected.begin() + rows * 37});
+      ExpectSameBits(product(x, WeightFormat::kFloat32), FusedProduct(x, weights, {}).values);
+    }
+  }
+}
+
+TEST_P(Kernels, ExactKeepsWhatIsNotFiniteInItsRow) {
+  const PlainMatrix weights = Rounded(RandomMatrix(37, 70, 1));
+  const PlainMatrix finite = RandomMatrix(5, 70, 3);
+  const auto product = [&](const PlainMatrix& x) {
+    return Product(table(), ComputeType::kExact, WeightFormat::kBFloat16, x, weights);
+  };
+  const std::vector<float> expected = product(finite);
+  for (const uint32_t bits : {0x7f800000u, 0xff800000u, 0x7fc00000u, 0x7f800001u}) {
+    PlainMatrix x = finite;
+    x.values[2 * 70 + 69] = std::bit_cast<float>(bits);
+    const std::vector<float> out = product(x);
+    for (int64_t i = 0; i < std::ssize(out); ++i) {
+      if (i / 37 == 2) {
+        EXPECT_FALSE(std::isfinite(out[i]));
+      } else {
+        EXPECT_EQ(out[i], expected[i]);
+      }
+    }
   }
 }
 

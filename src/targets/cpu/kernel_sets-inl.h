@@ -35,13 +35,14 @@ struct KernelSet {
 };
 
 constexpr KernelTable TableOf(Isa isa, std::string_view name, const KernelSet& bfloat16,
-                              const KernelSet& mxint8) {
+                              const KernelSet& mxint8, const GemmKernels& exact = {}) {
   return {.isa = isa,
           .name = name,
           .panel_columns = kPanelColumns,
           .float32 = kFloat32Kernels,
           .bfloat16 = bfloat16.kernels,
           .mxint8 = mxint8.kernels,
+          .exact = exact,
           .expand_panel = ExpandPanel,
           .combine = Combine,
           .store_rows = StoreRows,

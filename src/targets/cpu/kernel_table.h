@@ -22,6 +22,7 @@ namespace expertile::cpu {
 enum class ComputeType {
   kFloat32,   // activations as they are
   kBFloat16,  // activations rounded to bfloat16 on entering a product; float32 accumulation
+  kExact,     // activations as they are, summed in whichever order is quickest on this set
 };
 
 enum class WeightFormat {
@@ -111,6 +112,9 @@ struct GemmKernels {
   // K-values of a panel that all row tiles pass before the next: as many as stay in the cache that
   // the kernels like to read a panel from, with the tile that passes by. A multiple of 32.
   int64_t slice_depth = 0;
+  // Not 0: bytes of packed rows that share one reading of a panel at most, beside it in the
+  // second-level cache.
+  int64_t block_bytes = 0;
   // Reading an expert's weights from memory takes as long as the arithmetic of so many rows, as far
   // as the two do not overlap.
   int weights_rows = 0;
@@ -180,6 +184,8 @@ struct KernelTable {
   GemmKernels float32;
   GemmKernels bfloat16;
   GemmKernels mxint8;
+  // Of float32 activations and kBFloat16 weights, for kExact; without kernels: float32 is for it.
+  GemmKernels exact;
   // Expands `depth` (even) k-values of a bfloat16 panel to a float32 panel, exactly.
   ExpandFunction expand_panel;
   // out[h] = sum over k, in order, of weights[k] * y[k][h]; y is [num_rows][size].
@@ -203,12 +209,16 @@ struct KernelTable {
   float (*read_bytes)(const std::byte* bytes, size_t num_bytes);
   RowKernels rows;
 
+  // Of products with weights in kBFloat16, which take the most memory.
   const GemmKernels& gemm(ComputeType type) const {
-    return type == ComputeType::kFloat32 ? float32 : bfloat16;
+    if (type == ComputeType::kExact && exact.pack != nullptr) return exact;
+    return type == ComputeType::kBFloat16 ? bfloat16 : float32;
   }
   // Of products with weights in `format`.
   const GemmKernels& gemm(ComputeType type, WeightFormat format) const {
-    return format == WeightFormat::kMxint8 ? mxint8 : gemm(type);
+    if (format == WeightFormat::kMxint8) return mxint8;
+    if (type == ComputeType::kExact && format != WeightFormat::kBFloat16) return float32;
+    return gemm(type);
   }
 };
 

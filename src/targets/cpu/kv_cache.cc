@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <bit>
 #include <type_traits>
 
 #include "base/error.h"
@@ -35,10 +35,14 @@ void Decode(const int8_t* elements, uint8_t scale, std::span<float> values) {
   DecodeMxint8({elements, values.size()}, scale, values);
 }
 
+// k-values of a column that lie side by side in a panel.
+template <typename Element>
+constexpr int64_t kPairedOf = std::is_same_v<Element, uint16_t> ? 2 : 1;
+
 // Of a column's k-value in a panel.
 template <typename Element>
 int64_t IndexOf(int64_t k, int64_t column, int64_t panel_columns) {
-  constexpr int64_t kPaired = std::is_same_v<Element, uint16_t> ? 2 : 1;
+  constexpr int64_t kPaired = kPairedOf<Element>;
   return (k / kPaired * panel_columns + column) * kPaired + k % kPaired;
 }
 
@@ -128,24 +132,28 @@ void KvCache::Write(BlockTable blocks, int head, int64_t position, std::span<con
 template <typename Element>
 void KvCache::WriteElements(BlockTable blocks, int head, int64_t position,
                             std::span<const float> key, std::span<const float> value) {
+  constexpr int64_t kPaired = kPairedOf<Element>;
   const int64_t columns = shape_.panel_columns;
   const int64_t strip = position / columns;
   const int64_t block = position / kKvBlockSize;
   const int64_t k = position % kKvBlockSize;
   const auto writable = [](const std::byte* bytes) { return const_cast<std::byte*>(bytes); };
-  auto* key_panel = reinterpret_cast<Element*>(writable(KeyPanel(blocks, head, strip)));
-  auto* value_panels = reinterpret_cast<Element*>(writable(ValuePanel(blocks, head, block, 0)));
+  auto* key_panel = reinterpret_cast<Element*>(writable(KeyPanel(blocks, head, strip))) +
+                    position % columns * kPaired;
+  auto* value_panels = reinterpret_cast<Element*>(writable(ValuePanel(blocks, head, block, 0))) +
+                       IndexOf<Element>(k, 0, columns);
   ForMxBlocks(shape_.head_dim, [&](int64_t first, int64_t count) {
     Element elements[kMxBlockSize];
     const auto key_scale = static_cast<std::byte>(Encode(key.subspan(first, count), elements));
-    for (int64_t i = 0; i < count; ++i) {
-      key_panel[IndexOf<Element>(first + i, position % columns, columns)] = elements[i];
+    for (int64_t i = 0; i < count; i += kPaired) {
+      std::copy_n(elements + i, kPaired, key_panel + (first + i) * columns);
     }
     const auto value_scale = static_cast<std::byte>(Encode(value.subspan(first, count), elements));
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t panel = (first + i) / columns;
-      value_panels[panel * kKvBlockSize * columns +
-                   IndexOf<Element>(k, (first + i) % columns, columns)] = elements[i];
+    for (int64_t i = 0; i < count;) {
+      const int64_t column = (first + i) % columns;
+      Element* target = value_panels + (first + i) / columns * kKvBlockSize * columns;
+      const int64_t end = std::min(count, i + columns - column);
+      for (int64_t c = column; i < end; ++i, ++c) target[c * kPaired] = elements[i];
     }
     if (scale_tile_bytes_ == 0) return;
     const int64_t group = first / kMxBlockSize;
@@ -154,12 +162,15 @@ void KvCache::WriteElements(BlockTable blocks, int head, int64_t position,
   });
 }
 
-// Rounding to bfloat16 may overflow. MXINT8 gives every finite value a finite one.
+// Rounding to bfloat16 overflows from halfway between its largest value and 2^128 on. MXINT8 gives
+// every finite value a finite one.
 bool KvCache::IsFiniteAsHeld(std::span<const float> value) const {
-  const bool rounds = shape_.format == KvFormat::kBFloat16;
-  return std::ranges::all_of(value, [&](float x) {
-    return std::isfinite(rounds ? BFloat16ToFloat(FloatToBFloat16(x)) : x);
-  });
+  const uint32_t least = shape_.format == KvFormat::kBFloat16 ? 0x7f7f8000u : 0x7f800000u;
+  uint32_t largest = 0;
+  for (const float x : value) {
+    largest = std::max(largest, std::bit_cast<uint32_t>(x) & 0x7fffffffu);
+  }
+  return largest < least;
 }
 
 void KvCache::Read(BlockTable blocks, int head, int64_t position, std::span<float> key,

@@ -15,10 +15,10 @@ struct Cut {
 
 // Pieces of whole row blocks and a few panels, smaller where there would be less than a few for
 // each worker: of single tokens, and of narrow products such as a router's.
-Cut CutFor(const Gemm& gemm, int64_t num_tokens, int64_t num_panels, int num_workers) {
+Cut CutFor(const Gemm& gemm, int64_t num_tokens, int64_t in, int64_t num_panels, int num_workers) {
   constexpr int64_t kPiecesPerWorker = 4;
   const int64_t tile = gemm.max_tile_rows();
-  Cut cut = {gemm.RowsPerBlock(), 4};
+  Cut cut = {gemm.RowsPerBlock(in), num_tokens > tile ? 2 : 4};
   while (CeilDiv(num_tokens, cut.rows) * CeilDiv(num_panels, cut.panels) <
          kPiecesPerWorker * num_workers) {
     if (cut.panels > 1) {
@@ -91,7 +91,7 @@ Status Linear::Run(const float* x, int64_t num_tokens, std::span<const LinearPro
   const Gemm gemm = gemm_.For(products[0].weights->view().format);
   int64_t num_panels = 0;
   for (const LinearProduct& product : products) num_panels += product.weights->view().num_panels();
-  const Cut cut = CutFor(gemm, num_tokens, num_panels, pool.size());
+  const Cut cut = CutFor(gemm, num_tokens, in, num_panels, pool.size());
   const int64_t num_row_blocks = CeilDiv(num_tokens, cut.rows);
   const auto block = [&](int64_t i) {
     const int64_t begin = i * cut.rows;

@@ -53,7 +53,8 @@ TEST_P(LinearRun, ByRowsGivesTheSameBitsAndFinishesEveryRowOnce) {
   const PlainMatrix weights = Rounded(RandomMatrix(40, 72, 1));
   for (const WeightFormat format : {WeightFormat::kFloat32, WeightFormat::kBFloat16}) {
     const auto packed = *PackedMatrix::Create(table(), format, 40, 72, weights, {});
-    for (const ComputeType type : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
+    for (const ComputeType type :
+         {ComputeType::kFloat32, ComputeType::kBFloat16, ComputeType::kExact}) {
       if (type == ComputeType::kBFloat16 && format == WeightFormat::kFloat32) continue;
       for (const int64_t rows : {1, 40, 253, 600}) {
         const PlainMatrix x = RandomMatrix(rows, 72, 3);
