@@ -13,6 +13,8 @@ inline constexpr int64_t kPanelRowBytes = kPanelColumns * 4;  // of a panel's pa
 inline constexpr int64_t kAmxSliceDepth = 4096;
 // Rows of half a second-level cache, which two hardware threads may share, beside their panels.
 inline constexpr int64_t kAmxBlockBytes = 768 << 10;
+// A packed tile that stays in the first-level cache while panels pass.
+inline constexpr int64_t kAmxNearBytes = 16 << 10;
 static_assert(2 * kPairBlockDepth == kAmxRowBytes && kPanelRowBytes == 2 * kAmxRowBytes);
 
 // What LDTILECFG reads.
@@ -98,6 +100,14 @@ inline void FetchTile(const std::byte* rows) {
   }
 }
 
+// The next lines of a panel to come, into the second-level cache.
+inline void FetchLines(Prefetch& prefetch, int num_lines) {
+  for (int line = 0; line < num_lines; ++line) {
+    _mm_prefetch(reinterpret_cast<const char*>(prefetch.address), _MM_HINT_T1);
+    prefetch.address += 64;
+  }
+}
+
 template <int kRows>
 inline void StartSums(const float* c, bool first) {
   constexpr bool kHasLower = kRows > kAmxTileRows;
@@ -145,6 +155,10 @@ void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool fir
   for (const PanelRun& run : runs) {
     num_blocks += (run.depth + kPairBlockDepth - 1) / kPairBlockDepth;
   }
+  // A short tile is still there from the panel before.
+  const bool fetches_rows = num_blocks * kRows * kAmxRowBytes > kAmxNearBytes;
+  const int quarter = prefetch.lines_per_block / 4;
+  const int last_quarter = prefetch.lines_per_block - 3 * quarter;
   ShapeTiles(kRows, pairs);
   StartSums<kRows>(c, first);
   BlockCursor<kRows> block(a, runs);
@@ -154,19 +168,22 @@ void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool fir
   if constexpr (kHasLower) _tile_loadd(5, block.a + kTileBytes, kAmxRowBytes);
   for (; num_blocks > 1; --num_blocks) {
     block.Advance();
-    FetchTile(block.a + kRows * kAmxRowBytes);
+    if (fetches_rows) FetchTile(block.a + kRows * kAmxRowBytes);
+    FetchLines(prefetch, quarter);
     _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kHasLower) FetchTile(block.a + kRows * kAmxRowBytes + kTileBytes);
+    if (kHasLower && fetches_rows) FetchTile(block.a + kRows * kAmxRowBytes + kTileBytes);
+    FetchLines(prefetch, quarter);
     _tile_dpbf16ps(1, 4, 7);
     _tile_loadd(4, block.a, kAmxRowBytes);
     FetchTile(block.b + kBlockBytes);
+    FetchLines(prefetch, quarter);
     if constexpr (kHasLower) _tile_dpbf16ps(3, 5, 7);
     _tile_loadd(7, block.b + kAmxRowBytes, kPanelRowBytes);
     FetchTile(block.b + kBlockBytes + kTileBytes);
     if constexpr (kHasLower) _tile_dpbf16ps(2, 5, 6);
     _tile_loadd(6, block.b, kPanelRowBytes);
     if constexpr (kHasLower) _tile_loadd(5, block.a + kTileBytes, kAmxRowBytes);
-    FetchAhead<_MM_HINT_T1>(prefetch);
+    FetchLines(prefetch, last_quarter);
   }
   FetchAhead<_MM_HINT_T1>(prefetch);
   _tile_dpbf16ps(0, 4, 6);
