@@ -140,14 +140,18 @@ inline void StoreSums(float* c) {
   }
 }
 
+struct Nothing {
+  void operator()() const {}
+};
+
 // Adds the runs' blocks of `pairs` pairs each. A register is loaded for the next block as soon as
 // its last product of this one is under way, and between the products the lines of the block after
 // that are fetched into the first-level cache: two hardware threads that share a core's tiles wait
 // for each other's loads otherwise. Lines of the next panel go to the second-level cache, where
-// panels and tiles come from.
-template <int kRows>
+// panels and tiles come from. Calls beside() once for each block, between products.
+template <int kRows, typename Beside = Nothing>
 void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool first,
-               Prefetch& prefetch) {
+               Prefetch& prefetch, Beside beside = {}) {
   constexpr bool kHasLower = kRows > kAmxTileRows;
   constexpr int64_t kTileBytes = kAmxTileRows * kAmxRowBytes;
   constexpr int64_t kBlockBytes = kAmxPairs * kPanelRowBytes;
@@ -174,6 +178,7 @@ void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool fir
     if (kHasLower && fetches_rows) FetchTile(block.a + kRows * kAmxRowBytes + kTileBytes);
     FetchLines(prefetch, quarter);
     _tile_dpbf16ps(1, 4, 7);
+    beside();
     _tile_loadd(4, block.a, kAmxRowBytes);
     FetchTile(block.b + kBlockBytes);
     FetchLines(prefetch, quarter);
@@ -188,6 +193,7 @@ void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool fir
   FetchAhead<_MM_HINT_T1>(prefetch);
   _tile_dpbf16ps(0, 4, 6);
   _tile_dpbf16ps(1, 4, 7);
+  beside();
   if constexpr (kHasLower) {
     _tile_dpbf16ps(3, 5, 7);
     _tile_dpbf16ps(2, 5, 6);
@@ -195,19 +201,32 @@ void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool fir
   StoreSums<kRows>(c);
 }
 
-template <int kRows>
-void TileAmxBFloat16(const std::byte* a, const std::byte* b, int64_t depth, float* c, bool first,
-                     Prefetch prefetch) {
+template <int kRows, typename Beside>
+void TileBeside(const std::byte* a, const std::byte* b, int64_t depth, float* c, bool first,
+                Prefetch prefetch, Beside beside) {
   const int64_t rest = depth % kPairBlockDepth;
   const int64_t whole = depth - rest;
   if (whole > 0) {
     const PanelRun run = {b, whole};
-    AddBlocks<kRows>(a, {&run, 1}, kAmxPairs, c, first, prefetch);
+    AddBlocks<kRows>(a, {&run, 1}, kAmxPairs, c, first, prefetch, beside);
   }
   if (rest == 0) return;
   const PanelRun run = {b + whole / 2 * kPanelRowBytes, rest};
   AddBlocks<kRows>(a + whole / kPairBlockDepth * kRows * kAmxRowBytes, {&run, 1},
-                   static_cast<int>(rest / 2), c, first && whole == 0, prefetch);
+                   static_cast<int>(rest / 2), c, first && whole == 0, prefetch, beside);
+}
+
+template <int kRows>
+void TileAmxBFloat16(const std::byte* a, const std::byte* b, int64_t depth, float* c, bool first,
+                     Prefetch prefetch) {
+  TileBeside<kRows>(a, b, depth, c, first, prefetch, Nothing());
+}
+
+// A block's products take about as long as a row's exponentials.
+template <int kRows>
+void ScoresAmxBFloat16(const std::byte* a, const std::byte* b, int64_t depth, float* c,
+                       Prefetch prefetch, SoftmaxWork& work) {
+  TileBeside<kRows>(a, b, depth, c, /*first=*/true, prefetch, [&] { SoftmaxNextRow(work); });
 }
 
 // Sums stay in registers from run to run.
@@ -227,6 +246,10 @@ void RunsAmxBFloat16(const std::byte* a, PanelRuns runs, float* c, Prefetch pref
 template <int kRows>
 struct AmxBFloat16Kernel {
   static constexpr TileKernel kRun = TileAmxBFloat16<kRows>;
+};
+template <int kRows>
+struct AmxScoresKernel {
+  static constexpr ScoresKernel kRun = ScoresAmxBFloat16<kRows>;
 };
 template <int kRows>
 struct AmxRunsKernel {
@@ -283,9 +306,12 @@ constexpr GemmKernels AmxKernels() {
   kernels.block_bytes = kAmxBlockBytes;
   kernels.weights_rows = 64;
   kernels.softmax = SoftmaxOfAmxPanels;
+  kernels.finish_softmax = FinishSoftmax;
   kernels.bfloat16 = TilesByRows<AmxBFloat16Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());
   kernels.bfloat16_runs =
       TilesByRows<AmxRunsKernel, RunsKernel>(std::make_integer_sequence<int, kAmxMaxRows>());
+  kernels.bfloat16_scores =
+      TilesByRows<AmxScoresKernel, ScoresKernel>(std::make_integer_sequence<int, kAmxMaxRows>());
   kernels.begin = BeginTiles;
   kernels.end = EndTiles;
   return kernels;

@@ -201,6 +201,8 @@ constexpr GemmKernels AmxMxint8Kernels() {
   kernels.softmax = nullptr;
   kernels.bfloat16 = {};
   kernels.bfloat16_runs = {};
+  kernels.bfloat16_scores = {};
+  kernels.finish_softmax = nullptr;
   kernels.mxint8 = TilesByRows<AmxMxint8Kernel>(std::make_integer_sequence<int, kAmxMaxRows>());
   kernels.expand_mxint8 = ExpandMxint8ToPairs;
   return kernels;

@@ -25,6 +25,7 @@ inline uint32_t SeenOfPanel(KeyRange valid, int panel) {
   return from_begin & (end < kPanelColumns ? ~(~0u << end) : ~0u);
 }
 inline constexpr int64_t kSoftmaxRowBytes = 64;
+inline constexpr int kSoftmaxRowsAtOnce = 4;
 static_assert(kPanelColumns == 32 && kPairBlockDepth == kPanelColumns);
 
 // Calls visit(panel, seen) for the panels of `valid`, which is not empty: the whole ones with all
@@ -77,39 +78,58 @@ inline float PutPowers(const float* scores, int64_t stride, KeyRange valid, Vec 
   return SumOf(sum);
 }
 
-// See SoftmaxFunction. Some rows' largest scores are found before their exponentials are begun,
-// which don't wait for them then.
+// The next `num_rows` (up to 4) rows of `work`. Their largest scores are found before exponentials
+// are begun, which don't wait for them then.
+inline void SoftmaxRows(SoftmaxWork& work, int num_rows) {
+  constexpr float kLog2OfE = 1.44269504f;
+  constexpr float kLogOf2 = 0.693147181f;
+  const Vec factor = Broadcast(work.scale * kLog2OfE);
+  const int64_t stride = static_cast<int64_t>(work.num_rows) * kPanelColumns;
+  const int64_t block_bytes = work.num_rows * kSoftmaxRowBytes;
+  const int first = work.next_row;
+  work.next_row += num_rows;
+  float largest[kSoftmaxRowsAtOnce];
+  for (int r = first; r < work.next_row; ++r) {
+    const KeyRange valid = work.valid[r];
+    if (valid.begin >= valid.end) continue;
+    largest[r - first] = LargestScaled(work.scores + r * kPanelColumns, stride, valid, factor);
+  }
+  for (int r = first; r < work.next_row; ++r) {
+    const KeyRange valid = work.valid[r];
+    std::byte* target = work.tile + r * kSoftmaxRowBytes;
+    const bool is_empty = valid.begin >= valid.end;
+    const int begin_seen = is_empty ? work.num_panels : valid.begin / kPanelColumns;
+    const int end_seen = is_empty ? work.num_panels : (valid.end - 1) / kPanelColumns + 1;
+    const auto clear = [&](int panel) {
+      _mm512_storeu_si512(target + panel * block_bytes, _mm512_setzero_si512());
+    };
+    for (int panel = 0; panel < begin_seen; ++panel) clear(panel);
+    for (int panel = end_seen; panel < work.num_panels; ++panel) clear(panel);
+    work.states[r] = {-INFINITY, 0.0f};
+    if (is_empty) continue;
+    const float sum = PutPowers(work.scores + r * kPanelColumns, stride, valid, factor,
+                                largest[r - first], block_bytes, target);
+    work.states[r] = {largest[r - first] * kLogOf2, sum};
+  }
+}
+
+// One row, for kernels that do it beside products: apart from their own code, which is made for
+// every number of rows.
+__attribute__((noinline)) inline void SoftmaxNextRow(SoftmaxWork& work) {
+  if (work.next_row < work.num_rows) SoftmaxRows(work, 1);
+}
+
+inline void FinishSoftmax(SoftmaxWork& work) {
+  while (work.next_row < work.num_rows) {
+    const int left = work.num_rows - work.next_row;
+    SoftmaxRows(work, left < kSoftmaxRowsAtOnce ? left : kSoftmaxRowsAtOnce);
+  }
+}
+
+// See SoftmaxFunction.
 inline void SoftmaxOfAmxPanels(const float* scores, int num_rows, int num_panels,
                                const KeyRange* valid, float scale, SoftmaxState* states,
                                std::byte* tile) {
-  constexpr int kRowsAtOnce = 4;
-  constexpr float kLog2OfE = 1.44269504f;
-  constexpr float kLogOf2 = 0.693147181f;
-  const Vec factor = Broadcast(scale * kLog2OfE);
-  const int64_t stride = static_cast<int64_t>(num_rows) * kPanelColumns;
-  const int64_t block_bytes = num_rows * kSoftmaxRowBytes;
-  for (int first = 0; first < num_rows; first += kRowsAtOnce) {
-    const int end = first + kRowsAtOnce < num_rows ? first + kRowsAtOnce : num_rows;
-    float largest[kRowsAtOnce];
-    for (int r = first; r < end; ++r) {
-      if (valid[r].begin >= valid[r].end) continue;
-      largest[r - first] = LargestScaled(scores + r * kPanelColumns, stride, valid[r], factor);
-    }
-    for (int r = first; r < end; ++r) {
-      std::byte* target = tile + r * kSoftmaxRowBytes;
-      const bool is_empty = valid[r].begin >= valid[r].end;
-      const int begin_seen = is_empty ? num_panels : valid[r].begin / kPanelColumns;
-      const int end_seen = is_empty ? num_panels : (valid[r].end - 1) / kPanelColumns + 1;
-      for (int panel = 0; panel < num_panels; ++panel) {
-        if (panel == begin_seen) panel = end_seen;
-        if (panel >= num_panels) break;
-        _mm512_storeu_si512(target + panel * block_bytes, _mm512_setzero_si512());
-      }
-      states[r] = {-INFINITY, 0.0f};
-      if (is_empty) continue;
-      const float sum = PutPowers(scores + r * kPanelColumns, stride, valid[r], factor,
-                                  largest[r - first], block_bytes, target);
-      states[r] = {largest[r - first] * kLogOf2, sum};
-    }
-  }
+  SoftmaxWork work = {scores, num_rows, num_panels, valid, scale, states, tile};
+  FinishSoftmax(work);
 }

@@ -49,8 +49,12 @@ bool BlockAttention::Reserve(WorkerScratch& scratch, const KvCache& cache) const
   return scratch.queries.Reserve(kMaxPiecePairs * RoundUp(head_dim, kDepthMultiple) *
                                  kernels_->activation_size) &&
          scratch.sums.Reserve(kMaxPiecePairs * width) &&
-         scratch.scores.Reserve(kSegmentSize * rows) &&
-         scratch.probabilities.Reserve(kSegmentSize * (rows + 1) * kernels_->activation_size) &&
+         std::ranges::all_of(scratch.stages,
+                             [&](Stage& stage) {
+                               return stage.scores.Reserve(kSegmentSize * rows) &&
+                                      stage.probabilities.Reserve(kSegmentSize * (rows + 1) *
+                                                                  kernels_->activation_size);
+                             }) &&
          scratch.part.Reserve(rows * width) && scratch.reader.Reserve(cache) &&
          scratch.seen.Reserve(kSegmentSize * columns * sizeof(float));
 }
@@ -117,7 +121,6 @@ void BlockAttention::ListTiles(const AttentionPass& pass, const KvCache& cache,
 void BlockAttention::RunPiece(const AttentionPass& pass, const KvCache& cache,
                               const AttentionPiece& piece, WorkerScratch& scratch) {
   const int64_t head_dim = cache.shape().head_dim;
-  const auto num_panels = static_cast<int>(cache.num_value_panels());
   const TileScope scope(*kernels_);
   ListTiles(pass, cache, piece, scratch);
   for (const Tile& tile : scratch.tiles) {
@@ -126,7 +129,6 @@ void BlockAttention::RunPiece(const AttentionPass& pass, const KvCache& cache,
   const KvHead kv = {&cache, pass.block_tables[pass.sequences[piece.first_row]], piece.kv_head};
   const KeySpan seen = {scratch.tiles.front().all.begin, scratch.tiles.back().all.end};
   const auto num_tiles = static_cast<int64_t>(scratch.tiles.size());
-  std::array<SoftmaxState, kMaxTileRows> states;
   for (int64_t s = piece.first_segment; s < piece.end_segment; ++s) {
     const int64_t begin = s * kSegmentSize;
     const KeySegment segment =
@@ -135,18 +137,12 @@ void BlockAttention::RunPiece(const AttentionPass& pass, const KvCache& cache,
     if (num_tiles > 1 && s + 1 < piece.end_segment) {
       scratch.fetch.Start(kv, begin + kSegmentSize, seen.end, num_tiles, kernels_->block_depth);
     }
-    for (Tile& tile : scratch.tiles) {
-      if (piece.first_part >= 0) {
-        const Part part = PartAt(piece.first_part + s - piece.first_segment, cache);
-        ComputePart(pass, cache, tile, segment, part, scratch);
-        continue;
-      }
-      const KeySpan keys = WithinSegment(tile.all, begin);
-      if (keys.begin >= keys.end) continue;
-      ComputePart(pass, cache, tile, segment, {states.data(), scratch.part.data()}, scratch);
-      table_->merge_softmax(scratch.part.data(), states.data(), tile.num_pairs, num_panels,
-                            tile.sums, tile.states.data());
+    if (piece.first_part < 0) {
+      AddSegment(pass, cache, segment, scratch);
+      continue;
     }
+    const Part part = PartAt(piece.first_part + s - piece.first_segment, cache);
+    ComputePart(pass, cache, scratch.tiles.front(), segment, part, scratch);
   }
   if (piece.first_part >= 0) return;
   for (const Tile& tile : scratch.tiles) {
@@ -179,45 +175,98 @@ Prefetch BlockAttention::TakeFetch(const KeySegment& segment, int64_t depth, con
   return {next, static_cast<int>(CeilDiv(depth * segment.depth_bytes / 64, num_blocks))};
 }
 
-void BlockAttention::ComputePart(const AttentionPass& pass, const KvCache& cache, const Tile& tile,
+void BlockAttention::AddSegment(const AttentionPass& pass, const KvCache& cache,
+                                const KeySegment& segment, WorkerScratch& scratch) const {
+  const bool is_beside = !segment.is_float32 && kernels_->finish_softmax != nullptr;
+  Stage* before = nullptr;
+  for (Tile& tile : scratch.tiles) {
+    const KeySpan keys = WithinSegment(tile.all, segment.begin);
+    if (keys.begin >= keys.end) continue;
+    Stage& stage = scratch.stages[before == scratch.stages.data() ? 1 : 0];
+    Begin(segment, pass.scale, tile, stage.states.data(), stage);
+    AddScores(segment, cache.shape().head_dim, before != nullptr ? &before->softmax : nullptr,
+              stage, scratch);
+    if (before != nullptr) AddPart(segment, cache, *before, scratch);
+    before = &stage;
+    if (is_beside) continue;
+    AddPart(segment, cache, stage, scratch);
+    before = nullptr;
+  }
+  if (before != nullptr) AddPart(segment, cache, *before, scratch);
+}
+
+void BlockAttention::AddPart(const KeySegment& segment, const KvCache& cache, Stage& stage,
+                             WorkerScratch& scratch) const {
+  const auto num_panels = static_cast<int>(cache.num_value_panels());
+  Weigh(stage.softmax);
+  AddValues(segment, stage, num_panels, scratch.part.data(), scratch);
+  table_->merge_softmax(scratch.part.data(), stage.states.data(), stage.tile->num_pairs, num_panels,
+                        stage.tile->sums, stage.tile->states.data());
+}
+
+void BlockAttention::ComputePart(const AttentionPass& pass, const KvCache& cache, Tile& tile,
                                  const KeySegment& segment, Part part,
                                  WorkerScratch& scratch) const {
+  Stage& stage = scratch.stages[0];
+  Begin(segment, pass.scale, tile, part.states, stage);
+  AddScores(segment, cache.shape().head_dim, /*before=*/nullptr, stage, scratch);
+  Weigh(stage.softmax);
+  AddValues(segment, stage, cache.num_value_panels(), part.sums, scratch);
+}
+
+void BlockAttention::Begin(const KeySegment& segment, float scale, Tile& tile, SoftmaxState* states,
+                           Stage& stage) const {
   const int64_t columns = table_->panel_columns;
-  const int num_pairs = tile.num_pairs;
   const KeySpan all = WithinSegment(tile.all, segment.begin);
   EXPERTILE_DCHECK(all.begin < all.end);
-  const int64_t first_panel = all.begin / columns;
-  const KeySpan keys = {first_panel * columns, RoundUp(all.end, 2)};
-  const auto num_key_panels = static_cast<int>(CeilDiv(all.end - keys.begin, columns));
-  std::array<KeyRange, kMaxTileRows> valid;
-  for (int p = 0; p < num_pairs; ++p) {
+  stage.tile = &tile;
+  stage.keys = {all.begin / columns * columns, RoundUp(all.end, 2)};
+  stage.num_panels = static_cast<int>(CeilDiv(all.end - stage.keys.begin, columns));
+  for (int p = 0; p < tile.num_pairs; ++p) {
     const KeySpan seen = WithinSegment(tile.seen[p], segment.begin);
-    valid[p] = {static_cast<int>(seen.begin - keys.begin), static_cast<int>(seen.end - keys.begin)};
-    if (seen.begin >= seen.end) valid[p] = {0, 0};
+    stage.valid[p] = {static_cast<int>(seen.begin - stage.keys.begin),
+                      static_cast<int>(seen.end - stage.keys.begin)};
+    if (seen.begin >= seen.end) stage.valid[p] = {0, 0};
   }
-  const TileKernel multiply = TileKernels(segment)[num_pairs];
-  const int64_t head_dim = cache.shape().head_dim;
-  for (int i = 0; i < num_key_panels; ++i) {
+  stage.softmax = {stage.scores.data(),       tile.num_pairs, stage.num_panels,
+                   stage.valid.data(),        scale,          states,
+                   stage.probabilities.data()};
+}
+
+void BlockAttention::AddScores(const KeySegment& segment, int64_t head_dim, SoftmaxWork* before,
+                               Stage& stage, WorkerScratch& scratch) const {
+  const int num_pairs = stage.tile->num_pairs;
+  const int64_t size = num_pairs * table_->panel_columns;
+  const int64_t first_panel = stage.keys.begin / table_->panel_columns;
+  for (int i = 0; i < stage.num_panels; ++i) {
     const std::byte* const* panel = &segment.keys[first_panel + i];
-    const std::byte* next = i + 1 < num_key_panels ? panel[1] : nullptr;
-    multiply(tile.query, *panel, head_dim, scratch.scores.data() + i * num_pairs * columns,
-             /*first=*/true, TakeFetch(segment, head_dim, next, scratch));
-  }
-  kernels_->softmax(scratch.scores.data(), num_pairs, num_key_panels, valid.data(), pass.scale,
-                    part.states, scratch.probabilities.data());
-  if (segment.has_non_finite) {
-    AddSeenValues(segment, keys, std::span(valid).first(num_pairs), cache.num_value_panels(),
-                  part.sums, scratch);
-  } else {
-    AddValues(segment, keys, num_pairs, cache.num_value_panels(), part.sums, scratch);
+    const std::byte* next = i + 1 < stage.num_panels ? panel[1] : nullptr;
+    float* scores = stage.scores.data() + i * size;
+    const Prefetch fetch = TakeFetch(segment, head_dim, next, scratch);
+    if (before != nullptr) {
+      kernels_->bfloat16_scores[num_pairs](stage.tile->query, *panel, head_dim, scores, fetch,
+                                           *before);
+    } else {
+      TileKernels(segment)[num_pairs](stage.tile->query, *panel, head_dim, scores, /*first=*/true,
+                                      fetch);
+    }
   }
 }
 
-void BlockAttention::AddValues(const KeySegment& segment, KeySpan keys, int num_pairs,
-                               int64_t num_panels, float* sums, WorkerScratch& scratch) const {
+void BlockAttention::Weigh(SoftmaxWork& softmax) const {
+  if (kernels_->finish_softmax != nullptr) return kernels_->finish_softmax(softmax);
+  kernels_->softmax(softmax.scores, softmax.num_rows, softmax.num_panels, softmax.valid,
+                    softmax.scale, softmax.states, softmax.tile);
+}
+
+void BlockAttention::AddValues(const KeySegment& segment, Stage& stage, int64_t num_panels,
+                               float* sums, WorkerScratch& scratch) const {
+  const int num_pairs = stage.tile->num_pairs;
+  const KeySpan keys = stage.keys;
+  if (segment.has_non_finite) return AddSeenValues(segment, stage, num_panels, sums, scratch);
   const bool in_runs = !segment.is_expanded && scratch.tiles.size() > 1;
   if (in_runs && kernels_->bfloat16_runs[num_pairs] != nullptr) {
-    return AddValuesInRuns(segment, keys, num_pairs, num_panels, sums, scratch);
+    return AddValuesInRuns(segment, stage, num_panels, sums, scratch);
   }
   const TileKernel multiply = TileKernels(segment)[num_pairs];
   const int64_t step_bytes = num_pairs * kernels_->activation_size;
@@ -231,17 +280,18 @@ void BlockAttention::AddValues(const KeySegment& segment, KeySpan keys, int num_
       const std::byte* next = end < keys.end
                                   ? segment.values[run + 1] + n * segment.value_stride
                                   : segment.values[first_run] + (n + 1) * segment.value_stride;
-      multiply(scratch.probabilities.data() + (begin - keys.begin) * step_bytes, values,
-               end - begin, sums, /*first=*/begin == keys.begin,
-               TakeFetch(segment, end - begin, next, scratch));
+      multiply(stage.probabilities.data() + (begin - keys.begin) * step_bytes, values, end - begin,
+               sums, /*first=*/begin == keys.begin, TakeFetch(segment, end - begin, next, scratch));
       begin = end;
     }
   }
 }
 
-void BlockAttention::AddValuesInRuns(const KeySegment& segment, KeySpan keys, int num_pairs,
+void BlockAttention::AddValuesInRuns(const KeySegment& segment, const Stage& stage,
                                      int64_t num_panels, float* sums,
                                      WorkerScratch& scratch) const {
+  const int num_pairs = stage.tile->num_pairs;
+  const KeySpan keys = stage.keys;
   const RunsKernel multiply = kernels_->bfloat16_runs[num_pairs];
   std::array<PanelRun, kSegmentSize / kKvBlockSize> runs;
   int num_runs = 0;
@@ -253,29 +303,29 @@ void BlockAttention::AddValuesInRuns(const KeySegment& segment, KeySpan keys, in
     begin = end;
   }
   for (int64_t n = 0; n < num_panels; ++n, sums += num_pairs * table_->panel_columns) {
-    multiply(scratch.probabilities.data(), std::span(runs).first(num_runs), sums,
+    multiply(stage.probabilities.data(), std::span(runs).first(num_runs), sums,
              TakeFetch(segment, keys.end - keys.begin, nullptr, scratch));
     for (int i = 0; i < num_runs; ++i) runs[i].panel += segment.value_stride;
   }
 }
 
-void BlockAttention::AddSeenValues(const KeySegment& segment, KeySpan keys,
-                                   std::span<const KeyRange> valid, int64_t num_panels, float* sums,
-                                   WorkerScratch& scratch) const {
+void BlockAttention::AddSeenValues(const KeySegment& segment, Stage& stage, int64_t num_panels,
+                                   float* sums, WorkerScratch& scratch) const {
+  const KeySpan keys = stage.keys;
+  const auto& valid = stage.valid;
   const TileKernel multiply = TileKernels(segment)[1];
-  const auto num_pairs = static_cast<int64_t>(valid.size());
+  const auto num_pairs = int64_t{stage.tile->num_pairs};
   const int64_t step_bytes = kernels_->activation_size;
   const int64_t chunk_bytes = kernels_->block_depth * step_bytes;
   const int64_t num_chunks = CeilDiv(keys.end - keys.begin, kernels_->block_depth);
   // One pair's probabilities, behind the tile's.
-  std::byte* row =
-      scratch.probabilities.data() + kSegmentSize * kernels_->max_tile_rows * step_bytes;
+  std::byte* row = stage.probabilities.data() + kSegmentSize * kernels_->max_tile_rows * step_bytes;
   for (int64_t p = 0; p < num_pairs; ++p) {
     if (valid[p].begin >= valid[p].end) continue;
     const KeySpan seen = {keys.begin + valid[p].begin, keys.begin + valid[p].end};
     for (int64_t i = 0; i < num_chunks; ++i) {
       std::memcpy(row + i * chunk_bytes,
-                  scratch.probabilities.data() + (i * num_pairs + p) * chunk_bytes, chunk_bytes);
+                  stage.probabilities.data() + (i * num_pairs + p) * chunk_bytes, chunk_bytes);
     }
     for (int64_t n = 0; n < num_panels; ++n) {
       for (int64_t begin = keys.begin; begin < keys.end;) {

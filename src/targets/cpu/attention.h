@@ -51,18 +51,28 @@ class BlockAttention {
     std::byte* query;  // packed, depth D
     float* sums;       // [ceil(D/NR)][num_pairs][NR]
   };
+  // What a tile has of a segment, from its scores to its probabilities.
+  struct Stage {
+    Tile* tile;
+    KeySpan keys;    // of the segment: from a panel's first to the last that any pair sees, even
+    int num_panels;  // of keys
+    std::array<KeyRange, kMaxTileRows> valid;
+    std::array<SoftmaxState, kMaxTileRows> states;
+    AlignedBuffer<float> scores;             // [kSegmentSize/NR][MR][NR]
+    AlignedBuffer<std::byte> probabilities;  // packed tile, depth kSegmentSize
+    SoftmaxWork softmax;                     // of the above
+  };
   struct WorkerScratch {
     WorkerScratch(const KernelTable& table, const GemmKernels& kernels) : reader(table, kernels) {}
 
     SegmentReader reader;
     SegmentFetch fetch;
-    std::vector<Tile> tiles;                 // of a piece
-    AlignedBuffer<std::byte> queries;        // of a piece's tiles
-    AlignedBuffer<float> sums;               // likewise
-    AlignedBuffer<float> scores;             // [kSegmentSize/NR][MR][NR]
-    AlignedBuffer<std::byte> probabilities;  // packed tile, depth kSegmentSize
-    AlignedBuffer<float> part;               // [ceil(D/NR)][MR][NR], a segment's sums
-    AlignedBuffer<std::byte> seen;           // a panel of values as one pair sees it
+    std::vector<Tile> tiles;           // of a piece
+    AlignedBuffer<std::byte> queries;  // of a piece's tiles
+    AlignedBuffer<float> sums;         // likewise
+    std::array<Stage, 2> stages;       // of a tile and the one before it
+    AlignedBuffer<float> part;         // [ceil(D/NR)][MR][NR], a segment's sums
+    AlignedBuffer<std::byte> seen;     // a panel of values as one pair sees it
   };
   // What a tile and a segment give.
   struct Part {
@@ -84,18 +94,31 @@ class BlockAttention {
   // `next` of a tile that is alone is what its kernels read after this call's panel.
   Prefetch TakeFetch(const KeySegment& segment, int64_t depth, const std::byte* next,
                      WorkerScratch& scratch) const;
-  void ComputePart(const AttentionPass& pass, const KvCache& cache, const Tile& tile,
+  // Adds the segment to the sums of all tiles of a piece.
+  void AddSegment(const AttentionPass& pass, const KvCache& cache, const KeySegment& segment,
+                  WorkerScratch& scratch) const;
+  void AddPart(const KeySegment& segment, const KvCache& cache, Stage& stage,
+               WorkerScratch& scratch) const;
+  void ComputePart(const AttentionPass& pass, const KvCache& cache, Tile& tile,
                    const KeySegment& segment, Part part, WorkerScratch& scratch) const;
-  // part.sums = probabilities x values over `keys` of the segment.
-  void AddValues(const KeySegment& segment, KeySpan keys, int num_pairs, int64_t num_panels,
-                 float* sums, WorkerScratch& scratch) const;
+  // Readies the stage for a tile of which some pair sees keys of the segment.
+  void Begin(const KeySegment& segment, float scale, Tile& tile, SoftmaxState* states,
+             Stage& stage) const;
+  // The stage's scores; beside them rows of `before`, if it is not null.
+  void AddScores(const KeySegment& segment, int64_t head_dim, SoftmaxWork* before, Stage& stage,
+                 WorkerScratch& scratch) const;
+  // Finishes the stage's softmax.
+  void Weigh(SoftmaxWork& softmax) const;
+  // sums = probabilities x values over the stage's keys of the segment.
+  void AddValues(const KeySegment& segment, Stage& stage, int64_t num_panels, float* sums,
+                 WorkerScratch& scratch) const;
   // The same, where there are kernels for it.
-  void AddValuesInRuns(const KeySegment& segment, KeySpan keys, int num_pairs, int64_t num_panels,
+  void AddValuesInRuns(const KeySegment& segment, const Stage& stage, int64_t num_panels,
                        float* sums, WorkerScratch& scratch) const;
   // The same pair by pair, each with zeros for the values that it does not see: where they are
   // finite the same bits as AddValues, as 0 * value is 0.
-  void AddSeenValues(const KeySegment& segment, KeySpan keys, std::span<const KeyRange> valid,
-                     int64_t num_panels, float* sums, WorkerScratch& scratch) const;
+  void AddSeenValues(const KeySegment& segment, Stage& stage, int64_t num_panels, float* sums,
+                     WorkerScratch& scratch) const;
   // Copies the positions of a panel of values, with zeros outside of `seen`.
   void CopySeen(const KeySegment& segment, const std::byte* panel, int64_t depth, KeySpan seen,
                 std::byte* out) const;

@@ -98,6 +98,21 @@ using SoftmaxFunction = void (*)(const float* scores, int num_rows, int num_pane
                                  const KeyRange* valid, float scale, SoftmaxState* states,
                                  std::byte* tile);
 
+// The same as work that is done row by row.
+struct SoftmaxWork {
+  const float* scores;
+  int num_rows;  // 0: nothing to do
+  int num_panels;
+  const KeyRange* valid;
+  float scale;
+  SoftmaxState* states;
+  std::byte* tile;
+  int next_row = 0;
+};
+// A tile kernel, from zero, that does some rows of another tile's softmax beside its products.
+using ScoresKernel = void (*)(const std::byte* a, const std::byte* b, int64_t depth, float* c,
+                              Prefetch prefetch, SoftmaxWork& work);
+
 // The kernels of one compute type, or of kMxint8.
 struct GemmKernels {
   // If not null: what products of fewer than few_rows rows are for. The same bits, of packed rows
@@ -125,10 +140,13 @@ struct GemmKernels {
   // makes a block of one.
   int staged_columns = 0;
   SoftmaxFunction softmax = nullptr;
+  void (*finish_softmax)(SoftmaxWork& work) = nullptr;  // what bfloat16_scores left; null as those
   std::array<TileKernel, kMaxTileRows + 1> float32 = {};   // by rows; weights kFloat32
   std::array<TileKernel, kMaxTileRows + 1> bfloat16 = {};  // by rows; weights kBFloat16
   // By rows; the same bits as `bfloat16`, run after run. Null where that takes no longer.
   std::array<RunsKernel, kMaxTileRows + 1> bfloat16_runs = {};
+  // By rows; the same bits as `bfloat16`. Null where products leave nothing to do beside them.
+  std::array<ScoresKernel, kMaxTileRows + 1> bfloat16_scores = {};
   // By rows; weights kMxint8, or what expand_mxint8 makes of a panel, which stays where it is.
   std::array<TileKernel, kMaxTileRows + 1> mxint8 = {};
   ExpandFunction expand_mxint8 = nullptr;
