@@ -54,13 +54,21 @@ void AddPartBlocks(const std::byte* a, const std::byte* b, int64_t num_blocks, i
   float* middle = sums + kRows * kPanelColumns;
   float* low = middle + kRows * kPanelColumns;
   ShapeParts(kRows, pairs);
-  if (first) std::memset(sums, 0, kExactParts * kRows * kPanelColumns * sizeof(float));
-  _tile_loadd(0, sums, kPanelRowBytes);
-  _tile_loadd(1, sums + kLanes, kPanelRowBytes);
-  _tile_loadd(2, middle, kPanelRowBytes);
-  _tile_loadd(3, middle + kLanes, kPanelRowBytes);
-  _tile_loadd(4, low, kPanelRowBytes);
-  _tile_loadd(5, low + kLanes, kPanelRowBytes);
+  if (first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+  } else {
+    _tile_loadd(0, sums, kPanelRowBytes);
+    _tile_loadd(1, sums + kLanes, kPanelRowBytes);
+    _tile_loadd(2, middle, kPanelRowBytes);
+    _tile_loadd(3, middle + kLanes, kPanelRowBytes);
+    _tile_loadd(4, low, kPanelRowBytes);
+    _tile_loadd(5, low + kLanes, kPanelRowBytes);
+  }
   for (int64_t block = 0; block < num_blocks; ++block) {
     FetchAhead<_MM_HINT_T1>(prefetch);
     _tile_loadd(7, b, kPanelRowBytes);
