@@ -98,12 +98,15 @@ Result<ProgramOrigin> OriginOf(const Checkpoint& checkpoint, const CompileOption
     asset_digests[asset.name] = Sha256Hex(std::as_bytes(std::span(asset.content)));
   }
   EXPERTILE_ASSIGN(origin.model_digest, DigestOf(checkpoint, digests, watch));
-  origin.fingerprint = FingerprintOf({{"format_version", kPackageVersion},
-                                      {"model", origin.model_digest},
-                                      {"assets", asset_digests},
-                                      {"target", origin.target},
-                                      {"isa", origin.isa},
-                                      {"options", origin.options}});
+  nlohmann::json named = {{"format_version", kPackageVersion},
+                          {"model", origin.model_digest},
+                          {"assets", asset_digests},
+                          {"target", origin.target},
+                          {"isa", origin.isa},
+                          {"options", origin.options}};
+  const int layout = TargetOf(options).in_process.layout;
+  if (layout > 1) named["layout"] = layout;
+  origin.fingerprint = FingerprintOf(named);
   return origin;
 }
 

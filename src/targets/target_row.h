@@ -33,6 +33,9 @@ struct InProcessTarget {
       std::shared_ptr<const WeightReader> weights) = nullptr;
   // Where the weights of a program lie that is not kept on disk: this process's memory, a device's.
   std::shared_ptr<WeightStore> (*new_store)() = nullptr;
+  // How packed weights lie: another number whenever `open` cannot read what an earlier `pack` wrote
+  // of the same model, so that a cached program is made anew.
+  int layout = 1;
 };
 
 // Compiles to files for another machine, in the cache or options.compile_dir. `options` are

@@ -122,7 +122,9 @@ class Layer {
     TargetOptions target;
     target.blocking = blocking;
     target.max_step_tokens = T;
-    EXPERTILE_ASSIGN(CudaOps ops, CudaOps::Create(spec, {target, std::move(device)}));
+    EXPERTILE_ASSIGN(CudaOps ops,
+                     CudaOps::Create(spec, {target, std::move(device),
+                                            weights.experts.gate_up.scales != nullptr}));
     EXPERTILE_ASSIGN(Timer timer, Timer::Create(ops.stream()));
     Layer layer(std::move(ops), std::move(timer), std::move(spec), weights);
     EXPERTILE_RETURN_IF_ERROR(layer.ops_.Begin(Step()));

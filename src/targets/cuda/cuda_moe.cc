@@ -12,6 +12,7 @@ struct CudaOps::Plan {
   int experts_per_token = 1;    // K
   int64_t stored_rows = 0;      // room for the assignments' rows in tiles
   int num_nsp = 1;
+  TileShape shape = {};  // whose rows the tiles have at most
   std::shared_ptr<std::byte> memory = {};
   const int32_t* assignments = nullptr;
   const RowTile* row_tiles = nullptr;
@@ -36,8 +37,11 @@ PlanArgs CudaOps::NewPlan(int64_t num_tokens, int experts_per_token, int num_exp
   plan.stored_rows = MaxStoredRows(plan.num_assignments, num_experts, chunk);
   plan.num_nsp = is_blocked ? blocking.num_nsp : 1;
   PlanArgs args{.num_nsp = plan.num_nsp, .packed_chunk_size = chunk};
-  args.tile_rows =
-      ChooseTileShape(plan.num_assignments, num_experts, 0, context_.device.num_processors).rows;
+  plan.shape = context_.has_mxfp4_experts ? ChooseMxfp4Shape(plan.num_assignments, num_experts)
+                                          : ChooseTileShape(plan.num_assignments, num_experts, 0,
+                                                            context_.device.num_processors);
+  args.tile_rows = plan.shape.rows;
+  args.has_even_tiles = context_.has_mxfp4_experts;
   const int64_t num_tiles = MaxRowTiles(plan.num_assignments, num_experts, chunk, args.tile_rows);
   args.tokens_per_block = static_cast<int>(TokensPerBlock(num_tokens));
   args.count_stride = CountStride(num_tokens);
@@ -126,8 +130,10 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
   }
   if (num_rows == 0) return;
   const auto launch = [&](const GemmArgs& args, Epilogue epilogue) {
+    const bool is_mxfp4 = args.weights[0].scales != nullptr && plan != nullptr;
     const TileShape shape =
-        ChooseTileShape(num_rows, mlp.count, args.weights[0].columns, processors);
+        is_mxfp4 ? plan->shape
+                 : ChooseTileShape(num_rows, mlp.count, args.weights[0].columns, processors);
     return LaunchGemm(args, shape, epilogue, processors, stream());
   };
   Run("gate and up", [&] {

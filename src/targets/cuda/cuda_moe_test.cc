@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <random>
 #include <vector>
 
+#include "formats/mxfp4.h"
 #include "targets/cuda/cuda_ops.h"
 #include "targets/cuda/weight_packing.h"
 #include "tests/golden.h"
@@ -27,12 +29,13 @@ struct Case {
   int64_t I;
   Popularity popularity = Popularity::kEven;
   MoeBlocking blocking = {};
+  bool is_mxfp4 = false;  // H and I are multiples of 32 then
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
   *out << "T " << c.T << ", E " << c.E << ", K " << c.K << ", H " << c.H << ", I " << c.I
        << ", popularity " << static_cast<int>(c.popularity) << ", num_nsp " << c.blocking.num_nsp
-       << ", chunk " << c.blocking.packed_chunk_size;
+       << ", chunk " << c.blocking.packed_chunk_size << (c.is_mxfp4 ? ", MXFP4" : "");
 }
 
 // Values that bfloat16 has, of about `scale`.
@@ -43,16 +46,50 @@ std::vector<uint16_t> RandomValues(int64_t count, float scale, std::mt19937& ran
   return values;
 }
 
-struct Expert {
-  std::vector<uint16_t> gate;  // [I,H]
-  std::vector<uint16_t> up;    // [I,H]
-  std::vector<uint16_t> down;  // [H,I]
+// [rows, cols], whose values are bfloat16's; with `scales` they are kept as MXFP4.
+struct Matrix {
+  int64_t rows;
+  int64_t cols;
+  std::vector<uint16_t> values = {};
+  std::vector<std::byte> codes = {};
+  std::vector<std::byte> scales = {};
+
+  LinearView View() const {
+    if (!scales.empty()) {
+      return {{DType::kU8, codes.data(), rows, cols, cols, 1, scales.data()}, {}};
+    }
+    return {{DType::kBF16, reinterpret_cast<const std::byte*>(values.data()), rows, cols, cols, 1,
+             nullptr},
+            {}};
+  }
 };
 
-MatrixView ViewOf(const std::vector<uint16_t>& values, int64_t rows, int64_t cols) {
-  return {DType::kBF16, reinterpret_cast<const std::byte*>(values.data()), rows, cols, cols, 1,
-          nullptr};
+// Blocks whose scales suit `size`, and a few that are as small as can be, or at and above the limit
+// from which the device expands in two steps.
+Matrix RandomMxfp4(int64_t rows, int64_t cols, float size, std::mt19937& random) {
+  Matrix matrix{rows, cols};
+  const int usual = 127 + static_cast<int>(std::floor(std::log2(size / 3.0f)));
+  constexpr std::array kUnusual = {0, 1, 126, 127, 128, 129, 130};
+  for (int64_t block = 0; block < rows * cols / kMxBlockSize; ++block) {
+    const auto scale =
+        static_cast<uint8_t>(random() % 64 == 0 ? kUnusual[random() % kUnusual.size()]
+                                                : usual + static_cast<int>(random() % 3) - 1);
+    std::array<std::byte, kMxfp4BlockBytes> codes;
+    for (std::byte& code : codes) code = static_cast<std::byte>(random());
+    std::array<float, kMxBlockSize> values;
+    DecodeMxfp4Block(codes, scale, values);
+    matrix.codes.insert(matrix.codes.end(), codes.begin(), codes.end());
+    matrix.scales.push_back(std::byte{scale});
+    for (const float value : values) matrix.values.push_back(FloatToBFloat16(value));
+  }
+  return matrix;
 }
+
+struct Expert {
+  Matrix gate;  // [I,H]
+  Matrix up;    // [I,H]
+  Matrix down;  // [H,I]
+};
 
 double Dot(const uint16_t* a, std::span<const double> b) {
   double sum = 0.0;
@@ -65,9 +102,13 @@ class Layer {
   explicit Layer(const Case& c) : case_(c), random_(static_cast<uint32_t>(c.T * 31 + c.E)) {
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.H));
     for (int e = 0; e < c.E; ++e) {
-      experts_.push_back({RandomValues(c.I * c.H, scale, random_),
-                          RandomValues(c.I * c.H, scale, random_),
-                          RandomValues(c.H * c.I, scale, random_)});
+      const auto matrix = [&](int64_t rows, int64_t cols) {
+        return c.is_mxfp4 ? RandomMxfp4(rows, cols, scale, random_)
+                          : Matrix{rows, cols, RandomValues(rows * cols, scale, random_)};
+      };
+      Matrix gate = matrix(c.I, c.H);
+      Matrix up = matrix(c.I, c.H);
+      experts_.push_back({std::move(gate), std::move(up), matrix(c.H, c.I)});
     }
     x_ = RandomValues(c.T * c.H, 1.0f, random_);
     std::uniform_real_distribution<float> uniform;
@@ -99,7 +140,7 @@ class Layer {
     TargetOptions options;
     options.blocking = case_.blocking;
     options.max_step_tokens = T;
-    EXPERTILE_ASSIGN(CudaOps ops, CudaOps::Create(spec, {options, device}));
+    EXPERTILE_ASSIGN(CudaOps ops, CudaOps::Create(spec, {options, device, case_.is_mxfp4}));
     EXPERTILE_RETURN_IF_ERROR(ops.Begin(Step()));
     std::vector<float> floats;
     for (int64_t i = 0; i < T * case_.H; ++i) floats.push_back(BFloat16ToFloat(x_[i]));
@@ -122,9 +163,7 @@ class Layer {
   Status Pack(DeviceStore& store) const {
     std::vector<MlpView> views;
     for (const Expert& expert : experts_) {
-      views.push_back({{ViewOf(expert.gate, case_.I, case_.H), {}},
-                       {ViewOf(expert.up, case_.I, case_.H), {}},
-                       {ViewOf(expert.down, case_.H, case_.I), {}}});
+      views.push_back({expert.gate.View(), expert.up.View(), expert.down.View()});
     }
     WorkerPool pool(2);
     EXPERTILE_RETURN_IF_ERROR(TilePacker(pool, store).Pack("experts", views, WeightRole::kExperts));
@@ -146,13 +185,13 @@ class Layer {
       const Expert& expert = experts_[order[k]];
       std::vector<double> activated;
       for (int64_t i = 0; i < case_.I; ++i) {
-        const double gate = Dot(expert.gate.data() + i * case_.H, x);
+        const double gate = Dot(expert.gate.values.data() + i * case_.H, x);
         activated.push_back(gate / (1.0 + std::exp(-gate)) *
-                            Dot(expert.up.data() + i * case_.H, x));
+                            Dot(expert.up.values.data() + i * case_.H, x));
       }
       const double weight = std::exp(logits[order[k]] - logits[order[0]]) / sum;
       for (int64_t h = 0; h < case_.H; ++h) {
-        out[h] += weight * Dot(expert.down.data() + h * case_.I, activated);
+        out[h] += weight * Dot(expert.down.values.data() + h * case_.I, activated);
       }
     }
     for (int64_t h = 0; h < case_.H; ++h) y[h] = static_cast<float>(out[h]);
@@ -188,6 +227,17 @@ TEST(CudaMoe, BitsDoNotDependOnHowManyTokensThereAre) {
   }
 }
 
+// Few rows are another kernel's.
+TEST_P(CudaMoeTest, ATokensBitsDoNotDependOnOthers) {
+  if (const auto device = FindDevice(); !device) GTEST_SKIP() << device.error().message;
+  Layer layer(GetParam());
+  const auto all = layer.OnDevice();
+  ASSERT_TRUE(all) << all.error().message;
+  const auto few = layer.OnDevice(std::min<int64_t>(GetParam().T, 2));
+  ASSERT_TRUE(few) << few.error().message;
+  EXPECT_TRUE(std::ranges::equal(*few, std::span(*all).first(few->size())));
+}
+
 std::vector<Case> Edges() {
   using enum Popularity;
   return {{1, 1, 1, 64, 64},                            // one of everything
@@ -210,6 +260,25 @@ std::vector<Case> Edges() {
           {1030, 3, 1, 8, 8, kOneForAll, {1, 0}}};   // one step a tile
 }
 
+std::vector<Case> Mxfp4() {
+  using enum Popularity;
+  std::vector<Case> cases = {{1, 1, 1, 64, 64},                           // one of everything
+                             {1, 16, 4, 192, 96},                         // gathered
+                             {5, 64, 2, 64, 64},                          // most experts are empty
+                             {40, 1, 1, 32, 32},                          // half of 64 of the depth
+                             {200, 1, 1, 416, 352},                       // more than one tile
+                             {300, 8, 1, 128, 64, kOneForAll},            // more rows than a tile's
+                             {300, 8, 3, 128, 64, kOneForAll, {3, 64}},   // chunks
+                             {700, 3, 2, 160, 96, kSkewed},               // tiles of even rows
+                             {1200, 4, 2, 704, 320, kSkewed, {2, 1000}},  // many steps
+                             {513, 2, 1, 96, 32, kEven, {1, 256}}};
+  for (const int64_t T : {15, 16, 17, 33, 64, 97, 128, 129, 255, 256, 257}) {
+    cases.push_back({T, 1, 1, 64, 96});  // every number of rows that a step multiplies, or nearly
+  }
+  for (Case& c : cases) c.is_mxfp4 = true;
+  return cases;
+}
+
 std::vector<Case> Random() {
   std::mt19937 random(5);
   const auto below = [&](int64_t bound) { return static_cast<int64_t>(random() % bound); };
@@ -230,6 +299,7 @@ std::vector<Case> Random() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Edges, CudaMoeTest, testing::ValuesIn(Edges()));
+INSTANTIATE_TEST_SUITE_P(Mxfp4, CudaMoeTest, testing::ValuesIn(Mxfp4()));
 INSTANTIATE_TEST_SUITE_P(Random, CudaMoeTest, testing::ValuesIn(Random()));
 
 }  // namespace

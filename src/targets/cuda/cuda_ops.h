@@ -42,6 +42,7 @@ class CudaOps {
   struct Context {
     TargetOptions options;
     DeviceProperties device;
+    bool has_mxfp4_experts = false;  // in all layers; else a list of row tiles suits both formats
   };
 
   // Norms of heads, RoPE and the KV write are one kernel, sums wait for the norm that reads them.

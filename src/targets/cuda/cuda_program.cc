@@ -19,6 +19,7 @@ namespace expertile::cuda {
 namespace {
 
 constexpr const char* kIsa = "sm_90a";
+constexpr int kLayout = 2;  // 1 had MXFP4 blocks column by column
 
 Result<std::string> ChooseIsa() {
   EXPERTILE_ASSIGN(const DeviceProperties device, FindDevice());
@@ -34,28 +35,34 @@ bool HasMxfp4Experts(const Checkpoint& checkpoint) {
   return false;
 }
 
-// The same of packed weights.
-bool HasMxfp4Experts(const DecoderSpec& spec, const WeightReader& reader) {
+// Of packed weights: how many layers have experts, and how many of these have them in MXFP4.
+struct ExpertFormats {
+  int num_layers = 0;
+  int num_mxfp4 = 0;
+};
+ExpertFormats ExpertFormatsOf(const DecoderSpec& spec, const WeightReader& reader) {
   struct Visitor {
     const WeightReader& reader;
-    bool found = false;
+    ExpertFormats formats = {};
     Status BeginGroup(const std::string&) { return {}; }
     Status operator()(const Weight& weight) {
-      const bool is_expert = weight.role == WeightRole::kExperts;
-      found = found || (is_expert && reader.FormatOf(CudaOps::BlockOf(weight)) == "mxfp4");
+      if (weight.role != WeightRole::kExperts) return {};
+      ++formats.num_layers;
+      formats.num_mxfp4 += reader.FormatOf(CudaOps::BlockOf(weight)) == "mxfp4";
       return {};
     }
   };
   Visitor visitor{reader};
   static_cast<void>(VisitWeights(spec, visitor));  // looking does not fail
-  return visitor.found;
+  return visitor.formats;
 }
 
 // For weights that come to the device as they are asked for, before the first does.
 Status CheckRoom(const DecoderSpec& spec, const WeightReader& reader) {
   const auto* store = dynamic_cast<const DeviceStore*>(&reader);
   if (store != nullptr && store->is_filled()) return {};
-  return CheckFreeMemory(PackedBytes(spec, HasMxfp4Experts(spec, reader)), "the weights");
+  return CheckFreeMemory(PackedBytes(spec, ExpertFormatsOf(spec, reader).num_mxfp4 > 0),
+                         "the weights");
 }
 
 // Images are encoded elsewhere: the vision part is left out.
@@ -77,6 +84,8 @@ Result<std::unique_ptr<TargetProgram>> Open(const TargetModel& model, const Targ
                                             std::shared_ptr<const WeightReader> reader) {
   EXPERTILE_ASSIGN(DeviceProperties device, FindDevice());
   EXPERTILE_RETURN_IF_ERROR(CheckRoom(model.decoder, *reader));
+  const ExpertFormats formats = ExpertFormatsOf(model.decoder, *reader);
+  const bool has_mxfp4_experts = formats.num_mxfp4 > 0 && formats.num_mxfp4 == formats.num_layers;
   DeviceWeights weights(std::move(reader));
   TileOpener opener(weights);
   OpeningVisitor<TileOpener> visitor{opener};
@@ -85,7 +94,7 @@ Result<std::unique_ptr<TargetProgram>> Open(const TargetModel& model, const Targ
   EXPERTILE_ASSIGN(auto kept, weights.Finish());
   return std::make_unique<DecoderProgram<TimedOps<CudaOps>>>(
       model.decoder, std::move(decoder), std::nullopt, std::move(kept),
-      CudaOps::Context{options, std::move(device)});
+      CudaOps::Context{options, std::move(device), has_mxfp4_experts});
 }
 
 }  // namespace
@@ -97,7 +106,7 @@ TargetRow CudaTarget() {
           // NSPs that `auto` takes: one of all multiprocessors is never behind, since no NSP waits
           // for another's tokens (docs/cuda.md).
           .default_cores = 1,
-          .in_process = {ChooseIsa, Pack, Open, NewDeviceStore},
+          .in_process = {ChooseIsa, Pack, Open, NewDeviceStore, kLayout},
           .bench = {MeasureRoof, BenchMoe, [](bool has_mxfp4_experts) {
                       return std::shared_ptr<const WeightReader>(
                           std::make_shared<RandomWeights>(has_mxfp4_experts));

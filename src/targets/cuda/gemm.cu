@@ -6,6 +6,7 @@
 #include "targets/cuda/gemm_epilogue.cuh"
 #include "targets/cuda/gemm_fetch.cuh"
 #include "targets/cuda/gemm_few_rows.h"
+#include "targets/cuda/gemm_mxfp4.h"
 #include "targets/cuda/gemm_stages.cuh"
 #include "targets/cuda/launch.cuh"
 #include "targets/cuda/tensor_map.cuh"
@@ -15,14 +16,14 @@ namespace expertile::cuda {
 namespace {
 
 // A warpgroup's 64 rows of a tile: the sums over the depth.
-template <int kRows, int kColumns, bool kIsMxfp4>
+template <int kRows, int kColumns>
 __device__ void MultiplyTile(const GemmArgs& args, const Ring& ring, int warpgroup,
-                             Place<Shape<kRows, kColumns, kIsMxfp4>::kStages>& place,
+                             Place<Shape<kRows, kColumns>::kStages>& place,
                              float (&sums)[kColumns / 2]) {
-  using S = Shape<kRows, kColumns, kIsMxfp4>;
+  using S = Shape<kRows, kColumns>;
   const bool releases = threadIdx.x % 32 == 0;
   int last_stage = 0;
-  const bool fences = !FetchesWhole<kIsMxfp4>(args);
+  const bool fences = !FetchesWhole(args);
   for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
     Wait(&ring.full[place.stage], place.round);
     // Threads that gather rows wrote by ordinary stores and copies. They do not fence themselves: a
@@ -51,9 +52,9 @@ __device__ void MultiplyTile(const GemmArgs& args, const Ring& ring, int warpgro
   if (releases) Arrive(&ring.empty[last_stage]);
 }
 
-template <int kRows, int kColumns, bool kIsMxfp4, Epilogue kEpilogue>
+template <int kRows, int kColumns, Epilogue kEpilogue>
 __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
-  using S = Shape<kRows, kColumns, kIsMxfp4>;
+  using S = Shape<kRows, kColumns>;
   const int thread = static_cast<int>(threadIdx.x) - S::kFetchThreads;
   const int warpgroup = thread / kWarpgroup;
   const int row = thread / 32 * 16 + thread % 32 / 4;  // of the tile
@@ -73,30 +74,27 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
     }
     const RowNumbers numbers = FindRowNumbers<kEpilogue>(args, work.rows, row);
     float sums[kColumns / 2];
-    MultiplyTile<kRows, kColumns, kIsMxfp4>(args, ring, warpgroup, place, sums);
+    MultiplyTile<kRows, kColumns>(args, ring, warpgroup, place, sums);
     StoreTile<kColumns, kEpilogue>(args, work, numbers, sums);
   }
 }
 
-template <int kRows, int kColumns, bool kIsMxfp4, Epilogue kEpilogue>
-__global__ __launch_bounds__(Shape<kRows, kColumns, kIsMxfp4>::kThreads,
+template <int kRows, int kColumns, Epilogue kEpilogue>
+__global__ __launch_bounds__(Shape<kRows, kColumns>::kThreads,
                              1) void GemmKernel(const __grid_constant__ GemmArgs args,
                                                 const __grid_constant__ CUtensorMap row_map) {
-  using S = Shape<kRows, kColumns, kIsMxfp4>;
+  using S = Shape<kRows, kColumns>;
   extern __shared__ std::byte dynamic[];
   const uint32_t base = SharedAddress(dynamic);
   const uint32_t stages = (base + 1023) / 1024 * 1024;
   std::byte* barriers = dynamic + (stages - base) + S::kBarriersBegin;
   auto* words = reinterpret_cast<uint64_t*>(barriers);
   auto* work = reinterpret_cast<TileWork*>(barriers + S::kBarrierBytes);
-  const Ring ring{stages,           words, words + S::kStages, words + 2 * S::kStages, work,
-                  work + S::kStages};
+  const Ring ring{stages, words, words + S::kStages, work, work + S::kStages};
   if (threadIdx.x == 0) {
-    const int gathering = kIsMxfp4 ? 2 * S::kFetchThreads : S::kFetchThreads + 1;
     for (int i = 0; i < S::kStages; ++i) {
-      InitBarrier(&ring.full[i], FetchesWhole<kIsMxfp4>(args) ? 1 : gathering);
+      InitBarrier(&ring.full[i], FetchesWhole(args) ? 1 : S::kFetchThreads + 1);
       InitBarrier(&ring.empty[i], S::kMultipliers * 4);
-      InitBarrier(&ring.full_codes[i], 1);
     }
     FenceBarrierInit();
   }
@@ -106,22 +104,18 @@ __global__ __launch_bounds__(Shape<kRows, kColumns, kIsMxfp4>::kThreads,
   // What three warpgroups have at the launch, in all: 168 each.
   constexpr bool kMovesRegisters = S::kMultipliers == 2;
   if (threadIdx.x < S::kFetchThreads) {
-    if constexpr (kMovesRegisters) GiveRegisters<kIsMxfp4 ? 136 : 88>();
-    if constexpr (kIsMxfp4) {
-      FetchMxfp4Tiles<kRows, kColumns>(args, row_map, ring);
-    } else {
-      FetchTiles<kRows, kColumns>(args, row_map, ring);
-    }
+    if constexpr (kMovesRegisters) GiveRegisters<88>();
+    FetchTiles<kRows, kColumns>(args, row_map, ring);
   } else {
-    if constexpr (kMovesRegisters) TakeRegisters<kIsMxfp4 ? 184 : 208>();
-    MultiplyTiles<kRows, kColumns, kIsMxfp4, kEpilogue>(args, ring);
+    if constexpr (kMovesRegisters) TakeRegisters<208>();
+    MultiplyTiles<kRows, kColumns, kEpilogue>(args, ring);
   }
 }
 
-template <int kRows, int kColumns, bool kIsMxfp4, Epilogue kEpilogue>
+template <int kRows, int kColumns, Epilogue kEpilogue>
 cudaError_t Launch(const GemmArgs& args, int num_processors, cudaStream_t stream) {
-  using S = Shape<kRows, kColumns, kIsMxfp4>;
-  auto* kernel = GemmKernel<kRows, kColumns, kIsMxfp4, kEpilogue>;
+  using S = Shape<kRows, kColumns>;
+  auto* kernel = GemmKernel<kRows, kColumns, kEpilogue>;
   static const cudaError_t prepared =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes);
   if (prepared != cudaSuccess) return prepared;
@@ -134,11 +128,11 @@ cudaError_t Launch(const GemmArgs& args, int num_processors, cudaStream_t stream
   return LaunchChained(kernel, num_processors, S::kThreads, S::kSharedBytes, stream, args, row_map);
 }
 
-template <bool kIsMxfp4, Epilogue kEpilogue>
+template <Epilogue kEpilogue>
 cudaError_t LaunchShape(const GemmArgs& args, TileShape shape, int num_processors,
                         cudaStream_t stream) {
   const auto launch = [&]<int kRows, int kColumns>() {
-    return Launch<kRows, kColumns, kIsMxfp4, kEpilogue>(args, num_processors, stream);
+    return Launch<kRows, kColumns, kEpilogue>(args, num_processors, stream);
   };
   if (shape == TileShape{128, 256}) return launch.template operator()<128, 256>();
   if (shape == TileShape{128, 128}) return launch.template operator()<128, 128>();
@@ -153,28 +147,18 @@ cudaError_t LaunchShape(const GemmArgs& args, TileShape shape, int num_processor
 cudaError_t LaunchGemm(const GemmArgs& args, TileShape shape, Epilogue epilogue, int num_processors,
                        cudaStream_t stream) {
   if (shape == kFewRowsTile) return LaunchFewRows(args, epilogue, num_processors, stream);
-  const bool is_mxfp4 = args.weights[0].scales != nullptr;
-  if (is_mxfp4) {
-    switch (epilogue) {
-      case Epilogue::kBFloat16:
-        return LaunchShape<true, Epilogue::kBFloat16>(args, shape, num_processors, stream);
-      case Epilogue::kSilu:
-        return LaunchShape<true, Epilogue::kSilu>(args, shape, num_processors, stream);
-      case Epilogue::kSwiGlu:
-        return LaunchShape<true, Epilogue::kSwiGlu>(args, shape, num_processors, stream);
-      case Epilogue::kFloat32:
-        return cudaErrorInvalidValue;  // experts alone have MXFP4
-    }
+  if (args.weights[0].scales != nullptr) {
+    return LaunchMxfp4(args, shape, epilogue, num_processors, stream);
   }
   switch (epilogue) {
     case Epilogue::kBFloat16:
-      return LaunchShape<false, Epilogue::kBFloat16>(args, shape, num_processors, stream);
+      return LaunchShape<Epilogue::kBFloat16>(args, shape, num_processors, stream);
     case Epilogue::kSilu:
-      return LaunchShape<false, Epilogue::kSilu>(args, shape, num_processors, stream);
+      return LaunchShape<Epilogue::kSilu>(args, shape, num_processors, stream);
     case Epilogue::kSwiGlu:
-      return LaunchShape<false, Epilogue::kSwiGlu>(args, shape, num_processors, stream);
+      return LaunchShape<Epilogue::kSwiGlu>(args, shape, num_processors, stream);
     case Epilogue::kFloat32:
-      return LaunchShape<false, Epilogue::kFloat32>(args, shape, num_processors, stream);
+      return LaunchShape<Epilogue::kFloat32>(args, shape, num_processors, stream);
   }
   return cudaErrorInvalidValue;
 }

@@ -1,10 +1,9 @@
 // What a matrix product's fetching warpgroup does: rows and columns of step after step to the ring
-// of stages, MXFP4 codes made weights on the way. Not the products: gemm.cu.
+// of stages. Not the products: gemm.cu. MXFP4's are gemm_mxfp4_fetch.cuh's.
 #pragma once
 
 #include "targets/cuda/gemm_stages.cuh"
 #include "targets/cuda/launch.cuh"
-#include "targets/cuda/mxfp4.cuh"
 #include "targets/cuda/tensor_map.cuh"
 
 namespace expertile::cuda {
@@ -53,9 +52,9 @@ struct RowFetcher {
 
 // One thread's walk over all steps of all tiles of its block. Where steps are fetched whole there
 // is no other thread's.
-template <int kRows, int kColumns, bool kIsMxfp4>
+template <int kRows, int kColumns>
 class Fetcher {
-  using S = Shape<kRows, kColumns, kIsMxfp4>;
+  using S = Shape<kRows, kColumns>;
 
  public:
   __device__ Fetcher(const GemmArgs& args, const CUtensorMap& row_map, const Ring& ring)
@@ -74,7 +73,7 @@ class Fetcher {
         depth = 0;
       }
       if (depth == 0) ring_.work[begun_] = work;
-      ArriveExpecting(BarrierOfColumns(begun_), BytesOf(work));
+      ArriveExpecting(&ring_.full[begun_], BytesOf(work));
       FetchColumns(work, depth, begun_);
     }
   }
@@ -87,7 +86,7 @@ class Fetcher {
     Wait(&ring_.empty[stage], place_.round ^ 1);
     if (thread == 0 && depth_ == 0 && begun_ == 0) ring_.work[stage] = work_;
     if (work_.IsEnd()) {
-      if (thread == 0) Arrive(BarrierOfColumns(stage));
+      if (thread == 0) Arrive(&ring_.full[stage]);
       if (!is_whole_) Arrive(&ring_.full[stage]);
       return false;
     }
@@ -104,17 +103,13 @@ class Fetcher {
 
  private:
   static constexpr int kPrepared = 4;
-  __device__ uint64_t* BarrierOfColumns(int stage) const {
-    return kIsMxfp4 ? &ring_.full_codes[stage] : &ring_.full[stage];
-  }
-
   __device__ bool HasStoredRows() const { return args_.stored_rows != 0; }
   // What is copied at once in a step.
   __device__ uint32_t BytesOf(const TileWork& work) const {
     const auto columns = static_cast<uint32_t>(work.columns.end - work.columns.begin);
     const auto rows = static_cast<uint32_t>(work.rows.end - work.rows.begin);
     const uint32_t counted_rows = HasStoredRows() ? rows : is_whole_ ? kRows : 0;
-    return columns * (kIsMxfp4 ? kTileDepth / 2 + 2 : kRowBytes) + counted_rows * kRowBytes;
+    return (columns + counted_rows) * kRowBytes;
   }
 
   __device__ void FetchColumns(const TileWork& work, int depth, int stage) {
@@ -123,23 +118,14 @@ class Fetcher {
     const auto count = static_cast<uint32_t>(work.columns.end - work.columns.begin);
     const int64_t first = depth * weights.columns + work.columns.begin;
     const std::byte* data = weights.data + expert * weights.bytes_per_expert;
-    uint64_t* barrier = BarrierOfColumns(stage);
-    if constexpr (kIsMxfp4) {
-      const uint32_t codes =
-          ring_.stages + S::kCodesBegin + stage * (S::kCodeBytes + S::kScaleBytes);
-      BulkCopy(codes, data + first * (kTileDepth / 2), count * (kTileDepth / 2), barrier);
-      BulkCopy(codes + S::kCodeBytes,
-               weights.scales + expert * weights.scales_per_expert + first * 2, count * 2, barrier);
-    } else {
-      BulkCopy(ring_.stages + stage * S::kStageBytes + S::kRowsBytes, data + first * kRowBytes,
-               count * kRowBytes, barrier);
-    }
+    BulkCopy(ring_.stages + stage * S::kStageBytes + S::kRowsBytes, data + first * kRowBytes,
+             count * kRowBytes, &ring_.full[stage]);
   }
 
   // One thread's copies of a step: columns, unless they are on their way, and rows that are not
   // gathered.
   __device__ void FetchWhole(int stage) {
-    uint64_t* barrier = BarrierOfColumns(stage);
+    uint64_t* barrier = &ring_.full[stage];
     if (begun_ > 0) {
       --begun_;
     } else {
@@ -192,7 +178,7 @@ class Fetcher {
   const GemmArgs& args_;
   const CUtensorMap& row_map_;  // of rows that lie one after another
   const Ring& ring_;
-  const bool is_whole_ = FetchesWhole<kIsMxfp4>(args_);
+  const bool is_whole_ = FetchesWhole(args_);
   TileOrder<kRows, kColumns> order_;  // the first thread's
   RowFetcher<kRows, S::kFetchThreads> rows_;
   TileWork work_;
@@ -206,57 +192,11 @@ class Fetcher {
 
 template <int kRows, int kColumns>
 __device__ void FetchTiles(const GemmArgs& args, const CUtensorMap& row_map, const Ring& ring) {
-  if (FetchesWhole<false>(args) && threadIdx.x != 0) return;
-  Fetcher<kRows, kColumns, false> fetcher(args, row_map, ring);
+  if (FetchesWhole(args) && threadIdx.x != 0) return;
+  Fetcher<kRows, kColumns> fetcher(args, row_map, ring);
   fetcher.BeginColumns();
   WaitForEarlierKernels();
   while (fetcher.Step()) {
-  }
-}
-
-// MXFP4: the copies run some steps ahead of the expansion. A step's codes are overwritten once its
-// stage is empty, hence long expanded.
-template <int kRows, int kColumns>
-__device__ void FetchMxfp4Tiles(const GemmArgs& args, const CUtensorMap& row_map,
-                                const Ring& ring) {
-  using S = Shape<kRows, kColumns, true>;
-  constexpr int kAhead = S::kStages > 3 ? 2 : 1;
-  constexpr int kPerThread = (2 * kColumns + S::kFetchThreads - 1) / S::kFetchThreads;
-  const int thread = static_cast<int>(threadIdx.x);
-  Fetcher<kRows, kColumns, true> fetcher(args, row_map, ring);
-  WaitForEarlierKernels();
-  bool goes_on = true;
-  for (int i = 0; i < kAhead; ++i) goes_on = goes_on && fetcher.Step();
-  Place<S::kStages> place;
-  while (true) {
-    Wait(&ring.full_codes[place.stage], place.round);
-    const TileWork work = ring.work[place.stage];
-    if (work.IsEnd()) {
-      Arrive(&ring.full[place.stage]);
-      return;
-    }
-    const int num_blocks = 2 * (work.columns.end - work.columns.begin);
-    for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
-      goes_on = goes_on && fetcher.Step();
-      const int stage = place.stage;
-      const uint32_t codes =
-          ring.stages + S::kCodesBegin + stage * (S::kCodeBytes + S::kScaleBytes);
-      const uint32_t weights = ring.stages + stage * S::kStageBytes + S::kRowsBytes;
-      Wait(&ring.full_codes[stage], place.round);
-      Mxfp4Block read[kPerThread];
-#pragma unroll
-      for (int i = 0; i < kPerThread; ++i) {
-        const int block = min(thread + i * S::kFetchThreads, num_blocks - 1);
-        read[i] = LoadBlock(codes + block * 16, codes + S::kCodeBytes + block);
-      }
-#pragma unroll
-      for (int i = 0; i < kPerThread; ++i) {
-        const int block = thread + i * S::kFetchThreads;
-        if (block >= num_blocks) continue;
-        ExpandBlock(read[i], weights + block / 2 * kRowBytes, block % 2 * 4, block / 2 % 8);
-      }
-      Arrive(&ring.full[stage]);
-    }
   }
 }
 

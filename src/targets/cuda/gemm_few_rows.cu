@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kRows = kFewRowsTile.rows;
 constexpr int kColumns = kFewRowsTile.columns;
+static_assert(kColumns == kMxfp4Columns);
 constexpr int kWarps = 8;
 constexpr int kStages = 8;
 constexpr int kRowBytes = kTileDepth * 2;
@@ -39,11 +40,6 @@ __device__ inline uint32_t LoadWord(uint32_t address) {
   asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(address));
   return word;
 }
-__device__ inline uint32_t LoadByte(uint32_t address) {
-  uint32_t byte;
-  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(address));
-  return byte;
-}
 
 __device__ inline void MultiplyAdd(const uint32_t (&a)[4], const uint32_t (&b)[2],
                                    float (&sums)[4]) {
@@ -52,31 +48,6 @@ __device__ inline void MultiplyAdd(const uint32_t (&a)[4], const uint32_t (&b)[2
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-// The weights of 16 of a step's depth, from bfloat16 columns or from MXFP4 blocks. `first` is where
-// this lane reads those of the step's first 16.
-template <bool kIsMxfp4>
-__device__ inline void LoadWeights(uint32_t stage, uint32_t first, int step,
-                                   uint32_t (&weights)[4]) {
-  if constexpr (!kIsMxfp4) {
-    LoadMatrix(stage + (first ^ step << 5), weights);  // two chunks further, swizzled
-  } else {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int column = lane / 4 + 8 * half;
-      const Mxfp4Factor factor =
-          FactorOf(LoadByte(stage + kColumns * kTileDepth / 2 + 2 * column + step / 2));
-#pragma unroll
-      for (int word = 0; word < 2; ++word) {
-        const uint32_t address = stage + column * (kTileDepth / 2) + 4 * (2 * step + word);
-        uint32_t pair = SpreadPair(LoadWord(address), lane % 4);
-        if (factor.is_large) pair = TimesPair(pair, kTwoTo126);
-        weights[half + 2 * word] = TimesPair(pair, factor.pair);
-      }
-    }
-  }
 }
 
 // The numbers of a warp's tiles, and what they are.
@@ -194,12 +165,14 @@ class Fetcher {
     const int expert = work.rows.expert;
     columns_ = weights.data + expert * weights.bytes_per_expert +
                work.columns.begin * kColumnBytes + 16 * lane_;
-    columns_step_ = weights.columns * kColumnBytes;
+    const int64_t columns =
+        kIsMxfp4 ? (weights.columns + kColumns - 1) / kColumns * kColumns : weights.columns;
+    columns_step_ = columns * kColumnBytes;
     num_columns_ = work.columns.end - work.columns.begin;
     if constexpr (kIsMxfp4) {
       scales_ = weights.scales + expert * weights.scales_per_expert + work.columns.begin * 2 +
                 16 * (lane_ % 2);
-      scales_step_ = weights.columns * 2;
+      scales_step_ = columns * 2;
     }
   }
   // A tile has 8 or 16 columns: one of two halves, or both.
@@ -213,8 +186,8 @@ class Fetcher {
         CopyChunk(target + 1024 * kHalf + 512, columns_ + 1024 * kHalf + 512);
       }
     } else if constexpr (kHalf == 0) {
-      if (is_whole || lane_ < 16) CopyChunk(target, columns_);
-      if (lane_ < num_columns_ / 8) CopyChunk(target + kColumns * kTileDepth / 2, scales_);
+      CopyChunk(target, columns_);  // 16 columns lie there, always
+      if (lane_ < 2) CopyChunk(target + kColumns * kTileDepth / 2, scales_);
       scales_ += scales_step_;
     }
     if constexpr (kHalf == 1) columns_ += columns_step_;
@@ -293,13 +266,21 @@ class Multiplier {
     WaitForCopies<kStages - 2>();
     __syncwarp();
   }
-  __device__ void MultiplyAndLoad(int step, Operands& operands, float (&sums)[4]) const {
+  __device__ void MultiplyAndLoad(int step, Operands& operands, float (&sums)[4]) {
     MultiplyAdd(operands.weights[step], operands.rows[step], sums);
     Load(step, operands);
   }
-  // Operands of 16 of the depth.
-  __device__ void Load(int step, Operands& operands) const {
-    LoadWeights<kIsMxfp4>(stage_, first_weights_, step, operands.weights[step]);
+  // Operands of 16 of the depth, the first of a stage before the others.
+  __device__ void Load(int step, Operands& operands) {
+    if constexpr (kIsMxfp4) {
+      if (step == 0) {
+        const uint32_t scales = stage_ + kColumns * kTileDepth / 2;
+        codes_ = Mxfp4Step(stage_ + 16 * lane_, scales + lane_ / 4 * 4);
+      }
+      codes_.Expand(step, operands.weights[step]);
+    } else {
+      LoadMatrix(stage_ + (first_weights_ ^ step << 5), operands.weights[step]);  // swizzled
+    }
     operands.rows[step][0] = LoadWord(stage_ + first_row_ + 32 * step);
     operands.rows[step][1] = LoadWord(stage_ + first_row_ + 32 * step + 16);
   }
@@ -351,6 +332,7 @@ class Multiplier {
   uint32_t stage_;  // whose operands are loaded
   uint32_t first_weights_;
   uint32_t first_row_;
+  Mxfp4Step codes_;  // of MXFP4, this lane's of the stage
 };
 
 template <bool kIsMxfp4, Epilogue kEpilogue>

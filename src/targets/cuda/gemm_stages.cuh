@@ -11,7 +11,7 @@ namespace expertile::cuda {
 inline constexpr int kWarpgroup = 128;
 inline constexpr int kRowBytes = kTileDepth * 2;  // of a tile's row in shared memory
 
-template <int kRows, int kColumns, bool kIsMxfp4>
+template <int kRows, int kColumns>
 struct Shape {
   static constexpr int kMaxBytes = 225 * 1024;
   static constexpr int kMultipliers = kRows / 64;  // warpgroups
@@ -19,14 +19,9 @@ struct Shape {
   static constexpr int kThreads = kFetchThreads + kMultipliers * kWarpgroup;
   static constexpr int kRowsBytes = kRows * kRowBytes;
   static constexpr int kStageBytes = kRowsBytes + kColumns * kRowBytes;
-  // MXFP4: blocks as they lie in memory, and their scales.
-  static constexpr int kCodeBytes = kIsMxfp4 ? kColumns * kTileDepth / 2 : 0;
-  static constexpr int kScaleBytes = kIsMxfp4 ? kColumns * 2 : 0;
-  static constexpr int kAllBytes = kStageBytes + kCodeBytes + kScaleBytes;
-  static constexpr int kStages = kMaxBytes / kAllBytes < 12 ? kMaxBytes / kAllBytes : 12;
-  [[maybe_unused]] static constexpr int kCodesBegin = kStages * kStageBytes;
-  static constexpr int kBarriersBegin = kStages * kAllBytes;
-  static constexpr int kBarrierBytes = RoundUp(3 * kStages * 8, 16);
+  static constexpr int kStages = kMaxBytes / kStageBytes < 12 ? kMaxBytes / kStageBytes : 12;
+  static constexpr int kBarriersBegin = kStages * kStageBytes;
+  static constexpr int kBarrierBytes = RoundUp(2 * kStages * 8, 16);
   static constexpr int kSharedBytes =
       kBarriersBegin + kBarrierBytes + (kStages + 2) * static_cast<int>(sizeof(TileWork)) + 1024;
 };
@@ -46,19 +41,17 @@ struct Place {
 
 // Whether one thread fetches all of a step, by copies that the barrier of its stage counts: rows
 // that lie one after another, or in tiles. Else all fetching threads gather rows.
-template <bool kIsMxfp4>
 __device__ inline bool FetchesWhole(const GemmArgs& args) {
-  return !kIsMxfp4 && (args.gather == nullptr || args.stored_rows != 0);
+  return args.gather == nullptr || args.stored_rows != 0;
 }
 
 // What a block's warpgroups share. A tile's work is told in the stage of its first step.
 struct Ring {
   uint32_t stages;  // in shared memory
-  uint64_t* full;   // [kStages], as are the next two
+  uint64_t* full;   // [kStages], as is the next
   uint64_t* empty;
-  uint64_t* full_codes;  // MXFP4's, before its codes are made weights
-  TileWork* work;        // [kStages]
-  TileWork* announced;   // [2], among the fetching threads
+  TileWork* work;       // [kStages]
+  TileWork* announced;  // [2], among the fetching threads
 };
 
 }  // namespace expertile::cuda

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "targets/cuda/bench.h"
+#include "targets/cuda/tile_layout.h"
 
 namespace expertile::cuda {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 Fill FillOf(std::string_view name, std::string_view format) {
   if (format == "float32") return name.ends_with("norm") ? Fill::kNearOne : Fill::kFloat32;
   if (format == "mxfp4") return Fill::kBytes;
-  return format == "e8m0" ? Fill::kE8m0 : Fill::kBFloat16;
+  return format == kMxfp4ScaleFormat ? Fill::kE8m0 : Fill::kBFloat16;
 }
 
 }  // namespace

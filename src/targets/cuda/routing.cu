@@ -249,14 +249,15 @@ __device__ void SumCounts(const RouteArgs& route, const PlanArgs& args, int* exp
   }
 }
 
-// How an expert's rows are cut: chunks of at most P rows, each into tiles that begin at multiples
-// of 8 in rows that are stored in tiles.
+// How an expert's rows are cut: chunks of at most P rows, each into as few tiles as can be, which
+// begin at multiples of 8 in rows that are stored in tiles.
 struct Cut {
   int count;
   int chunk;            // P
   int tiles_per_chunk;  // of a whole one
-  int tile_rows;
-  int stored_chunk;  // of a whole one
+  int tile_rows;        // at most
+  int stored_chunk;     // of a whole one
+  bool is_even;
 
   __device__ int NumTiles() const {
     return count / chunk * tiles_per_chunk + (count % chunk + tile_rows - 1) / tile_rows;
@@ -266,10 +267,18 @@ struct Cut {
   }
   __device__ RowTile Tile(int expert, int first, int stored, int i) const {
     const int c = i / tiles_per_chunk;
-    const int inside = i % tiles_per_chunk * tile_rows;
+    const int rows = min(count - c * chunk, chunk);  // of the chunk
+    const int inside = i % tiles_per_chunk * RowsOfTile(rows);
     const int begin = c * chunk + inside;
-    const int end = min(min(begin + tile_rows, (c + 1) * chunk), count);
+    const int end = c * chunk + min(inside + RowsOfTile(rows), rows);
     return {expert, first + begin, first + end, stored + c * stored_chunk + inside};
+  }
+  // Of a chunk of `rows`. Rounding up to 8 leaves no tile empty: the tiles but one, full, have less
+  // than `rows`.
+  __device__ int RowsOfTile(int rows) const {
+    if (!is_even) return tile_rows;
+    const int tiles = (rows + tile_rows - 1) / tile_rows;
+    return ((rows + tiles - 1) / tiles + 7) / 8 * 8;
   }
 };
 
@@ -277,8 +286,12 @@ __device__ Cut CutOf(const PlanArgs& args, int count) {
   const int chunk = args.packed_chunk_size == 0 || args.packed_chunk_size > count
                         ? max(count, 1)
                         : static_cast<int>(args.packed_chunk_size);
-  return {count, chunk, (chunk + args.tile_rows - 1) / args.tile_rows, args.tile_rows,
-          (chunk + 7) / 8 * 8};
+  return {count,
+          chunk,
+          (chunk + args.tile_rows - 1) / args.tile_rows,
+          args.tile_rows,
+          (chunk + 7) / 8 * 8,
+          args.has_even_tiles};
 }
 
 // Offsets, row tiles and NSPs' shares of experts' counts [E], by one block.

@@ -34,9 +34,10 @@ struct RouteArgs {
 struct PlanArgs {
   int num_nsp = 1;
   int64_t packed_chunk_size = 0;  // 0: no limit
-  int tile_rows = 0;
-  int tokens_per_block = 0;         // TokensPerBlock(T)
-  int64_t count_stride = 0;         // CountStride(T)
+  int tile_rows = 0;              // a multiple of 8
+  bool has_even_tiles = false;  // a chunk's have about as many rows each; else all but one are full
+  int tokens_per_block = 0;     // TokensPerBlock(T)
+  int64_t count_stride = 0;     // CountStride(T)
   int32_t* block_counts = nullptr;  // [E, count_stride]: scratch
   int32_t* assignments = nullptr;   // [T K]: MatchedIndex::assignments
   int32_t* offsets = nullptr;       // [E+1]: MatchedIndex::offsets

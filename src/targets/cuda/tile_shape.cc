@@ -18,6 +18,10 @@ double StepCycles(const TileShape& shape, int64_t rows_there) {
   return std::max({multiply, fetch, 300.0});
 }
 
+bool AreFew(int64_t rows, int64_t groups) {
+  return groups == 1 ? rows <= kFewRowsTile.rows : rows <= 2 * groups;
+}
+
 }  // namespace
 
 // Few rows: a group's are one tile, or two at times. 128 rows read each weight half as often as 64,
@@ -26,7 +30,7 @@ double StepCycles(const TileShape& shape, int64_t rows_there) {
 TileShape ChooseTileShape(int64_t rows, int64_t groups, int64_t columns, int processors) {
   constexpr std::array kShapes = {TileShape{128, 256}, TileShape{128, 128}, TileShape{64, 256},
                                   TileShape{64, 128}, TileShape{64, 32}};
-  if (groups == 1 ? rows <= kFewRowsTile.rows : rows <= 2 * groups) return kFewRowsTile;
+  if (AreFew(rows, groups)) return kFewRowsTile;
   const int64_t rows_per_group = std::max<int64_t>(1, CeilDiv(rows, groups));
   const int grouped_rows = rows_per_group > 48 ? 128 : 64;
   const int64_t chosen_groups = std::min(rows, groups);
@@ -43,6 +47,14 @@ TileShape ChooseTileShape(int64_t rows, int64_t groups, int64_t columns, int pro
     least = cycles;
   }
   return best;
+}
+
+// Codes are read and expanded once for all rows of a tile, and only rows that are there are
+// multiplied: most experts' rows are one tile. Where they fit, tiles of 128 rows have twice as many
+// steps on their way.
+TileShape ChooseMxfp4Shape(int64_t rows, int64_t groups) {
+  if (AreFew(rows, groups)) return kFewRowsTile;
+  return {CeilDiv(rows, groups) > 96 ? kMaxMxfp4Rows : 128, kMxfp4TileColumns};
 }
 
 }  // namespace expertile::cuda

@@ -1,5 +1,5 @@
 // Which tile the CUDA target's matrix product takes for a problem: a pure function of its sizes.
-// Not the kernel: gemm.cu. Results do not depend on it.
+// Not the kernels: gemm.cu and gemm_mxfp4.cu. Results do not depend on it.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 namespace expertile::cuda {
 
 struct TileShape {
-  int rows;     // 64 or 128; of few rows 8
-  int columns;  // 16 with 8 rows; 32, 128 or 256 with 64; 128 or 256 with 128
+  int rows;     // 64 or 128; of few rows 8; of MXFP4 128 or 256
+  int columns;  // 16 with 8 rows; 32, 128 or 256 with 64; 128 or 256 with 128; of MXFP4 128
 
   bool operator==(const TileShape&) const = default;
 };
@@ -20,5 +20,10 @@ inline constexpr TileShape kFewRowsTile{8, 16};
 // `processors` multiprocessors. Where there are several groups the number of rows follows from the
 // first two alone.
 TileShape ChooseTileShape(int64_t rows, int64_t groups, int64_t columns, int processors);
+
+// The same of MXFP4 experts, whose few rows are bfloat16's.
+inline constexpr int kMaxMxfp4Rows = 256;
+inline constexpr int kMxfp4TileColumns = 128;
+TileShape ChooseMxfp4Shape(int64_t rows, int64_t groups);
 
 }  // namespace expertile::cuda

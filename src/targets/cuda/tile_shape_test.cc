@@ -42,5 +42,23 @@ TEST(TileShape, RowsOfExpertsDoNotDependOnColumns) {
   }
 }
 
+TEST(TileShape, Mxfp4HasMostExpertsRowsInATile) {
+  EXPECT_EQ(ChooseMxfp4Shape(8, 32), kFewRowsTile);
+  EXPECT_EQ(ChooseMxfp4Shape(65, 32), (TileShape{128, 128}));
+  EXPECT_EQ(ChooseMxfp4Shape(512 * 4, 32), (TileShape{128, 128}));   // 64 rows each
+  EXPECT_EQ(ChooseMxfp4Shape(1024 * 4, 32), (TileShape{256, 128}));  // 128 rows each
+  EXPECT_EQ(ChooseMxfp4Shape(9, 1), (TileShape{128, 128}));
+}
+
+// So that a list of tiles is one of few rows whatever the weights are.
+TEST(TileShape, FewRowsAreFewOfMxfp4) {
+  for (const int64_t rows : {1, 8, 9, 64, 65, 1000}) {
+    for (const int64_t groups : {1, 2, 32, 500}) {
+      EXPECT_EQ(ChooseMxfp4Shape(rows, groups) == kFewRowsTile,
+                ChooseTileShape(rows, groups, 0, kH100) == kFewRowsTile);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace expertile::cuda

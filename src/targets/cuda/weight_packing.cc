@@ -1,6 +1,7 @@
 #include "targets/cuda/weight_packing.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -40,21 +41,32 @@ void WriteColumn(const TileLayout& layout, int64_t column, std::span<const uint1
   }
 }
 
-// A row of 4-bit codes and scales into the blocks of one column.
+// SpreadMxfp4Codes of every two codes at every place.
+constexpr auto kSpreadCodes = [] {
+  std::array<std::array<uint32_t, 256>, 4> spread{};
+  for (uint32_t pair = 0; pair < 4; ++pair) {
+    for (uint32_t codes = 0; codes < 256; ++codes) {
+      spread[pair][codes] = SpreadMxfp4Codes(codes, static_cast<int>(pair));
+    }
+  }
+  return spread;
+}();
+
+// A row of 4-bit codes and scales into the words of one column, among other columns' codes.
 void WriteMxfp4Column(const TileLayout& layout, const MatrixView& matrix, int64_t row,
-                      int64_t column, std::byte* codes, std::byte* scales) {
+                      int64_t column, std::byte* words, std::byte* scales) {
   std::vector<std::byte> row_codes(matrix.cols / 2);
   std::vector<std::byte> row_scales(matrix.cols / 32);
   matrix.CopyMxfp4Row(row, row_codes.data(), row_scales.data());
-  for (int64_t block = 0; block < matrix.cols / 32; ++block) {
-    const int64_t index = layout.BlockIndex(column, block);
-    scales[index] = row_scales[block];
-    for (int64_t w = 0; w < 4; ++w) {
-      uint32_t word = 0;
-      std::memcpy(&word, row_codes.data() + block * 16 + w * 4, 4);
-      word = PackMxfp4Word(word);
-      std::memcpy(codes + index * 16 + w * 4, &word, 4);
-    }
+  for (int64_t depth = 0; depth < matrix.cols; depth += 2) {
+    std::byte* place = words + layout.WordOffset(column, depth);
+    uint32_t word = 0;
+    std::memcpy(&word, place, 4);
+    word |= kSpreadCodes[Mxfp4Pair(column, depth)][static_cast<uint8_t>(row_codes[depth / 2])];
+    std::memcpy(place, &word, 4);
+  }
+  for (int64_t depth = 0; depth < matrix.cols; depth += 32) {
+    scales[layout.ScaleOffset(column, depth)] = row_scales[depth / 32];
   }
 }
 
@@ -213,7 +225,7 @@ Status TilePacker::PackMxfp4Mlps(const std::string& name, std::span<const MlpVie
     });
   }
   const auto num_bytes = static_cast<int64_t>(scales.size());
-  EXPERTILE_RETURN_IF_ERROR(writer_.Begin({part + ".scales", "e8m0", 0, num_bytes}));
+  EXPERTILE_RETURN_IF_ERROR(writer_.Begin({part + ".scales", kMxfp4ScaleFormat, 0, num_bytes}));
   EXPERTILE_ASSIGN(const std::span<std::byte> piece, writer_.Piece(num_bytes));
   std::memcpy(piece.data(), scales.data(), scales.size());
   return {};
@@ -303,8 +315,8 @@ Status TileOpener::OpenTiles(const std::string& name, const TileLayout& layout, 
   if (format == kMxfp4) {
     slot.bytes_per_expert = layout.code_bytes();
     slot.scales_per_expert = layout.scale_bytes();
-    EXPERTILE_ASSIGN(const std::byte* scales,
-                     weights_.Find(name + ".scales", "e8m0", count * slot.scales_per_expert));
+    EXPERTILE_ASSIGN(const std::byte* scales, weights_.Find(name + ".scales", kMxfp4ScaleFormat,
+                                                            count * slot.scales_per_expert));
     slot.scales = reinterpret_cast<const uint8_t*>(scales);
   } else {
     slot.bytes_per_expert = layout.bytes();

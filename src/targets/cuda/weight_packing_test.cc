@@ -115,11 +115,74 @@ TEST(Mxfp4Word, SpreadsToTheValuesOfItsCodes) {
   std::mt19937 random(5);
   for (int i = 0; i < 10000; ++i) {
     const auto codes = static_cast<uint32_t>(random());
-    const uint32_t word = PackMxfp4Word(codes);
+    uint32_t word = 0;
+    for (int pair = 0; pair < 4; ++pair) {
+      word |= SpreadMxfp4Codes(codes >> (8 * pair) & 255u, pair);
+    }
     for (int e = 0; e < 8; ++e) {
       const uint32_t bits = SpreadPair(word, e / 2) >> (16 * (e % 2)) & 0xffffu;
       const float value = BFloat16ToFloat(static_cast<uint16_t>(bits)) * 0x1p126f;
       ASSERT_EQ(value, kMxfp4Values[codes >> (4 * e) & 15u]) << e << " of " << codes;
+    }
+  }
+}
+
+struct Mxfp4Matrix {
+  int64_t rows;
+  int64_t cols;
+  std::vector<std::byte> codes = std::vector<std::byte>(rows * cols / 2);
+  std::vector<std::byte> scales = std::vector<std::byte>(rows * cols / 32);
+
+  void Fill(uint32_t seed) {
+    std::mt19937 random(seed);
+    for (std::byte& code : codes) code = static_cast<std::byte>(random());
+    for (std::byte& scale : scales) scale = static_cast<std::byte>(random());
+  }
+  LinearView View() const {
+    return {{DType::kU8, codes.data(), rows, cols, cols, 1, scales.data()}, std::nullopt};
+  }
+  uint32_t CodeAt(int64_t row, int64_t col) const {
+    return static_cast<uint32_t>(codes[(row * cols + col) / 2]) >> (4 * (col % 2)) & 15u;
+  }
+};
+
+// Each thread's words and scales as operands of 16 by 16 have them: pairs of columns g and g + 8,
+// then of the depth 8 further on, in four steps of 16.
+TEST_F(TilePackerTest, Mxfp4CodesLieWhereTheThreadsThatMultiplyReadThem) {
+  Mxfp4Matrix gate{72, 96};
+  Mxfp4Matrix up{72, 96};
+  Mxfp4Matrix down{96, 96};
+  gate.Fill(6);
+  up.Fill(7);
+  down.Fill(8);
+  const std::vector<MlpView> mlps = {{gate.View(), up.View(), down.View()}};
+  ASSERT_TRUE(packer_.Pack("e", mlps, WeightRole::kExperts));
+  const TileLayout layout{96, 96};
+  const auto words = Bytes("e.down", "mxfp4", layout.code_bytes());
+  const auto scales = Bytes("e.down.scales", kMxfp4ScaleFormat, layout.scale_bytes());
+  EXPECT_EQ(layout.code_bytes(), 2 * 96 * 32);
+  for (int64_t tile = 0; tile < 2; ++tile) {
+    for (int64_t group = 0; group < 6; ++group) {
+      for (int64_t thread = 0; thread < 32; ++thread) {
+        for (int64_t step = 0; step < 4; ++step) {
+          uint32_t word = 0;
+          std::memcpy(&word, &words[((tile * 6 + group) * 32 + thread) * 16 + step * 4], 4);
+          for (int pair = 0; pair < 4; ++pair) {
+            const int64_t column = group * 16 + thread / 4 + pair % 2 * 8;
+            const int64_t depth = tile * 64 + step * 16 + thread % 4 * 2 + pair / 2 * 8;
+            const uint32_t bits = SpreadPair(word, pair);
+            for (int64_t half = 0; half < 2; ++half) {
+              const float value =
+                  BFloat16ToFloat(static_cast<uint16_t>(bits >> (16 * half))) * 0x1p126f;
+              const bool is_there = depth < down.cols;
+              ASSERT_EQ(value, is_there ? kMxfp4Values[down.CodeAt(column, depth + half)] : 0.0f);
+            }
+            if (depth >= down.cols) continue;
+            const int64_t byte = (tile * 6 + group) * 32 + thread / 4 * 4 + pair % 2 * 2 + step / 2;
+            ASSERT_EQ(scales[byte], down.scales[column * 3 + depth / 32]);
+          }
+        }
+      }
     }
   }
 }
