@@ -119,7 +119,15 @@ Status Session::State::RunSteps(std::span<const PlacedExtension> placed, int64_t
   StepCancellation cancellation(is_cancelled);
   for (int64_t done = 0; done < longest; done += step_limit) {
     const StepRows rows = RowsOf(placed, done, step_limit, wanted);
-    step_logits.resize(rows.logit_rows.size() * V);
+    // Rows that follow each other in the result are made there.
+    const std::vector<int64_t>& places = rows.destinations;
+    const bool follow = std::ranges::adjacent_find(places, [](int64_t a, int64_t b) {
+                          return b != a + 1;
+                        }) == places.end();
+    const size_t num_logits = places.size() * V;
+    if (!follow) step_logits.resize(num_logits);
+    const std::span<float> made =
+        follow ? logits.subspan(places.empty() ? 0 : places[0] * V, num_logits) : step_logits;
     const Step step{.token_ids = rows.token_ids,
                     .sequences = rows.sequences,
                     .positions = rows.positions,
@@ -132,13 +140,13 @@ Status Session::State::RunSteps(std::span<const PlacedExtension> placed, int64_t
                     .trace = trace,
                     .cancellation = &cancellation};
     const Stopwatch watch;
-    EXPERTILE_RETURN_IF_ERROR(target->Run(step, step_logits));
+    EXPERTILE_RETURN_IF_ERROR(target->Run(step, made));
     if (wanted != LogitsWanted::kAllUnchecked) {
-      EXPERTILE_RETURN_IF_ERROR(CheckFinite(*target, step, placed, step_logits));
+      EXPERTILE_RETURN_IF_ERROR(CheckFinite(*target, step, placed, made));
     }
     Log(LogLevel::kDebug, "step: {} tokens in {:.3f} ms", step.num_tokens(), watch.seconds() * 1e3);
-    for (size_t r = 0; r < rows.destinations.size(); ++r) {
-      std::copy_n(step_logits.begin() + r * V, V, logits.begin() + rows.destinations[r] * V);
+    for (size_t r = 0; !follow && r < places.size(); ++r) {
+      std::copy_n(step_logits.begin() + r * V, V, logits.begin() + places[r] * V);
     }
   }
   return {};

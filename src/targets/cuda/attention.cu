@@ -5,6 +5,7 @@
 #include <cfloat>
 
 #include "targets/cuda/attention.h"
+#include "targets/cuda/attention_few_rows.h"
 #include "targets/cuda/attention_pairs.cuh"
 #include "targets/cuda/barriers.cuh"
 #include "targets/cuda/launch.cuh"
@@ -63,32 +64,6 @@ __device__ SoftmaxState BeginSoftmax(const AttentionArgs& args, const Pairs& pai
     BeginWithSink(args.sinks[pairs.head[i]], args.scale, factor, state.largest[i], state.sum[i]);
   }
   return state;
-}
-
-__device__ inline void MaskScores(const Pairs& pairs, int first_key, float (&scores)[32]) {
-  const int q = static_cast<int>(threadIdx.x) % 4;
-#pragma unroll
-  for (int e = 0; e < 32; ++e) {
-    const int key = first_key + e / 4 * 8 + 2 * q + e % 2;
-    const KeyRange& seen = pairs.seen[e % 4 / 2];
-    if (key < seen.begin || key >= seen.end) scores[e] = -INFINITY;
-  }
-}
-
-__device__ inline uint32_t PackPair(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
-}
-
-__device__ inline void PackProbabilities(const float (&scores)[32], uint32_t (&packed)[4][4]) {
-#pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    const float* s = &scores[step * 8];
-    packed[step][0] = PackPair(s[0], s[1]);
-    packed[step][1] = PackPair(s[2], s[3]);
-    packed[step][2] = PackPair(s[4], s[5]);
-    packed[step][3] = PackPair(s[6], s[7]);
-  }
 }
 
 // Values that are not finite become zeros in shared memory, since a probability of 0 would not make
@@ -162,13 +137,6 @@ __device__ void StoreMixed(const AttentionArgs& args, const Pairs& pairs, const 
   }
 }
 
-// Where a pair's chunk lies in AttentionArgs::partials: its sums, the largest score, the sum.
-__device__ inline float* PartialOf(const AttentionArgs& args, int64_t tile_and_head, int chunk,
-                                   int pair) {
-  const int64_t index = (tile_and_head * args.shared_chunks + chunk) * kPairsPerWarpgroup + pair;
-  return args.partials + index * (args.cache.padded_head_dim + 2);
-}
-
 template <int kHeadDim>
 __device__ void StorePartial(const AttentionArgs& args, int64_t tile_and_head, int chunk,
                              const SoftmaxState& state, const float (&sums)[kHeadDim / 2]) {
@@ -197,13 +165,6 @@ struct Place {
     return stage + 1 < kStages ? Place{stage + 1, round} : Place{0, round ^ 1};
   }
 };
-
-__device__ inline void MaskIfNeeded(const Pairs& pairs, int block, float (&scores)[32]) {
-  const int first_key = block * kKeysPerBlock;
-  if (first_key < pairs.by_all.begin || first_key + kKeysPerBlock > pairs.by_all.end) {
-    MaskScores(pairs, first_key, scores);
-  }
-}
 
 // A block of threads' work: a tile, a head of keys, and the blocks of keys.
 struct Work {
@@ -256,13 +217,20 @@ __device__ inline void AwaitValues(const AttentionArgs& args, const Pairs& pairs
                            static_cast<int>(threadIdx.x) / kWarpgroup, pairs, state);
 }
 
+// Rows r and r + 8 of this thread's warpgroup's 64.
+__device__ inline Pairs FindThreadsPairs(const AttentionArgs& args, const Work& work) {
+  const auto thread = static_cast<int>(threadIdx.x);
+  return FindPairs(args, work.tile, work.kv_head, thread / kWarpgroup * kPairsPerWarpgroup,
+                   kPairsPerWarpgroup, thread / 32 * 16 + thread % 32 / 4);
+}
+
 // One warpgroup's pairs. While the values of a block are multiplied, the next block's keys are, and
 // its softmax taken.
 template <int kHeadDim, int kWarpgroups>
 __device__ void MixPairs(const AttentionArgs& args, const Work& work, uint32_t stages,
                          Totals<kHeadDim> totals, const Barriers& barriers) {
   using S = Shape<kHeadDim, kWarpgroups>;
-  const Pairs pairs = FindPairs(args, work.tile, work.kv_head);
+  const Pairs pairs = FindThreadsPairs(args, work);
   const float factor = args.scale * kLog2E;
   SoftmaxState total = BeginSoftmax(args, pairs, factor);
   uint32_t queries[kHeadDim / 16][4];
@@ -464,6 +432,7 @@ cudaError_t LaunchTiles(const AttentionArgs& args, cudaStream_t stream) {
 }  // namespace
 
 cudaError_t LaunchAttention(const AttentionArgs& args, cudaStream_t stream) {
+  if (args.scores != nullptr) return LaunchFewRowsAttention(args, stream);
   const cudaError_t error = LaunchTiles(args, stream);
   if (error != cudaSuccess || args.shared_chunks == 0) return error;
   constexpr int kPairsPerBlock = 8;

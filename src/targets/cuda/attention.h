@@ -95,12 +95,28 @@ struct AttentionArgs {
   // none.
   int shared_chunks = 0;
   float* partials = nullptr;  // PartialFloats() of them, if chunks are shared
+  // ScoreFloats() of them where all tiles have at most kFewPairs pairs; else null. Chunks are then
+  // shared unless max_blocks are one chunk.
+  float* scores = nullptr;
+  int32_t* tickets = nullptr;  // NumTickets() of them, likewise
+  int max_blocks = 0;          // of a sequence
 };
 
 // Sums [Dp], the largest score and the sum of each pair of each chunk of each tile and key head.
 inline int64_t PartialFloats(int64_t num_tiles, const KvPlanes& cache, int shared_chunks) {
   return num_tiles * cache.num_kv_heads * shared_chunks * kPairsPerWarpgroup *
          (cache.padded_head_dim + 2);
+}
+
+inline constexpr int kFewPairs = 16;
+
+// Scores of each block of each tile and key head.
+inline int64_t ScoreFloats(int64_t num_tiles, const KvPlanes& cache, int max_blocks) {
+  return num_tiles * cache.num_kv_heads * max_blocks * kFewPairs * kKeysPerBlock;
+}
+
+inline int64_t NumTickets(int64_t num_tiles, const KvPlanes& cache) {
+  return num_tiles * cache.num_kv_heads * 8;
 }
 
 // With shared chunks, pairs_per_tile is kPairsPerWarpgroup.

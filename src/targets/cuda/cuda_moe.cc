@@ -85,33 +85,38 @@ CudaOps::Routing CudaOps::ChooseExperts(const float* logits, int64_t stride, int
   return routing;
 }
 
+namespace {
+
+int TilesOf(int64_t depth) { return static_cast<int>(RoundUp(depth, kTileDepth) / kTileDepth); }
+
+}  // namespace
+
 void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& spec,
                      const Plan* plan, void* out, int64_t out_stride) {
   const int processors = context_.device.num_processors;
   const int64_t num_rows = plan != nullptr ? plan->num_assignments : x.rows;
   const int64_t stored_rows = plan != nullptr ? plan->stored_rows : RoundUp(num_rows, 8);
   const auto activated = NewBuffer(stored_rows * mlp.gate_up.columns);  // in tiles
-  const auto tiles_of = [](int64_t depth) {
-    return static_cast<int>(RoundUp(depth, kTileDepth) / kTileDepth);
-  };
   GemmArgs gate_up{.rows = x.bfloats(),
                    .row_stride = x.stride,
-                   .depth_tiles = tiles_of(mlp.hidden_size),
-                   .wrap_tiles = tiles_of(mlp.hidden_size),
+                   .depth_tiles = TilesOf(mlp.hidden_size),
+                   .wrap_tiles = TilesOf(mlp.hidden_size),
                    .weights = {mlp.gate_up},
                    .out = activated.get(),
                    .out_stored_rows = stored_rows,
                    .num_rows = num_rows,
+                   .most_rows = x.rows,
                    .limit = spec.limit,
                    .alpha = spec.alpha};
   GemmArgs down{.rows = reinterpret_cast<const __nv_bfloat16*>(activated.get()),
                 .stored_rows = stored_rows,
-                .depth_tiles = tiles_of(mlp.intermediate_size),
-                .wrap_tiles = tiles_of(mlp.intermediate_size),
+                .depth_tiles = TilesOf(mlp.intermediate_size),
+                .wrap_tiles = TilesOf(mlp.intermediate_size),
                 .weights = {mlp.down},
                 .out = out,
                 .out_stride = out_stride,
-                .num_rows = num_rows};
+                .num_rows = num_rows,
+                .most_rows = x.rows};
   if (plan != nullptr) {
     gate_up.gather = plan->assignments;
     gate_up.gather_divisor = plan->experts_per_token;
@@ -121,6 +126,9 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
       args->nsp_offsets = plan->nsp_offsets;
       args->num_nsp = plan->num_nsp;
     }
+    // Gate and up of few rows let down begin once the plan is there (gemm_few_rows.cu).
+    down.is_plan_there =
+        ChooseTileShape(num_rows, mlp.count, mlp.gate_up.columns, processors) == kFewRowsTile;
     // Experts of very many rows keep all blocks at the same weights anyway.
     constexpr int64_t kManyRows = 2048;
     if (num_rows < kManyRows * mlp.count) {

@@ -1,6 +1,7 @@
 #include "targets/cuda/cuda_ops.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 #include <utility>
 
@@ -10,6 +11,8 @@ namespace expertile::cuda {
 namespace {
 
 constexpr int64_t kFloatBytes = sizeof(float);
+// What is fetched goes over pinned memory up to here: past it the driver's own pieces will do.
+constexpr int64_t kMaxPinnedBytes = int64_t{8} << 20;
 
 int64_t PaddedWidth(int64_t width) { return RoundUp(width, kColumnsPerAtom); }
 
@@ -85,6 +88,7 @@ Result<CudaOps> CudaOps::Create(const DecoderSpec& spec, const Context& context)
   const auto counts = num_nsp * static_cast<int64_t>(sizeof(unsigned long long));
   EXPERTILE_ASSIGN(ops.nsp_rows_, DeviceMemory::Allocate(counts, "the NSPs' row counts"));
   EXPERTILE_RETURN_IF_ERROR(Check(cudaMemset(ops.nsp_rows_.data(), 0, counts), "row counts"));
+  EXPERTILE_ASSIGN(ops.fetched_rows_, PinnedMemory::Allocate(counts));
   EXPERTILE_RETURN_IF_ERROR(ops.stream_.Synchronize("session"));
   ops.statistics_.rows.resize(num_nsp);
   ops.statistics_.busy_seconds.resize(num_nsp);
@@ -276,7 +280,8 @@ Tensor CudaOps::Multiply(const Tensor& x, const Linear& linear) {
            .weights = {linear.tiles},
            .out = y.floats(),
            .out_stride = y.stride,
-           .num_rows = x.rows},
+           .num_rows = x.rows,
+           .most_rows = x.rows},
           Epilogue::kFloat32);
   return y;
 }
@@ -290,7 +295,8 @@ std::array<Tensor, 3> CudaOps::MultiplyThree(const Tensor& x, const Linear& quer
                 .depth_tiles = tiles,
                 .wrap_tiles = tiles,
                 .num_weights = 3,
-                .num_rows = x.rows};
+                .num_rows = x.rows,
+                .most_rows = x.rows};
   for (int i = 0; i < 3; ++i) {
     args.weights[i] = linears[i]->tiles;
     args.out_column[i] = static_cast<int>(args.out_stride);
@@ -330,74 +336,6 @@ Tensor CudaOps::Rotate(Tensor x, const Rotation& rotation) {
   return x;
 }
 
-// Few tiles share their chunks: those of the longest sequence that there can be, so that the launch
-// is the same whatever its length.
-int CudaOps::SharedChunksOf(const AttentionTiles& tiles, int num_kv_heads) const {
-  const int64_t chunks = RoundUp(context_.options.ctx_len, kKeysPerChunk) / kKeysPerChunk;
-  const bool are_few = 2 * tiles.count * num_kv_heads <= context_.device.num_processors;
-  const bool is_narrow = tiles.pairs_per_tile == kPairsPerWarpgroup;
-  return are_few && is_narrow && chunks > 1 ? static_cast<int>(chunks) : 0;
-}
-
-Tensor CudaOps::Attention(int layer, const AttentionSpec& spec, const Inputs& inputs,
-                          const Tensor& query, const Tensor& key, const Tensor& value,
-                          const Vector* sinks) {
-  const KvPlanes& cache = caches_[layer].planes();
-  const int64_t T = query.rows;
-  const int64_t padded = cache.padded_head_dim;
-  const auto queries = NewBuffer(T * spec.num_heads * padded * 2);
-  Run("heads", [&] {
-    const EventClock::Scope time(stage_clock_, Stage::kKvWrite);
-    return LaunchPrepareHeads({.heads = query.bfloats(),
-                               .row_stride = query.stride,
-                               .key_column = key.column,
-                               .value_column = value.column,
-                               .num_rows = T,
-                               .num_heads = spec.num_heads,
-                               .query_norm = query.norm != nullptr ? query.norm->data : nullptr,
-                               .key_norm = key.norm != nullptr ? key.norm->data : nullptr,
-                               .epsilon = query.epsilon,
-                               .cos = query.rotation.cos,
-                               .sin = query.rotation.sin,
-                               .rows = inputs.rows,
-                               .cache = cache,
-                               .queries = reinterpret_cast<__nv_bfloat16*>(queries.get())},
-                              stream());
-  });
-  const int64_t width = spec.num_heads * spec.head_dim;
-  Tensor mixed{.data = NewBuffer(T * RoundUp(width, kTileDepth) * 2),
-               .form = Tensor::Form::kHeads,
-               .rows = T,
-               .width = width,
-               .stride = RoundUp(width, kTileDepth)};
-  if (mixed.stride != width) {
-    Run("attention",
-        [&] { return cudaMemsetAsync(mixed.data.get(), 0, T * mixed.stride * 2, stream()); });
-  }
-  const AttentionTiles& tiles = inputs.tiles.at(spec.num_heads / spec.num_kv_heads);
-  const int chunks = SharedChunksOf(tiles, spec.num_kv_heads);
-  const auto partials = NewBuffer(PartialFloats(tiles.count, cache, chunks) * kFloatBytes);
-  Run("attention", [&] {
-    return LaunchAttention(
-        {.queries = reinterpret_cast<__nv_bfloat16*>(queries.get()),
-         .num_heads = spec.num_heads,
-         .window = spec.window,
-         .scale = spec.scale,
-         .sinks = sinks != nullptr ? sinks->data : nullptr,
-         .rows = inputs.rows,
-         .cache = cache,
-         .tiles = reinterpret_cast<const AttentionTile*>(inputs.words + tiles.first),
-         .num_tiles = tiles.count,
-         .pairs_per_tile = tiles.pairs_per_tile,
-         .mixed = mixed.bfloats(),
-         .mixed_stride = mixed.stride,
-         .shared_chunks = chunks,
-         .partials = reinterpret_cast<float*>(partials.get())},
-        stream());
-  });
-  return mixed;
-}
-
 Tensor CudaOps::AddGated(Tensor x, const Tensor& y, const Tensor& z, const Linear& gate) {
   x = Settled(x);
   const Tensor logits = Multiply(z, gate);
@@ -419,13 +357,21 @@ Tensor CudaOps::FromHost(std::span<const float> values, int64_t width) {
 
 Status CudaOps::FetchFloats(const float* data, int64_t rows, int64_t width, int64_t stride,
                             std::span<float> values) {
+  const int64_t num_bytes = rows * width * kFloatBytes;
+  const bool is_pinned = num_bytes <= kMaxPinnedBytes;
+  if (is_pinned && fetched_.size() < num_bytes) {
+    EXPERTILE_ASSIGN(fetched_, PinnedMemory::Allocate(num_bytes));
+  }
+  void* target = is_pinned ? static_cast<void*>(fetched_.data()) : values.data();
   if (rows > 0) {
     EXPERTILE_RETURN_IF_ERROR(
-        Check(cudaMemcpy2DAsync(values.data(), width * kFloatBytes, data, stride * kFloatBytes,
+        Check(cudaMemcpy2DAsync(target, width * kFloatBytes, data, stride * kFloatBytes,
                                 width * kFloatBytes, rows, cudaMemcpyDeviceToHost, stream()),
               "copy to the host"));
   }
-  return stream_.Synchronize("step");
+  EXPERTILE_RETURN_IF_ERROR(stream_.Synchronize("step"));
+  if (is_pinned && num_bytes > 0) std::memcpy(values.data(), target, num_bytes);
+  return {};
 }
 
 Status CudaOps::FetchRows(const Tensor& tensor, std::span<float> values) {
@@ -442,13 +388,16 @@ Status CudaOps::FetchRows(const Tensor& tensor, std::span<float> values) {
 
 Status CudaOps::Fetch(const Tensor& x, std::span<float> values) {
   EXPERTILE_RETURN_IF_ERROR(failure_);
-  std::vector<unsigned long long> rows(statistics_.rows.size());
-  EXPERTILE_RETURN_IF_ERROR(
-      Check(cudaMemcpyAsync(rows.data(), nsp_rows_.data(), rows.size() * sizeof(rows[0]),
-                            cudaMemcpyDeviceToHost, stream()),
-            "copy to the host"));
+  const auto count = static_cast<int64_t>(statistics_.rows.size());
+  const auto num_bytes = count * static_cast<int64_t>(sizeof(unsigned long long));
+  if (count > 0) {
+    EXPERTILE_RETURN_IF_ERROR(Check(cudaMemcpyAsync(fetched_rows_.data(), nsp_rows_.data(),
+                                                    num_bytes, cudaMemcpyDeviceToHost, stream()),
+                                    "copy to the host"));
+  }
   EXPERTILE_RETURN_IF_ERROR(FetchRows(x, values));
-  std::ranges::copy(rows, statistics_.rows.begin());
+  std::copy_n(reinterpret_cast<const unsigned long long*>(fetched_rows_.data()), count,
+              statistics_.rows.begin());
   return {};
 }
 

@@ -166,6 +166,10 @@ class CudaOps {
   Tensor NewSplit(int64_t rows, int64_t width);
   // What is yet to be added to x, which counts as done.
   static Addend TakePending(const Tensor& x);
+  // Queries as attention takes them; keys and values go to the cache.
+  std::shared_ptr<std::byte> PrepareHeads(const KvPlanes& cache, int num_heads,
+                                          const Inputs& inputs, const Tensor& query,
+                                          const Tensor& key, const Tensor& value);
   int SharedChunksOf(const AttentionTiles& tiles, int num_kv_heads) const;
   void Product(const char* what, GemmArgs args, Epilogue epilogue);
   PlanArgs NewPlan(int64_t num_tokens, int experts_per_token, int num_experts, Plan& plan);
@@ -184,6 +188,8 @@ class CudaOps {
   std::list<Recording> recordings_;  // the latest last
   DeviceMemory rope_;                // inv_freq [D/2], then axes [D/2]
   DeviceMemory nsp_rows_;            // [N]
+  PinnedMemory fetched_rows_;        // the same, on its way to the statistics
+  PinnedMemory fetched_;             // results on their way to the host
   bool has_axes_ = false;
   bool is_counted_ = true;  // the step is not one repeated
   Status failure_;          // of the step

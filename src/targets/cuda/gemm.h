@@ -58,11 +58,14 @@ struct GemmArgs {
   const RowTile* row_tiles = nullptr;    // null: rows 0 to num_rows - 1 of one expert
   const int32_t* nsp_offsets = nullptr;  // [num_nsp + 1], into row_tiles
   int num_nsp = 1;
+  // The kernel before this one began only once the list of row tiles was there.
+  bool is_plan_there = false;
   // [num_nsp], zeros: how many tiles an NSP's blocks have taken beyond one each. Null: each takes
   // every so-many-th.
   int32_t* claims = nullptr;
   int64_t num_rows = 0;
-  float limit = 0.0f;  // of kSwiGlu
+  int64_t most_rows = kFewRowsTile.rows;  // that a tile of few rows can have
+  float limit = 0.0f;                     // of kSwiGlu
   float alpha = 1.0f;
 };
 

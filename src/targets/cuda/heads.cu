@@ -123,10 +123,16 @@ __device__ void StoreValue(const PrepareHeadsArgs& args, int64_t block, int head
   }
 }
 
+// Has values [0, count), which a later load takes, brought to the second-level cache.
+__device__ inline void Prefetch(const float* values, int count, int lane) {
+  constexpr int kLine = 32;
+  if (values == nullptr || lane * kLine >= count) return;
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(values + lane * kLine));
+}
+
 // A warp for each head of each row: queries, then keys, then values.
 __global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
   LetNextKernelBegin();
-  WaitForEarlierKernels();
   const KvPlanes& cache = args.cache;
   const int num_heads = args.num_heads + 2 * cache.num_kv_heads;
   const int64_t warp = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
@@ -139,6 +145,15 @@ __global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
   const bool is_key = !is_query && head < args.num_heads + cache.num_kv_heads;
   if (!is_query) head = (head - args.num_heads) % cache.num_kv_heads;
   const int64_t column = is_query ? 0 : (is_key ? args.key_column : args.value_column);
+  // A step's inputs are there before its first kernel.
+  const int position = args.rows.positions[row];
+  const int table = args.rows.table_offsets[args.rows.sequences[row]];
+  const int64_t block = args.rows.blocks[table + position / kKeysPerBlock];
+  const int place = position % kKeysPerBlock;
+  Prefetch(is_query ? args.query_norm : args.key_norm, cache.head_dim, lane);
+  Prefetch(args.cos + row * half, half, lane);
+  Prefetch(args.sin + row * half, half, lane);
+  WaitForEarlierKernels();
   HeadPairs pairs;
   LoadPairs(args.heads + row * args.row_stride + column + head * cache.head_dim, half, lane, pairs);
   if (is_query || is_key) {
@@ -150,10 +165,6 @@ __global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
     __nv_bfloat16* query = args.queries + (row * args.num_heads + head) * cache.padded_head_dim;
     return StorePairs(pairs, half, cache.padded_head_dim, lane, query, [](int d) { return d; });
   }
-  const int position = args.rows.positions[row];
-  const int table = args.rows.table_offsets[args.rows.sequences[row]];
-  const int64_t block = args.rows.blocks[table + position / kKeysPerBlock];
-  const int place = position % kKeysPerBlock;
   if (!is_key) return StoreValue(args, block, head, place, pairs, lane);
   StorePairs(pairs, half, cache.padded_head_dim, lane,
              cache.keys + block * cache.block_elements() + head * cache.head_elements(),

@@ -37,10 +37,6 @@ class Mxfp4Step {
     FindFactors();
   }
 
-  __device__ void Expand(int step, uint32_t (&operand)[4]) const {
-    ExpandSmall(step, operand);
-    if (!are_small_) Raise(step, operand);
-  }
   __device__ void Expand(uint32_t (&operands)[4][4]) const {
 #pragma unroll
     for (int step = 0; step < 4; ++step) ExpandSmall(step, operands[step]);

@@ -398,8 +398,66 @@ __global__ __launch_bounds__(kThreads) void SmallRoutingKernel(const RouteArgs r
     WriteIndex(ids, 0, tokens * route.experts_per_token, counts, args.assignments);
 }
 
+// The same for at most kFewTokens tokens, a warp each, of one NSP without chunks: an expert's rows
+// are one tile. Its threads are few, so that they meet soon.
+constexpr int kFewTokens = 8;
+constexpr int kFewThreads = 32 * kFewTokens;  // at least one for each expert
+
+bool AreFewTokens(const RouteArgs& route, const PlanArgs& plan) {
+  return route.num_tokens <= std::min(kFewTokens, plan.tile_rows) && plan.num_nsp == 1 &&
+         route.num_experts <= kFewThreads && plan.packed_chunk_size == 0 &&
+         plan.nsp_rows == nullptr;
+}
+
+template <int kPerLane>
+__global__ __launch_bounds__(kFewThreads) void FewTokensRoutingKernel(const RouteArgs route,
+                                                                      const PlanArgs args) {
+  LetNextKernelBegin();
+  extern __shared__ int32_t ids[];  // [T,K], then as many weights
+  __shared__ int counts[kFewThreads], sums[kFewTokens];
+  const int t = static_cast<int>(threadIdx.x);
+  const int warp = t / 32;
+  const int K = route.experts_per_token;
+  const auto tokens = static_cast<int>(route.num_tokens);
+  counts[t] = 0;
+  __syncthreads();
+  WaitForEarlierKernels();
+  if (warp < tokens) {
+    auto* weights = reinterpret_cast<float*>(ids + tokens * K) + warp * K;
+    ChooseExperts<kPerLane>(route, warp, t % 32, ids + warp * K, weights);
+    for (int k = t % 32; k < K; k += 32) atomicAdd(&counts[ids[warp * K + k]], 1);
+  }
+  __syncthreads();
+  const int count = counts[t];
+  const int both = (count > 0 ? 1 << 16 : 0) | count;  // tiles and rows
+  const int inclusive = WarpInclusiveSum(both);
+  if (t % 32 == 31) sums[warp] = inclusive;
+  __syncthreads();
+  int before = inclusive - both;
+  for (int w = 0; w < warp; ++w) before += sums[w];
+  const int offset = counts[t] = before & 0xffff;
+  const int tile = before >> 16;
+  if (t < route.num_experts) args.offsets[t] = offset;
+  if (count > 0) args.row_tiles[tile] = {t, offset, offset + count, 8 * tile};
+  if (t == kFewThreads - 1) {
+    args.offsets[route.num_experts] = offset + count;
+    args.nsp_offsets[0] = 0;
+    args.nsp_offsets[1] = tile + (count > 0 ? 1 : 0);
+  }
+  if (t < 2) args.claims[t] = 0;
+  __syncthreads();
+  if (warp == 0) WriteIndex(ids, 0, tokens * K, counts, args.assignments);
+}
+
 template <int kPerLane>
 cudaError_t Launch(const RouteArgs& route, const PlanArgs& plan, cudaStream_t stream) {
+  if constexpr (kPerLane <= kFewThreads / 32) {
+    if (AreFewTokens(route, plan)) {
+      const size_t shared = size_t{8} * route.num_tokens * route.experts_per_token;
+      return LaunchChained(FewTokensRoutingKernel<kPerLane>, 1, kFewThreads, shared, stream, route,
+                           plan);
+    }
+  }
   const auto blocks =
       static_cast<unsigned>((route.num_tokens + plan.tokens_per_block - 1) / plan.tokens_per_block);
   constexpr auto kMost = static_cast<int>(8 * kTokensPerRouteBlock * kMaxExpertsPerToken);

@@ -19,13 +19,15 @@ unsigned BlocksFor(int64_t count) {
 }
 
 // The sum over a block's threads, the same for all, in one order.
+template <int kBlockThreads>
 __device__ float BlockSum(float x) {
-  __shared__ float sums[kThreads / 32];
+  __shared__ float sums[kBlockThreads / 32];
   for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffff, x, offset);
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = x;
   __syncthreads();
   float total = 0.0f;
-  for (int i = 0; i < kThreads / 32; ++i) total += sums[i];
+#pragma unroll
+  for (int i = 0; i < kBlockThreads / 32; ++i) total += sums[i];
   return total;
 }
 
@@ -62,7 +64,7 @@ __device__ float4 AddendAt(const Addend& addend, int64_t row, int64_t i, int64_t
   }
   float4 sum = {};
   const int64_t first = row * addend.experts_per_token;
-#pragma unroll 4
+#pragma unroll 8
   for (int k = 0; k < addend.experts_per_token; ++k) {
     const float weight = addend.weights[first + k];
     const auto pairs =
@@ -85,10 +87,20 @@ __device__ float4 SumAt(const float* row, const Addend& addend, int64_t i, int64
 
 // A thread keeps its part of a row that is not too long, so that it is read once.
 constexpr int kKept = 4;
+constexpr int kNormThreads = 512;
 
-__global__ void RmsNormKernel(float* x, Addend addend, const float* weight, float epsilon,
-                              SplitRows y) {
+// The norm's weights for elements [i, i + 4), zeros past the row's end; they may end anywhere.
+__device__ float4 NormWeightsAt(const float* weight, int64_t i, int64_t width) {
+  return {i < width ? weight[i] : 0.0f, i + 1 < width ? weight[i + 1] : 0.0f,
+          i + 2 < width ? weight[i + 2] : 0.0f, i + 3 < width ? weight[i + 3] : 0.0f};
+}
+
+__global__ __launch_bounds__(kNormThreads) void RmsNormKernel(float* x, Addend addend,
+                                                              const float* weight, float epsilon,
+                                                              SplitRows y) {
   LetNextKernelBegin();
+  const auto first = static_cast<int64_t>(kVector * threadIdx.x);
+  const float4 first_weights = NormWeightsAt(weight, first, y.width);  // no kernel writes them
   WaitForEarlierKernels();
   float* row = x + blockIdx.x * Stride(y.width);
   const bool adds = addend.rows != nullptr || addend.experts != nullptr;
@@ -96,30 +108,31 @@ __global__ void RmsNormKernel(float* x, Addend addend, const float* weight, floa
   float sum = 0.0f;
 #pragma unroll
   for (int step = 0; step < kKept; ++step) {
-    const int64_t i = kVector * (threadIdx.x + static_cast<int64_t>(step) * kThreads);
+    const int64_t i = first + static_cast<int64_t>(step) * kVector * kNormThreads;
     if (i >= y.width) break;
     kept[step] = SumAt(row, addend, i, y.width);
     if (adds) *reinterpret_cast<float4*>(row + i) = kept[step];
     const float* v = reinterpret_cast<const float*>(&kept[step]);
     for (int j = 0; j < kVector; ++j) sum = i + j < y.width ? fmaf(v[j], v[j], sum) : sum;
   }
-  for (int64_t i = kVector * (threadIdx.x + int64_t{kKept} * kThreads); i < y.width;
-       i += kVector * kThreads) {
+  constexpr int64_t kRest = int64_t{kKept} * kVector * kNormThreads;
+  for (int64_t i = first + kRest; i < y.width; i += kVector * kNormThreads) {
     const float4 z = SumAt(row, addend, i, y.width);
     if (adds) *reinterpret_cast<float4*>(row + i) = z;
     const float* v = reinterpret_cast<const float*>(&z);
     for (int j = 0; j < kVector; ++j) sum = i + j < y.width ? fmaf(v[j], v[j], sum) : sum;
   }
-  const float inverse = rsqrtf(BlockSum(sum) / static_cast<float>(y.width) + epsilon);
+  const float inverse = rsqrtf(BlockSum<kNormThreads>(sum) / static_cast<float>(y.width) + epsilon);
 #pragma unroll
   for (int step = 0; step < kKept; ++step) {
-    const int64_t i = kVector * (threadIdx.x + static_cast<int64_t>(step) * kThreads);
+    const int64_t i = first + static_cast<int64_t>(step) * kVector * kNormThreads;
     if (i >= y.padded) break;
+    const float4 weights = step == 0 ? first_weights : NormWeightsAt(weight, i, y.width);
+    const float* w = reinterpret_cast<const float*>(&weights);
     const float* v = reinterpret_cast<const float*>(&kept[step]);
-    StoreFour(y, blockIdx.x, i, [&](int64_t e) { return v[e - i] * inverse * weight[e]; });
+    StoreFour(y, blockIdx.x, i, [&](int64_t e) { return v[e - i] * inverse * w[e - i]; });
   }
-  for (int64_t i = kVector * (threadIdx.x + int64_t{kKept} * kThreads); i < y.padded;
-       i += kVector * kThreads) {
+  for (int64_t i = first + kRest; i < y.padded; i += kVector * kNormThreads) {
     StoreFour(y, blockIdx.x, i, [&](int64_t e) { return row[e] * inverse * weight[e]; });
   }
 }
@@ -220,8 +233,8 @@ __global__ void PlaceRowsKernel(float* x, const int32_t* rows, const float* y, i
 cudaError_t LaunchRmsNorm(float* x, const Addend& addend, const float* weight, float epsilon,
                           const SplitRows& y, cudaStream_t stream) {
   if (y.num_rows == 0) return cudaSuccess;
-  return LaunchChained(RmsNormKernel, y.num_rows, kThreads, 0, stream, x, addend, weight, epsilon,
-                       y);
+  return LaunchChained(RmsNormKernel, y.num_rows, kNormThreads, 0, stream, x, addend, weight,
+                       epsilon, y);
 }
 
 cudaError_t LaunchAdd(float* x, const Addend& addend, bool replaces, int64_t num_rows,

@@ -65,27 +65,40 @@ __device__ inline float ChunkSum(const SoftmaxState& state, int i) {
   return state.is_poisoned[i] ? NAN : sum;
 }
 
+// The largest of a pair's scores (the thread's i-th) and `largest`.
+__device__ inline float LargestScore(const float (&scores)[32], int i, float largest) {
+#pragma unroll
+  for (int e = 0; e < 16; ++e) largest = fmaxf(largest, scores[e / 2 * 4 + 2 * i + e % 2]);
+  largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 1));
+  return fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 2));
+}
+// What all before is multiplied by once `largest` is the largest score. Exactly 1 where nothing
+// larger came: a block that a pair does not see changes no bit of it.
+__device__ inline float RescaleFactor(float before, float largest, float factor) {
+  return largest == before ? 1.0f : ExpOf((before - largest) * factor);
+}
+// A pair's scores become probabilities; their sum over this thread's.
+__device__ inline float TakeProbabilities(float (&scores)[32], int i, float largest, float factor) {
+  const float base = largest == -INFINITY ? 0.0f : largest * factor;
+  float sum = 0.0f;
+#pragma unroll
+  for (int e = 0; e < 16; ++e) {
+    float& score = scores[e / 2 * 4 + 2 * i + e % 2];
+    score = ExpOf(fmaf(score, factor, -base));
+    sum += score;
+  }
+  return sum;
+}
+
 // Scores become probabilities; `rescale` is what all before is multiplied by.
-__device__ void TakeSoftmax(float (&scores)[32], float factor, SoftmaxState& state,
-                            float (&rescale)[2]) {
+__device__ inline void TakeSoftmax(float (&scores)[32], float factor, SoftmaxState& state,
+                                   float (&rescale)[2]) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    float largest = state.largest[i];
-#pragma unroll
-    for (int e = 0; e < 16; ++e) largest = fmaxf(largest, scores[e / 2 * 4 + 2 * i + e % 2]);
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 1));
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 2));
-    const float base = largest == -INFINITY ? 0.0f : largest * factor;
-    // Exactly 1 where nothing larger came: a block that a pair does not see changes no bit of it.
-    rescale[i] = largest == state.largest[i] ? 1.0f : ExpOf((state.largest[i] - largest) * factor);
+    const float largest = LargestScore(scores, i, state.largest[i]);
+    rescale[i] = RescaleFactor(state.largest[i], largest, factor);
     state.largest[i] = largest;
-    float sum = 0.0f;
-#pragma unroll
-    for (int e = 0; e < 16; ++e) {
-      float& score = scores[e / 2 * 4 + 2 * i + e % 2];
-      score = ExpOf(fmaf(score, factor, -base));
-      sum += score;
-    }
+    const float sum = TakeProbabilities(scores, i, largest, factor);
     state.sum[i] = fmaf(state.sum[i], rescale[i], sum);
   }
 }

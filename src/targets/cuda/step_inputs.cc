@@ -97,6 +97,8 @@ Result<StepInputs> StepUploads::Upload(const Step& step, cudaStream_t stream) {
     tiles.pairs_per_tile = (are_many ? 2 : 1) * kPairsPerWarpgroup;
     const auto list = TilesOf(step.sequences, group, tiles.pairs_per_tile);
     tiles.count = static_cast<int>(list.size());
+    tiles.are_few = std::ranges::all_of(
+        list, [](const AttentionTile& tile) { return tile.num_pairs <= kFewPairs; });
     tiles.first = words.Add(AsWords(list));
   }
   const int64_t block_words = words.Add(blocks);

@@ -19,6 +19,7 @@ struct AttentionTiles {
   int64_t first = 0;  // of the upload's words
   int count = 0;
   int pairs_per_tile = kPairsPerWarpgroup;
+  bool are_few = false;  // no tile has more than kFewPairs pairs
 
   bool operator==(const AttentionTiles&) const = default;
 };
