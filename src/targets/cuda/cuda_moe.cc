@@ -3,6 +3,7 @@
 
 #include "dispatch/chunk_plan.h"
 #include "targets/cuda/cuda_ops.h"
+#include "targets/cuda/pack_rows.h"
 
 namespace expertile::cuda {
 
@@ -11,6 +12,8 @@ struct CudaOps::Plan {
   int64_t num_assignments = 0;  // T K
   int experts_per_token = 1;    // K
   int64_t stored_rows = 0;      // room for the assignments' rows in tiles
+  int64_t chunk = 0;            // packed_chunk_size; 0: no limit
+  int64_t max_row_tiles = 0;
   int num_nsp = 1;
   TileShape shape = {};  // whose rows the tiles have at most
   std::shared_ptr<std::byte> memory = {};
@@ -35,6 +38,7 @@ PlanArgs CudaOps::NewPlan(int64_t num_tokens, int experts_per_token, int num_exp
   plan.num_assignments = num_tokens * experts_per_token;
   plan.experts_per_token = experts_per_token;
   plan.stored_rows = MaxStoredRows(plan.num_assignments, num_experts, chunk);
+  plan.chunk = chunk;
   plan.num_nsp = is_blocked ? blocking.num_nsp : 1;
   PlanArgs args{.num_nsp = plan.num_nsp, .packed_chunk_size = chunk};
   plan.shape = context_.has_mxfp4_experts ? ChooseMxfp4Shape(plan.num_assignments, num_experts)
@@ -43,6 +47,7 @@ PlanArgs CudaOps::NewPlan(int64_t num_tokens, int experts_per_token, int num_exp
   args.tile_rows = plan.shape.rows;
   args.has_even_tiles = context_.has_mxfp4_experts;
   const int64_t num_tiles = MaxRowTiles(plan.num_assignments, num_experts, chunk, args.tile_rows);
+  plan.max_row_tiles = num_tiles;
   args.tokens_per_block = static_cast<int>(TokensPerBlock(num_tokens));
   args.count_stride = CountStride(num_tokens);
   const int64_t counts = num_experts * args.count_stride;
@@ -91,6 +96,27 @@ int TilesOf(int64_t depth) { return static_cast<int>(RoundUp(depth, kTileDepth) 
 
 }  // namespace
 
+// The rows that `product` gathers, in tiles, which it takes from now on.
+std::shared_ptr<std::byte> CudaOps::PackRows(const Plan& plan, GemmArgs& product) {
+  const auto packed = NewBuffer(plan.stored_rows * product.depth_tiles * kTileDepth * 2);
+  PackRowsArgs args{.rows = product.rows,
+                    .row_stride = product.row_stride,
+                    .depth_tiles = product.depth_tiles,
+                    .gather = product.gather,
+                    .gather_divisor = product.gather_divisor,
+                    .row_tiles = plan.row_tiles,
+                    .num_row_tiles = plan.nsp_offsets + plan.num_nsp,
+                    .max_row_tiles = plan.max_row_tiles,
+                    .tile_rows = plan.shape.rows,
+                    .packed = reinterpret_cast<__nv_bfloat16*>(packed.get()),
+                    .stored_rows = plan.stored_rows};
+  Run("packed rows", [&] { return LaunchPackRows(args, stream()); });
+  product.rows = args.packed;
+  product.stored_rows = plan.stored_rows;
+  product.gather = nullptr;
+  return packed;
+}
+
 void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& spec,
                      const Plan* plan, void* out, int64_t out_stride) {
   const int processors = context_.device.num_processors;
@@ -137,17 +163,23 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
     }
   }
   if (num_rows == 0) return;
-  const auto launch = [&](const GemmArgs& args, Epilogue epilogue) {
+  const auto shape_of = [&](const GemmArgs& args) {
     const bool is_mxfp4 = args.weights[0].scales != nullptr && plan != nullptr;
-    const TileShape shape =
-        is_mxfp4 ? plan->shape
-                 : ChooseTileShape(num_rows, mlp.count, args.weights[0].columns, processors);
-    return LaunchGemm(args, shape, epilogue, processors, stream());
+    return is_mxfp4 ? plan->shape
+                    : ChooseTileShape(num_rows, mlp.count, args.weights[0].columns, processors);
   };
+  const auto launch = [&](const GemmArgs& args, Epilogue epilogue) {
+    return LaunchGemm(args, shape_of(args), epilogue, processors, stream());
+  };
+  std::shared_ptr<std::byte> packed;
+  if (plan != nullptr && PacksRows(shape_of(gate_up), mlp.gate_up.columns, plan->chunk)) {
+    packed = PackRows(*plan, gate_up);
+  }
   Run("gate and up", [&] {
     return launch(gate_up,
                   spec.activation == GatedActivation::kSilu ? Epilogue::kSilu : Epilogue::kSwiGlu);
   });
+  packed = nullptr;
   Run("down",
       [&] { return launch(down, plan != nullptr ? Epilogue::kBFloat16 : Epilogue::kFloat32); });
 }

@@ -57,4 +57,14 @@ TileShape ChooseMxfp4Shape(int64_t rows, int64_t groups) {
   return {CeilDiv(rows, groups) > 96 ? kMaxMxfp4Rows : 128, kMxfp4TileColumns};
 }
 
+// Gathering takes a product 290 of 1470 cycles a step (docs/cuda.md) for each tile of columns; a
+// pass of its own writes a row once, and has it read from memory instead of the second-level cache:
+// as much as six tiles of columns take. Tiles that are cut short by chunks would leave most of its
+// warps without rows.
+bool PacksRows(TileShape shape, int64_t columns, int64_t chunk) {
+  constexpr int64_t kTilesThatPay = 8;
+  return shape != kFewRowsTile && CeilDiv(columns, shape.columns) >= kTilesThatPay &&
+         (chunk == 0 || chunk >= shape.rows);
+}
+
 }  // namespace expertile::cuda

@@ -60,5 +60,13 @@ TEST(TileShape, FewRowsAreFewOfMxfp4) {
   }
 }
 
+TEST(TileShape, RowsArePackedForManyColumns) {
+  EXPECT_TRUE(PacksRows({128, 256}, 5760, 0));  // gpt-oss-20b
+  EXPECT_TRUE(PacksRows({256, 128}, 5760, 256));
+  EXPECT_FALSE(PacksRows({128, 256}, 1536, 0));    // Qwen3-30B-A3B
+  EXPECT_FALSE(PacksRows({128, 256}, 5760, 127));  // chunks cut tiles short
+  EXPECT_FALSE(PacksRows(kFewRowsTile, 5760, 0));
+}
+
 }  // namespace
 }  // namespace expertile::cuda
