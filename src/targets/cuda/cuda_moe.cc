@@ -172,7 +172,8 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
     return LaunchGemm(args, shape_of(args), epilogue, processors, stream());
   };
   std::shared_ptr<std::byte> packed;
-  if (plan != nullptr && PacksRows(shape_of(gate_up), mlp.gate_up.columns, plan->chunk)) {
+  if (plan != nullptr && PacksRows(shape_of(gate_up), mlp.gate_up.scales != nullptr, num_rows,
+                                   mlp.count, mlp.gate_up.columns, plan->chunk)) {
     packed = PackRows(*plan, gate_up);
   }
   Run("gate and up", [&] {

@@ -28,7 +28,8 @@ int64_t ActivationBytes(const DecoderSpec& spec, int64_t max_rows) {
   }
   const int64_t K = spec.moe.router.experts_per_token;
   const int64_t I = RoundUp(spec.moe.intermediate_size, kTileDepth);
-  const bool are_packed = PacksRows({128, 256}, GateUpColumns(I), 0);
+  const bool are_packed =
+      PacksRows({128, 256}, true, max_rows * K, spec.moe.num_experts, GateUpColumns(I), 0);
   const int64_t moe = 2 * K * (I + (are_packed ? 2 : 1) * H);
   const int64_t rows = 3 * kFloatBytes * H + 2 * 2 * H;  // hidden, branches, normed
   return max_rows * (rows + std::max(attention, moe)) + (int64_t{16} << 20);

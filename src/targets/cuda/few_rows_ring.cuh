@@ -95,7 +95,9 @@ class Place {
   uint32_t round_ = 0;
 };
 
-// The numbers of a block's tiles, and what they are: every gridDim-th.
+// The numbers of a block's tiles, and what they are: every gridDim-th. The plan is read from the
+// second-level cache: who reads it before its wait (GemmArgs::is_plan_there) may find the plan of a
+// layer before in the first-level one.
 class Tiles {
  public:
   __device__ explicit Tiles(const GemmArgs& args)
@@ -104,7 +106,7 @@ class Tiles {
   __device__ void FindCount() {
     const int row_tiles =
         args_.row_tiles != nullptr
-            ? args_.nsp_offsets[args_.num_nsp]
+            ? __ldcg(args_.nsp_offsets + args_.num_nsp)
             : (static_cast<int>(args_.num_rows) + kFewRowsTile.rows - 1) / kFewRowsTile.rows;
     count_ = row_tiles * column_tiles_;
   }
@@ -122,13 +124,19 @@ class Tiles {
     const int begin = row_tile * kFewRowsTile.rows;
     work.rows =
         args_.row_tiles != nullptr
-            ? args_.row_tiles[row_tile]
+            ? TileAt(row_tile)
             : RowTile{0, begin, min(static_cast<int>(args_.num_rows), begin + kFewRowsTile.rows),
                       begin};
     return work;
   }
 
  private:
+  __device__ RowTile TileAt(int index) const {
+    static_assert(sizeof(RowTile) == sizeof(int4));
+    const int4 words = __ldcg(reinterpret_cast<const int4*>(args_.row_tiles) + index);
+    return {words.x, words.y, words.z, words.w};
+  }
+
   const GemmArgs& args_;
   int column_tiles_;
   int count_ = 0;

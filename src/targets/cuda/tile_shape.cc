@@ -59,12 +59,15 @@ TileShape ChooseMxfp4Shape(int64_t rows, int64_t groups) {
 
 // Gathering takes a product 290 of 1470 cycles a step (docs/cuda.md) for each tile of columns; a
 // pass of its own writes a row once, and has it read from memory instead of the second-level cache:
-// as much as six tiles of columns take. Tiles that are cut short by chunks would leave most of its
-// warps without rows.
-bool PacksRows(TileShape shape, int64_t columns, int64_t chunk) {
+// as much as six tiles of columns take. Where weights take longer to read than to multiply,
+// bfloat16's up to some 256 rows an expert, nothing is gained. Tiles that chunks cut short would
+// leave most of the pass's warps without rows.
+bool PacksRows(TileShape shape, bool is_mxfp4, int64_t rows, int64_t groups, int64_t columns,
+               int64_t chunk) {
   constexpr int64_t kTilesThatPay = 8;
-  return shape != kFewRowsTile && CeilDiv(columns, shape.columns) >= kTilesThatPay &&
-         (chunk == 0 || chunk >= shape.rows);
+  const int64_t rows_that_pay = is_mxfp4 ? 1 : 384;
+  return shape != kFewRowsTile && rows >= rows_that_pay * groups &&
+         CeilDiv(columns, shape.columns) >= kTilesThatPay && (chunk == 0 || chunk >= shape.rows);
 }
 
 }  // namespace expertile::cuda

@@ -26,8 +26,10 @@ inline constexpr int kMaxMxfp4Rows = 256;
 inline constexpr int kMxfp4TileColumns = 128;
 TileShape ChooseMxfp4Shape(int64_t rows, int64_t groups);
 
-// Whether experts' rows are packed into tiles before the first of their products, of `columns`
-// columns, rather than gathered in it. `chunk` is the packed chunk size, 0: no limit.
-bool PacksRows(TileShape shape, int64_t columns, int64_t chunk);
+// Whether experts' rows, `rows` in all of `groups` experts, are packed into tiles before the first
+// of their products, of `columns` columns, rather than gathered in it. `chunk` is the packed chunk
+// size, 0: no limit.
+bool PacksRows(TileShape shape, bool is_mxfp4, int64_t rows, int64_t groups, int64_t columns,
+               int64_t chunk);
 
 }  // namespace expertile::cuda

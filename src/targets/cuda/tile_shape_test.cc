@@ -61,11 +61,12 @@ TEST(TileShape, FewRowsAreFewOfMxfp4) {
 }
 
 TEST(TileShape, RowsArePackedForManyColumns) {
-  EXPECT_TRUE(PacksRows({128, 256}, 5760, 0));  // gpt-oss-20b
-  EXPECT_TRUE(PacksRows({256, 128}, 5760, 256));
-  EXPECT_FALSE(PacksRows({128, 256}, 1536, 0));    // Qwen3-30B-A3B
-  EXPECT_FALSE(PacksRows({128, 256}, 5760, 127));  // chunks cut tiles short
-  EXPECT_FALSE(PacksRows(kFewRowsTile, 5760, 0));
+  EXPECT_TRUE(PacksRows({128, 256}, false, 32768, 32, 5760, 0));  // gpt-oss-20b at T = 8192
+  EXPECT_TRUE(PacksRows({256, 128}, true, 4096, 32, 5760, 256));
+  EXPECT_FALSE(PacksRows({128, 256}, false, 8192, 32, 5760, 0));     // reading weights binds
+  EXPECT_FALSE(PacksRows({128, 256}, false, 262144, 128, 1536, 0));  // Qwen3-30B-A3B
+  EXPECT_FALSE(PacksRows({128, 256}, false, 32768, 32, 5760, 127));  // chunks cut tiles short
+  EXPECT_FALSE(PacksRows(kFewRowsTile, true, 4, 32, 5760, 0));
 }
 
 }  // namespace
