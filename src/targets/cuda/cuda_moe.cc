@@ -117,6 +117,26 @@ std::shared_ptr<std::byte> CudaOps::PackRows(const Plan& plan, GemmArgs& product
   return packed;
 }
 
+// Both products of `num_experts` experts take their rows as the plan has them.
+void CudaOps::FollowPlan(const Plan& plan, int64_t num_experts, GemmArgs& gate_up, GemmArgs& down) {
+  gate_up.gather = plan.assignments;
+  gate_up.gather_divisor = plan.experts_per_token;
+  down.scatter = plan.assignments;
+  for (GemmArgs* args : {&gate_up, &down}) {
+    args->row_tiles = plan.row_tiles;
+    args->nsp_offsets = plan.nsp_offsets;
+    args->num_nsp = plan.num_nsp;
+  }
+  // Gate and up of few rows let down begin once the plan is there (gemm_few_rows.cu).
+  down.is_plan_there = plan.shape == kFewRowsTile;
+  // Experts of very many rows keep all blocks at the same weights anyway.
+  constexpr int64_t kManyRows = 2048;
+  if (plan.num_assignments < kManyRows * num_experts) {
+    gate_up.claims = plan.claims;
+    down.claims = plan.claims + plan.num_nsp;
+  }
+}
+
 void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& spec,
                      const Plan* plan, void* out, int64_t out_stride) {
   const int processors = context_.device.num_processors;
@@ -143,25 +163,7 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
                 .out_stride = out_stride,
                 .num_rows = num_rows,
                 .most_rows = x.rows};
-  if (plan != nullptr) {
-    gate_up.gather = plan->assignments;
-    gate_up.gather_divisor = plan->experts_per_token;
-    down.scatter = plan->assignments;
-    for (GemmArgs* args : {&gate_up, &down}) {
-      args->row_tiles = plan->row_tiles;
-      args->nsp_offsets = plan->nsp_offsets;
-      args->num_nsp = plan->num_nsp;
-    }
-    // Gate and up of few rows let down begin once the plan is there (gemm_few_rows.cu).
-    down.is_plan_there =
-        ChooseTileShape(num_rows, mlp.count, mlp.gate_up.columns, processors) == kFewRowsTile;
-    // Experts of very many rows keep all blocks at the same weights anyway.
-    constexpr int64_t kManyRows = 2048;
-    if (num_rows < kManyRows * mlp.count) {
-      gate_up.claims = plan->claims;
-      down.claims = plan->claims + plan->num_nsp;
-    }
-  }
+  if (plan != nullptr) FollowPlan(*plan, mlp.count, gate_up, down);
   if (num_rows == 0) return;
   const auto shape_of = [&](const GemmArgs& args) {
     const bool is_mxfp4 = args.weights[0].scales != nullptr && plan != nullptr;

@@ -257,7 +257,10 @@ std::vector<Case> Edges() {
           {640, 2, 2, 136, 264, kSkewed},            // of 640 rows, and of all
           {300, 2, 1, 64, 64, kEven, {2, 5}},        // chunks of five
           {900, 4, 2, 264, 520, kSkewed, {3, 333}},  // NSPs, chunks that are no whole tiles
-          {1030, 3, 1, 8, 8, kOneForAll, {1, 0}}};   // one step a tile
+          {1030, 3, 1, 8, 8, kOneForAll, {1, 0}},    // one step a tile
+          // Rows that are packed before gate and up (PacksRows).
+          {900, 2, 1, 72, 1032},
+          {1100, 2, 2, 840, 1024, kSkewed, {2, 500}}};
 }
 
 std::vector<Case> Mxfp4() {
@@ -271,7 +274,9 @@ std::vector<Case> Mxfp4() {
                              {300, 8, 3, 128, 64, kOneForAll, {3, 64}},   // chunks
                              {700, 3, 2, 160, 96, kSkewed},               // tiles of even rows
                              {1200, 4, 2, 704, 320, kSkewed, {2, 1000}},  // many steps
-                             {513, 2, 1, 96, 32, kEven, {1, 256}}};
+                             {513, 2, 1, 96, 32, kEven, {1, 256}},
+                             {600, 4, 2, 96, 544, kSkewed},  // packed before gate and up
+                             {520, 3, 2, 832, 512, kEven, {3, 256}}};
   for (const int64_t T : {15, 16, 17, 33, 64, 97, 128, 129, 255, 256, 257}) {
     cases.push_back({T, 1, 1, 64, 96});  // every number of rows that a step multiplies, or nearly
   }

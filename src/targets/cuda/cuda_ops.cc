@@ -77,20 +77,22 @@ Result<CudaOps> CudaOps::Create(const DecoderSpec& spec, const Context& context)
   }
   const auto half = static_cast<int64_t>(spec.rope.inv_freq.size());
   EXPERTILE_ASSIGN(ops.rope_, DeviceMemory::Allocate(2 * half * kFloatBytes, "RoPE"));
-  EXPERTILE_RETURN_IF_ERROR(Check(cudaMemcpy(ops.rope_.data(), spec.rope.inv_freq.data(),
-                                             half * kFloatBytes, cudaMemcpyHostToDevice),
-                                  "RoPE"));
+  // On the session's stream: a copy outside it may still be under way when it returns.
+  const auto copy = [&](std::byte* target, const auto& values) {
+    return Check(cudaMemcpyAsync(target, values.data(), half * sizeof(values[0]),
+                                 cudaMemcpyHostToDevice, ops.stream()),
+                 "RoPE");
+  };
+  EXPERTILE_RETURN_IF_ERROR(copy(ops.rope_.data(), spec.rope.inv_freq));
   ops.has_axes_ = !spec.rope.axes.empty();
   if (ops.has_axes_) {
-    EXPERTILE_RETURN_IF_ERROR(
-        Check(cudaMemcpy(ops.rope_.data() + half * kFloatBytes, spec.rope.axes.data(),
-                         half * sizeof(int32_t), cudaMemcpyHostToDevice),
-              "RoPE"));
+    EXPERTILE_RETURN_IF_ERROR(copy(ops.rope_.data() + half * kFloatBytes, spec.rope.axes));
   }
   const int64_t num_nsp = options.blocking.num_nsp;
   const auto counts = num_nsp * static_cast<int64_t>(sizeof(unsigned long long));
   EXPERTILE_ASSIGN(ops.nsp_rows_, DeviceMemory::Allocate(counts, "the NSPs' row counts"));
-  EXPERTILE_RETURN_IF_ERROR(Check(cudaMemset(ops.nsp_rows_.data(), 0, counts), "row counts"));
+  EXPERTILE_RETURN_IF_ERROR(
+      Check(cudaMemsetAsync(ops.nsp_rows_.data(), 0, counts, ops.stream()), "row counts"));
   EXPERTILE_ASSIGN(ops.fetched_rows_, PinnedMemory::Allocate(counts));
   EXPERTILE_RETURN_IF_ERROR(ops.stream_.Synchronize("session"));
   ops.statistics_.rows.resize(num_nsp);

@@ -130,6 +130,20 @@ __device__ inline void Prefetch(const float* values, int count, int lane) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(values + lane * kLine));
 }
 
+// Where a row's keys and values lie: the block, and the position in it.
+struct CachePlace {
+  int64_t block;
+  int position;
+};
+
+__device__ inline CachePlace FindPlace(const StepRowsView& rows, int64_t row) {
+  const int position = rows.positions[row];
+  const int table = rows.table_offsets[rows.sequences[row]];
+  return {rows.blocks[table + position / kKeysPerBlock], position % kKeysPerBlock};
+}
+
+constexpr int kFewRows = 8;
+
 // A warp for each head of each row: queries, then keys, then values.
 __global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
   LetNextKernelBegin();
@@ -145,14 +159,16 @@ __global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
   const bool is_key = !is_query && head < args.num_heads + cache.num_kv_heads;
   if (!is_query) head = (head - args.num_heads) % cache.num_kv_heads;
   const int64_t column = is_query ? 0 : (is_key ? args.key_column : args.value_column);
-  // A step's inputs are there before its first kernel.
-  const int position = args.rows.positions[row];
-  const int table = args.rows.table_offsets[args.rows.sequences[row]];
-  const int64_t block = args.rows.blocks[table + position / kKeysPerBlock];
-  const int place = position % kKeysPerBlock;
-  Prefetch(is_query ? args.query_norm : args.key_norm, cache.head_dim, lane);
-  Prefetch(args.cos + row * half, half, lane);
-  Prefetch(args.sin + row * half, half, lane);
+  // Of few rows what is not made by earlier kernels is fetched while they run: a step's inputs are
+  // there before its first kernel. Of many rows other warps hide the wait, and fetching only costs.
+  const bool is_early = args.num_rows <= kFewRows;
+  CachePlace place{};
+  if (is_early) {
+    if (!is_query) place = FindPlace(args.rows, row);
+    Prefetch(is_query ? args.query_norm : args.key_norm, cache.head_dim, lane);
+    Prefetch(args.cos + row * half, half, lane);
+    Prefetch(args.sin + row * half, half, lane);
+  }
   WaitForEarlierKernels();
   HeadPairs pairs;
   LoadPairs(args.heads + row * args.row_stride + column + head * cache.head_dim, half, lane, pairs);
@@ -165,10 +181,11 @@ __global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
     __nv_bfloat16* query = args.queries + (row * args.num_heads + head) * cache.padded_head_dim;
     return StorePairs(pairs, half, cache.padded_head_dim, lane, query, [](int d) { return d; });
   }
-  if (!is_key) return StoreValue(args, block, head, place, pairs, lane);
+  if (!is_early) place = FindPlace(args.rows, row);
+  if (!is_key) return StoreValue(args, place.block, head, place.position, pairs, lane);
   StorePairs(pairs, half, cache.padded_head_dim, lane,
-             cache.keys + block * cache.block_elements() + head * cache.head_elements(),
-             [&](int d) { return KvPlanes::ElementOf(place, d); });
+             cache.keys + place.block * cache.block_elements() + head * cache.head_elements(),
+             [&](int d) { return KvPlanes::ElementOf(place.position, d); });
 }
 
 }  // namespace
