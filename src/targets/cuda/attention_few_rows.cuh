@@ -1,8 +1,9 @@
-// What the kernels of few rows' attention share: their tiles, where scores lie, a small product.
+// What the kernels of few rows' attention share: their tiles, and where scores lie.
 // Not the kernels: attention_scores.cu and attention_few_rows.cu.
 #pragma once
 
 #include "targets/cuda/attention_pairs.cuh"
+#include "targets/cuda/mma.cuh"
 
 namespace expertile::cuda {
 
@@ -51,14 +52,6 @@ inline constexpr int kMaxSlices = 256 / kSlice;
 // How many chunks of a slice are done.
 __device__ inline int32_t* TicketOf(const AttentionArgs& args, const TileAndHead& work, int slice) {
   return args.tickets + work.index * kMaxSlices + slice;
-}
-
-__device__ inline void MultiplyAdd(uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
-                                   uint32_t b1, float (&sums)[4]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
 }  // namespace expertile::cuda

@@ -7,6 +7,7 @@
 #include "targets/cuda/few_rows_ring.cuh"
 #include "targets/cuda/gemm_epilogue.cuh"
 #include "targets/cuda/gemm_few_rows.h"
+#include "targets/cuda/mma.cuh"
 #include "targets/cuda/mxfp4.cuh"
 
 namespace expertile::cuda {
@@ -25,14 +26,6 @@ __device__ inline void LoadMatrices(uint32_t address, uint32_t (&matrices)[4]) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
                : "r"(address));
-}
-
-__device__ inline void MultiplyAdd(const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
-                                   float (&sums)[4]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 // One warp's products of the stages that are fetched for it, and what follows each tile.
@@ -121,8 +114,9 @@ class Multiplier {
   __device__ static void MultiplyStep(const Operands& operands, float (&sums)[4]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      MultiplyAdd(operands.weights[i], operands.rows[i / 2][i % 2 * 2],
-                  operands.rows[i / 2][i % 2 * 2 + 1], sums);
+      const uint32_t(&weights)[4] = operands.weights[i];
+      const uint32_t* rows = &operands.rows[i / 2][i % 2 * 2];
+      MultiplyAdd(weights[0], weights[1], weights[2], weights[3], rows[0], rows[1], sums);
     }
   }
 

@@ -1,0 +1,18 @@
+// A warp's matrix product, for few rows. Not a warpgroup's: wgmma.cuh.
+#pragma once
+
+#include <cstdint>
+
+namespace expertile::cuda {
+
+// sums += a b: a is 16 by 16, b 16 by 8, of bfloat16 pairs, in the places that mma.m16n8k16 has for
+// a thread. A thread's sums are two neighbours of row lane / 4, then two of the row 8 further on.
+__device__ inline void MultiplyAdd(uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                                   uint32_t b1, float (&sums)[4]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+}  // namespace expertile::cuda
