@@ -102,14 +102,6 @@ inline void FetchTile(const std::byte* rows) {
   }
 }
 
-// The next lines of a panel to come, into the second-level cache.
-inline void FetchLines(Prefetch& prefetch, int num_lines) {
-  for (int line = 0; line < num_lines; ++line) {
-    _mm_prefetch(reinterpret_cast<const char*>(prefetch.address), _MM_HINT_T1);
-    prefetch.address += 64;
-  }
-}
-
 template <int kRows>
 inline void StartSums(const float* c, bool first) {
   constexpr bool kHasLower = kRows > kAmxTileRows;
@@ -175,22 +167,22 @@ void AddBlocks(const std::byte* a, PanelRuns runs, int pairs, float* c, bool fir
   for (; num_blocks > 1; --num_blocks) {
     block.Advance();
     if (fetches_rows) FetchTile(block.a + kRows * kAmxRowBytes);
-    FetchLines(prefetch, quarter);
+    FetchLines<_MM_HINT_T1>(prefetch, quarter);
     _tile_dpbf16ps(0, 4, 6);
     if (kHasLower && fetches_rows) FetchTile(block.a + kRows * kAmxRowBytes + kTileBytes);
-    FetchLines(prefetch, quarter);
+    FetchLines<_MM_HINT_T1>(prefetch, quarter);
     _tile_dpbf16ps(1, 4, 7);
     beside();
     _tile_loadd(4, block.a, kAmxRowBytes);
     FetchTile(block.b + kBlockBytes);
-    FetchLines(prefetch, quarter);
+    FetchLines<_MM_HINT_T1>(prefetch, quarter);
     if constexpr (kHasLower) _tile_dpbf16ps(3, 5, 7);
     _tile_loadd(7, block.b + kAmxRowBytes, kPanelRowBytes);
     FetchTile(block.b + kBlockBytes + kTileBytes);
     if constexpr (kHasLower) _tile_dpbf16ps(2, 5, 6);
     _tile_loadd(6, block.b, kPanelRowBytes);
     if constexpr (kHasLower) _tile_loadd(5, block.a + kTileBytes, kAmxRowBytes);
-    FetchLines(prefetch, last_quarter);
+    FetchLines<_MM_HINT_T1>(prefetch, last_quarter);
   }
   FetchAhead<_MM_HINT_T1>(prefetch);
   _tile_dpbf16ps(0, 4, 6);

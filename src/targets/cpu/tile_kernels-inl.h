@@ -9,11 +9,16 @@ inline constexpr int kBlockDepth = 16;  // k-values per row in a block of a pack
 inline constexpr int64_t kSliceDepth = 24 * 1024 / (kPanelColumns * 4);
 
 template <decltype(_MM_HINT_T0) kCache = _MM_HINT_T0>
-void FetchAhead(Prefetch& prefetch) {
-  for (int line = 0; line < prefetch.lines_per_block; ++line) {
+void FetchLines(Prefetch& prefetch, int num_lines) {
+  for (int line = 0; line < num_lines; ++line) {
     _mm_prefetch(reinterpret_cast<const char*>(prefetch.address), kCache);
     prefetch.address += 64;
   }
+}
+// A block's.
+template <decltype(_MM_HINT_T0) kCache = _MM_HINT_T0>
+void FetchAhead(Prefetch& prefetch) {
+  FetchLines<kCache>(prefetch, prefetch.lines_per_block);
 }
 
 template <int kRows>

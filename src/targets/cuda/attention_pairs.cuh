@@ -3,6 +3,7 @@
 #pragma once
 
 #include "targets/cuda/attention.h"
+#include "targets/cuda/mma.cuh"
 
 namespace expertile::cuda {
 
@@ -81,11 +82,6 @@ __device__ inline void MaskIfNeeded(const Pairs& pairs, int block, float (&score
   if (first_key < pairs.by_all.begin || first_key + kKeysPerBlock > pairs.by_all.end) {
     MaskScores(pairs, first_key, scores);
   }
-}
-
-__device__ inline uint32_t PackPair(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
 // Probabilities as the first operand of four products over 16 keys each.

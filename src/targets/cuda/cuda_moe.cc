@@ -9,18 +9,13 @@ namespace expertile::cuda {
 
 // Where a MoE layer's rows go: made on the device, never seen by the host.
 struct CudaOps::Plan {
+  PlanArgs args = {};           // of how it is made, and where it lies in `memory`
   int64_t num_assignments = 0;  // T K
   int experts_per_token = 1;    // K
   int64_t stored_rows = 0;      // room for the assignments' rows in tiles
-  int64_t chunk = 0;            // packed_chunk_size; 0: no limit
   int64_t max_row_tiles = 0;
-  int num_nsp = 1;
   TileShape shape = {};  // whose rows the tiles have at most
   std::shared_ptr<std::byte> memory = {};
-  const int32_t* assignments = nullptr;
-  const RowTile* row_tiles = nullptr;
-  const int32_t* nsp_offsets = nullptr;
-  int32_t* claims = nullptr;  // [2, num_nsp]
 };
 
 CudaOps::Routing CudaOps::Route(const Tensor& x, const Linear& router, const RouterSpec& spec,
@@ -31,42 +26,36 @@ CudaOps::Routing CudaOps::Route(const Tensor& x, const Linear& router, const Rou
 
 // Memory for the plan of a step's tokens, as PlanArgs has it. Blocking is for prefill: without it,
 // and in decode, all multiprocessors are one NSP.
-PlanArgs CudaOps::NewPlan(int64_t num_tokens, int experts_per_token, int num_experts, Plan& plan) {
+void CudaOps::NewPlan(int64_t num_tokens, int experts_per_token, int num_experts, Plan& plan) {
   const MoeBlocking& blocking = context_.options.blocking;
   const bool is_blocked = blocking.num_nsp > 0 && !IsGathered(num_tokens);
   const int64_t chunk = is_blocked ? blocking.packed_chunk_size : 0;
   plan.num_assignments = num_tokens * experts_per_token;
   plan.experts_per_token = experts_per_token;
   plan.stored_rows = MaxStoredRows(plan.num_assignments, num_experts, chunk);
-  plan.chunk = chunk;
-  plan.num_nsp = is_blocked ? blocking.num_nsp : 1;
-  PlanArgs args{.num_nsp = plan.num_nsp, .packed_chunk_size = chunk};
+  PlanArgs& args = plan.args;
+  args.num_nsp = is_blocked ? blocking.num_nsp : 1;
+  args.packed_chunk_size = chunk;
   plan.shape = context_.has_mxfp4_experts ? ChooseMxfp4Shape(plan.num_assignments, num_experts)
                                           : ChooseTileShape(plan.num_assignments, num_experts, 0,
                                                             context_.device.num_processors);
   args.tile_rows = plan.shape.rows;
   args.has_even_tiles = context_.has_mxfp4_experts;
-  const int64_t num_tiles = MaxRowTiles(plan.num_assignments, num_experts, chunk, args.tile_rows);
-  plan.max_row_tiles = num_tiles;
+  plan.max_row_tiles = MaxRowTiles(plan.num_assignments, num_experts, chunk, args.tile_rows);
   args.tokens_per_block = static_cast<int>(TokensPerBlock(num_tokens));
   args.count_stride = CountStride(num_tokens);
   const int64_t counts = num_experts * args.count_stride;
   const int64_t words =
-      counts + plan.num_assignments + num_experts + 1 + plan.num_nsp + 1 + 2 * plan.num_nsp;
-  plan.memory = NewBuffer(num_tiles * static_cast<int64_t>(sizeof(RowTile)) +
+      counts + plan.num_assignments + num_experts + 1 + args.num_nsp + 1 + 2 * args.num_nsp;
+  plan.memory = NewBuffer(plan.max_row_tiles * static_cast<int64_t>(sizeof(RowTile)) +
                           words * static_cast<int64_t>(sizeof(int32_t)));
   args.row_tiles = reinterpret_cast<RowTile*>(plan.memory.get());
-  args.block_counts = reinterpret_cast<int32_t*>(args.row_tiles + num_tiles);
+  args.block_counts = reinterpret_cast<int32_t*>(args.row_tiles + plan.max_row_tiles);
   args.assignments = args.block_counts + counts;
   args.offsets = args.assignments + plan.num_assignments;
   args.nsp_offsets = args.offsets + num_experts + 1;
-  args.claims = args.nsp_offsets + plan.num_nsp + 1;
+  args.claims = args.nsp_offsets + args.num_nsp + 1;
   args.nsp_rows = is_blocked && is_counted_ ? nsp_rows_.As<unsigned long long>() : nullptr;
-  plan.row_tiles = args.row_tiles;
-  plan.assignments = args.assignments;
-  plan.nsp_offsets = args.nsp_offsets;
-  plan.claims = args.claims;
-  return args;
 }
 
 CudaOps::Routing CudaOps::ChooseExperts(const float* logits, int64_t stride, int64_t num_tokens,
@@ -74,7 +63,7 @@ CudaOps::Routing CudaOps::ChooseExperts(const float* logits, int64_t stride, int
   const int64_t size = num_tokens * spec.experts_per_token;
   Routing routing{spec.experts_per_token, NewBuffer(size * static_cast<int64_t>(sizeof(int32_t))),
                   NewBuffer(size * static_cast<int64_t>(sizeof(float))), std::make_shared<Plan>()};
-  const PlanArgs plan = NewPlan(num_tokens, spec.experts_per_token, num_experts, *routing.plan);
+  NewPlan(num_tokens, spec.experts_per_token, num_experts, *routing.plan);
   Run("routing", [&] {
     return LaunchRouting({.logits = logits,
                           .logits_stride = stride,
@@ -85,7 +74,7 @@ CudaOps::Routing CudaOps::ChooseExperts(const float* logits, int64_t stride, int
                           .normalize = spec.normalize,
                           .ids = reinterpret_cast<int32_t*>(routing.ids.get()),
                           .weights = reinterpret_cast<float*>(routing.weights.get())},
-                         plan, stream());
+                         routing.plan->args, stream());
   });
   return routing;
 }
@@ -104,10 +93,10 @@ std::shared_ptr<std::byte> CudaOps::PackRows(const Plan& plan, GemmArgs& product
                     .depth_tiles = product.depth_tiles,
                     .gather = product.gather,
                     .gather_divisor = product.gather_divisor,
-                    .row_tiles = plan.row_tiles,
-                    .num_row_tiles = plan.nsp_offsets + plan.num_nsp,
+                    .row_tiles = plan.args.row_tiles,
+                    .num_row_tiles = plan.args.nsp_offsets + plan.args.num_nsp,
                     .max_row_tiles = plan.max_row_tiles,
-                    .tile_rows = plan.shape.rows,
+                    .tile_rows = plan.args.tile_rows,
                     .packed = reinterpret_cast<__nv_bfloat16*>(packed.get()),
                     .stored_rows = plan.stored_rows};
   Run("packed rows", [&] { return LaunchPackRows(args, stream()); });
@@ -119,21 +108,21 @@ std::shared_ptr<std::byte> CudaOps::PackRows(const Plan& plan, GemmArgs& product
 
 // Both products of `num_experts` experts take their rows as the plan has them.
 void CudaOps::FollowPlan(const Plan& plan, int64_t num_experts, GemmArgs& gate_up, GemmArgs& down) {
-  gate_up.gather = plan.assignments;
+  gate_up.gather = plan.args.assignments;
   gate_up.gather_divisor = plan.experts_per_token;
-  down.scatter = plan.assignments;
+  down.scatter = plan.args.assignments;
   for (GemmArgs* args : {&gate_up, &down}) {
-    args->row_tiles = plan.row_tiles;
-    args->nsp_offsets = plan.nsp_offsets;
-    args->num_nsp = plan.num_nsp;
+    args->row_tiles = plan.args.row_tiles;
+    args->nsp_offsets = plan.args.nsp_offsets;
+    args->num_nsp = plan.args.num_nsp;
   }
   // Gate and up of few rows let down begin once the plan is there (gemm_few_rows.cu).
   down.is_plan_there = plan.shape == kFewRowsTile;
   // Experts of very many rows keep all blocks at the same weights anyway.
   constexpr int64_t kManyRows = 2048;
   if (plan.num_assignments < kManyRows * num_experts) {
-    gate_up.claims = plan.claims;
-    down.claims = plan.claims + plan.num_nsp;
+    gate_up.claims = plan.args.claims;
+    down.claims = plan.args.claims + plan.args.num_nsp;
   }
 }
 
@@ -175,7 +164,7 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
   };
   std::shared_ptr<std::byte> packed;
   if (plan != nullptr && PacksRows(shape_of(gate_up), mlp.gate_up.scales != nullptr, num_rows,
-                                   mlp.count, mlp.gate_up.columns, plan->chunk)) {
+                                   mlp.count, mlp.gate_up.columns, plan->args.packed_chunk_size)) {
     packed = PackRows(*plan, gate_up);
   }
   Run("gate and up", [&] {

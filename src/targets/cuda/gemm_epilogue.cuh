@@ -6,6 +6,7 @@
 
 #include "targets/cuda/gemm.h"
 #include "targets/cuda/gemm_tiles.cuh"
+#include "targets/cuda/mma.cuh"
 #include "targets/cuda/tile_layout.h"
 
 namespace expertile::cuda {
@@ -54,11 +55,6 @@ __device__ OutputRows FindOutputRows(const GemmArgs& args, const RowNumbers& num
     output.rows[half] = row < 0 ? nullptr : static_cast<char*>(args.out) + row * row_bytes;
   }
   return output;
-}
-
-__device__ inline uint32_t PackPair(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
 // Thread q of four holds pairs of columns 2 q of four blocks of 8; it gets all of block q.

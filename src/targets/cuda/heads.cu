@@ -1,6 +1,7 @@
 // Heads on their way from the product of queries, keys and values to attention and to the cache.
 #include "targets/cuda/attention.h"
 #include "targets/cuda/launch.cuh"
+#include "targets/cuda/tile_shape.h"
 
 namespace expertile::cuda {
 namespace {
@@ -142,8 +143,6 @@ __device__ inline CachePlace FindPlace(const StepRowsView& rows, int64_t row) {
   return {rows.blocks[table + position / kKeysPerBlock], position % kKeysPerBlock};
 }
 
-constexpr int kFewRows = 8;
-
 // A warp for each head of each row: queries, then keys, then values.
 __global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
   LetNextKernelBegin();
@@ -161,7 +160,7 @@ __global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
   const int64_t column = is_query ? 0 : (is_key ? args.key_column : args.value_column);
   // Of few rows what is not made by earlier kernels is fetched while they run: a step's inputs are
   // there before its first kernel. Of many rows other warps hide the wait, and fetching only costs.
-  const bool is_early = args.num_rows <= kFewRows;
+  const bool is_early = args.num_rows <= kFewRowsTile.rows;
   CachePlace place{};
   if (is_early) {
     if (!is_query) place = FindPlace(args.rows, row);

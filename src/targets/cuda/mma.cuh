@@ -1,9 +1,17 @@
-// A warp's matrix product, for few rows. Not a warpgroup's: wgmma.cuh.
+// Pairs of bfloat16, and a warp's product of them, for few rows. Not a warpgroup's: wgmma.cuh.
 #pragma once
+
+#include <cuda_bf16.h>
 
 #include <cstdint>
 
 namespace expertile::cuda {
+
+// Two floats rounded to a pair.
+__device__ inline uint32_t PackPair(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
 
 // sums += a b: a is 16 by 16, b 16 by 8, of bfloat16 pairs, in the places that mma.m16n8k16 has for
 // a thread. A thread's sums are two neighbours of row lane / 4, then two of the row 8 further on.
