@@ -66,10 +66,9 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
     __syncwarp();  // all lanes have read it before one lets the stage go
     if (work.IsEnd()) return;
     if (work.rows.end - work.rows.begin <= warpgroup * 64) {  // none of its rows
-      for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
-        Wait(&ring.full[place.stage], place.round);
-        if (thread % 32 == 0) Arrive(&ring.empty[place.stage]);
-      }
+      SkipSteps(
+          args.depth_tiles, [&](int stage) { return &ring.full[stage]; },
+          [&](int stage) { return &ring.empty[stage]; }, place);
       continue;
     }
     const RowNumbers numbers = FindRowNumbers<kEpilogue>(args, work.rows, row);

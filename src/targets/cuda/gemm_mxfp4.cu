@@ -222,10 +222,9 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Mxfp4Ring<kRows>& ring
     __syncwarp();  // all lanes have read it before one lets the stage go
     if (work.IsEnd()) return;
     if (work.columns.begin + thread / kWarpgroup * 64 >= work.columns.end) {  // none of its columns
-      for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
-        Wait(ring.full(place.stage), place.round);
-        if (thread % 32 == 0) Arrive(ring.empty(place.stage));
-      }
+      SkipSteps(
+          args.depth_tiles, [&](int stage) { return ring.full(stage); },
+          [&](int stage) { return ring.empty(stage); }, place);
       continue;
     }
     float sums[kRows / 2];

@@ -17,6 +17,7 @@ struct Mxfp4Shape {
   static constexpr int kColumns = kMxfp4TileColumns;
   static constexpr int kMaxBytes = 225 * 1024;
   static constexpr int kFetchThreads = kWarpgroup;
+  static constexpr int kCopiers = 3;  // warps that have a bulk copy in a step, or might
   static constexpr int kMultipliers = kColumns / 64;  // warpgroups, of 64 columns each
   static constexpr int kThreads = kFetchThreads + kMultipliers * kWarpgroup;
   static constexpr int kRowsBytes = kRows * kRowBytes;
@@ -47,7 +48,7 @@ class Mxfp4Ring {
     begin_ = __shfl_sync(0xffffffff, begin, 0);
     if (threadIdx.x == 0) {
       for (int i = 0; i < S::kStages; ++i) {
-        InitBarrier(full(i), S::kFetchThreads + 1);
+        InitBarrier(full(i), S::kFetchThreads + S::kCopiers);
         InitBarrier(empty(i), S::kMultipliers * 4);
       }
       FenceBarrierInit();
@@ -82,6 +83,7 @@ class Mxfp4Fetcher {
         ring_(ring),
         order_(args),
         thread_(static_cast<int>(threadIdx.x)),
+        copies_(thread_ % 32 == 0 && thread_ / 32 < S::kCopiers),
         depth_(args.depth_tiles) {}
 
   __device__ void Run() {
@@ -104,14 +106,13 @@ class Mxfp4Fetcher {
     Wait(ring_.empty(stage), place_.round ^ 1);
     if (thread_ == 0 && depth_ == 0) ring_.work(stage) = work_;
     if (work_.IsEnd()) {
-      if (thread_ == 0) Arrive(full);
+      if (copies_) Arrive(full);
       Arrive(full);
       return false;
     }
-    if (copied_ != 0) {
-      // The barrier may count what is copied before it expects it: it waits for this arrival.
-      if (thread_ == 0) ArriveExpecting(full, expected_);
-      BulkCopy(target_ + stage * target_step_, source_, copied_, full);
+    if (copies_) {
+      ArriveExpecting(full, copied_);
+      if (copied_ != 0) BulkCopy(target_ + stage * target_step_, source_, copied_, full);
       source_ += source_step_;
     }
     if (args_.stored_rows == 0) FetchRows(stage);
@@ -170,7 +171,7 @@ class Mxfp4Fetcher {
     depth_ = 0;
     preparing_ = 0;
     FindRows();
-    if (thread_ % 32 == 0) FindCopy(thread_ / 32);
+    if (copies_) FindCopy(thread_ / 32);
   }
   __device__ void FindRows() {
     if (args_.stored_rows != 0) return;
@@ -194,7 +195,6 @@ class Mxfp4Fetcher {
     const auto columns = static_cast<uint32_t>(stored(work_.columns.end - work_.columns.begin));
     const auto row_bytes = static_cast<uint32_t>(
         args_.stored_rows != 0 ? (work_.rows.end - work_.rows.begin) * kRowBytes : 0);
-    expected_ = columns * (kTileDepth / 2 + 2) + row_bytes;
     if (warp < 2) {
       const uint32_t bytes = warp == 0 ? kTileDepth / 2 : 2;  // of a column
       const auto* data =
@@ -209,7 +209,7 @@ class Mxfp4Fetcher {
       source_ =
           reinterpret_cast<const std::byte*>(args_.rows) + int64_t{work_.rows.stored} * kRowBytes;
       source_step_ = args_.stored_rows * kRowBytes;
-      copied_ = warp == 2 ? row_bytes : 0;
+      copied_ = row_bytes;
       target_ = ring_.rows(0);
       target_step_ = S::kRowsBytes;
     }
@@ -219,6 +219,7 @@ class Mxfp4Fetcher {
   const Mxfp4Ring<kRows>& ring_;
   TileOrder<kRows, S::kColumns> order_;  // the first thread's
   int thread_;
+  bool copies_;  // the first thread of a warp that has a bulk copy
   TileWork work_;
   TileWork next_;
   int depth_;
@@ -232,9 +233,8 @@ class Mxfp4Fetcher {
   const char* chunks_ = nullptr;       // its chunk of the next step, of the first row
   const std::byte* source_ = nullptr;  // of its copy of the next step
   int64_t source_step_ = 0;
-  uint32_t copied_ = 0;    // bytes; 0: this thread copies nothing
-  uint32_t expected_ = 0;  // bytes that are copied in a step, in all
-  uint32_t target_ = 0;    // in the first stage
+  uint32_t copied_ = 0;  // bytes of it; 0: rows that are gathered
+  uint32_t target_ = 0;  // in the first stage
   uint32_t target_step_ = 0;
 };
 

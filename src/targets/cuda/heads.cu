@@ -6,18 +6,12 @@
 namespace expertile::cuda {
 namespace {
 
-__device__ inline float WarpSum(float x) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffff, x, offset);
-  return x;
-}
-
 // Of a head's elements j and j + D/2, which RoPE turns together, those of a lane: j = 64 i + 2 lane
-// + {0, 1} for i = 0, 1, in float32.
+// + {0, 1} for i from 0 on, in float32. kPairs of them: D <= 64 kPairs.
+template <int kPairs>
 struct HeadPairs {
-  static constexpr int kMax = 4;  // D <= 256
-  float first[kMax];
-  float second[kMax];
+  float first[kPairs] = {};
+  float second[kPairs] = {};
 };
 
 __device__ inline int IndexOf(int i, int lane) { return i / 2 * 64 + 2 * lane + i % 2; }
@@ -25,65 +19,86 @@ __device__ inline int IndexOf(int i, int lane) { return i / 2 * 64 + 2 * lane + 
 // Neighbours at once where both halves of a head begin at a whole word.
 __device__ inline bool AreWords(int half) { return half % 2 == 0; }
 
-__device__ inline void LoadPairs(const __nv_bfloat16* head, int half, int lane, HeadPairs& pairs) {
+__device__ inline float2 LoadWord(const __nv_bfloat16* word) {
+  return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(word));
+}
+__device__ inline float2 LoadWord(const float* word) {
+  return *reinterpret_cast<const float2*>(word);
+}
+
+// Elements first[j] and second[j] of a lane's j < half; the others are as they were.
+template <int kPairs, typename T>
+__device__ void LoadPairs(const T* first, const T* second, int half, int lane,
+                          HeadPairs<kPairs>& pairs) {
 #pragma unroll
-  for (int i = 0; i < HeadPairs::kMax; i += 2) {
+  for (int i = 0; i < kPairs; i += 2) {
     const int j = IndexOf(i, lane);
-    float2 first = {};
-    float2 second = {};
-    if (AreWords(half) && j < half) {
-      first = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(head + j));
-      second = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(head + half + j));
-    } else if (j < half) {
-      first.x = __bfloat162float(head[j]);
-      second.x = __bfloat162float(head[half + j]);
-      if (j + 1 < half) first.y = __bfloat162float(head[j + 1]);
-      if (j + 1 < half) second.y = __bfloat162float(head[half + j + 1]);
+    if (j >= half) continue;
+    if (AreWords(half)) {
+      const float2 x = LoadWord(first + j);
+      const float2 y = LoadWord(second + j);
+      pairs.first[i] = x.x;
+      pairs.first[i + 1] = x.y;
+      pairs.second[i] = y.x;
+      pairs.second[i + 1] = y.y;
+      continue;
     }
-    pairs.first[i] = first.x;
-    pairs.first[i + 1] = first.y;
-    pairs.second[i] = second.x;
-    pairs.second[i + 1] = second.y;
+    for (int k = 0; k < 2 && j + k < half; ++k) {
+      pairs.first[i + k] = static_cast<float>(first[j + k]);
+      pairs.second[i + k] = static_cast<float>(second[j + k]);
+    }
   }
 }
 
-__device__ inline void NormPairs(const float* weight, float epsilon, int half, int lane,
-                                 HeadPairs& pairs) {
-  float sum = 0.0f;
+// Heads side by side: they do not wait for each other's sums.
+template <int kHeads, int kPairs>
+__device__ void NormHeads(const HeadPairs<kPairs>& weight, float epsilon, int half,
+                          HeadPairs<kPairs> (&heads)[kHeads]) {
+  float sums[kHeads];
 #pragma unroll
-  for (int i = 0; i < HeadPairs::kMax; ++i) {
-    sum = fmaf(pairs.first[i], pairs.first[i], sum);
-    sum = fmaf(pairs.second[i], pairs.second[i], sum);
+  for (int h = 0; h < kHeads; ++h) {
+    sums[h] = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      sums[h] = fmaf(heads[h].first[i], heads[h].first[i], sums[h]);
+      sums[h] = fmaf(heads[h].second[i], heads[h].second[i], sums[h]);
+    }
   }
-  const float inverse = rsqrtf(WarpSum(sum) / static_cast<float>(2 * half) + epsilon);
 #pragma unroll
-  for (int i = 0; i < HeadPairs::kMax; ++i) {
-    const int j = IndexOf(i, lane);
-    if (j >= half) continue;
-    pairs.first[i] *= inverse * weight[j];
-    pairs.second[i] *= inverse * weight[j + half];
+  for (int offset = 16; offset > 0; offset /= 2) {
+#pragma unroll
+    for (float& sum : sums) sum += __shfl_xor_sync(0xffffffff, sum, offset);
+  }
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    const float inverse = rsqrtf(sums[h] / static_cast<float>(2 * half) + epsilon);
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      heads[h].first[i] *= inverse * weight.first[i];
+      heads[h].second[i] *= inverse * weight.second[i];
+    }
   }
 }
 
-__device__ inline void TurnPairs(const float* cos, const float* sin, int half, int lane,
-                                 HeadPairs& pairs) {
+// By angles whose cosines are `turn.first`, and the sines `turn.second`. Which product is rounded
+// is said here: the compiler would choose for each kernel anew.
+template <int kPairs>
+__device__ void Turn(const HeadPairs<kPairs>& turn, HeadPairs<kPairs>& pairs) {
 #pragma unroll
-  for (int i = 0; i < HeadPairs::kMax; ++i) {
-    const int j = IndexOf(i, lane);
-    if (j >= half) continue;
+  for (int i = 0; i < kPairs; ++i) {
     const float x = pairs.first[i];
     const float y = pairs.second[i];
-    pairs.first[i] = x * cos[j] - y * sin[j];
-    pairs.second[i] = y * cos[j] + x * sin[j];
+    pairs.first[i] = fmaf(x, turn.first[i], -__fmul_rn(y, turn.second[i]));
+    pairs.second[i] = fmaf(y, turn.first[i], __fmul_rn(x, turn.second[i]));
   }
 }
 
 // Stores a head's padded elements at place_of(d), which keeps neighbours together.
-template <typename PlaceOf>
-__device__ void StorePairs(const HeadPairs& pairs, int half, int padded, int lane,
+template <int kPairs, typename PlaceOf>
+__device__ void StorePairs(const HeadPairs<kPairs>& pairs, int half, int padded, int lane,
                            __nv_bfloat16* target, PlaceOf place_of) {
 #pragma unroll
-  for (int i = 0; i < HeadPairs::kMax; i += 2) {
+  for (int i = 0; i < kPairs; i += 2) {
     const int j = IndexOf(i, lane);
     if (j >= half) continue;
     if (AreWords(half)) {
@@ -101,22 +116,41 @@ __device__ void StorePairs(const HeadPairs& pairs, int half, int padded, int lan
   for (int d = 2 * half + lane; d < padded; d += 32) target[place_of(d)] = __float2bfloat16_rn(0);
 }
 
-__device__ void StoreValue(const PrepareHeadsArgs& args, int64_t block, int head, int position,
-                           const HeadPairs& pairs, int lane) {
-  const KvPlanes& cache = args.cache;
-  const int half = cache.head_dim / 2;
-  StorePairs(pairs, half, cache.padded_head_dim, lane,
-             cache.values + block * cache.block_elements() + head * cache.head_elements(),
-             [&](int d) { return KvPlanes::ElementOf(position, d); });
+// Where a row's keys and values lie: the block, and the position in it.
+struct CachePlace {
+  int64_t block;
+  int position;
+};
+
+__device__ inline CachePlace FindPlace(const StepRowsView& rows, int64_t row) {
+  const int position = rows.positions[row];
+  const int table = rows.table_offsets[rows.sequences[row]];
+  return {rows.blocks[table + position / kKeysPerBlock], position % kKeysPerBlock};
+}
+
+template <int kPairs>
+__device__ void StoreKey(const KvPlanes& cache, const CachePlace& place, int head,
+                         const HeadPairs<kPairs>& pairs, int lane) {
+  StorePairs(pairs, cache.head_dim / 2, cache.padded_head_dim, lane,
+             cache.keys + place.block * cache.block_elements() + head * cache.head_elements(),
+             [&](int d) { return KvPlanes::ElementOf(place.position, d); });
+}
+
+template <int kPairs>
+__device__ void StoreValue(const KvPlanes& cache, const CachePlace& place, int head,
+                           const HeadPairs<kPairs>& pairs, int lane) {
+  StorePairs(pairs, cache.head_dim / 2, cache.padded_head_dim, lane,
+             cache.values + place.block * cache.block_elements() + head * cache.head_elements(),
+             [&](int d) { return KvPlanes::ElementOf(place.position, d); });
   bool is_finite = true;
 #pragma unroll
-  for (int i = 0; i < HeadPairs::kMax; ++i) {
+  for (int i = 0; i < kPairs; ++i) {
     is_finite = is_finite && isfinite(pairs.first[i]) && isfinite(pairs.second[i]);
   }
   const bool all_finite = __all_sync(0xffffffff, is_finite);
   if (lane != 0) return;
-  unsigned long long* mask = &cache.non_finite[block * cache.num_kv_heads + head];
-  const unsigned long long bit = 1ull << position;
+  unsigned long long* mask = &cache.non_finite[place.block * cache.num_kv_heads + head];
+  const unsigned long long bit = 1ull << place.position;
   if (!all_finite) {
     atomicOr(mask, bit);
   } else if ((*mask & bit) != 0) {
@@ -131,69 +165,134 @@ __device__ inline void Prefetch(const float* values, int count, int lane) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(values + lane * kLine));
 }
 
-// Where a row's keys and values lie: the block, and the position in it.
-struct CachePlace {
-  int64_t block;
-  int position;
+enum class HeadKind { kQuery, kKey, kValue };
+
+// Heads [first, first + count) of one kind, which a warp prepares.
+struct HeadGroup {
+  HeadKind kind;
+  int first;
+  int count;
 };
 
-__device__ inline CachePlace FindPlace(const StepRowsView& rows, int64_t row) {
-  const int position = rows.positions[row];
-  const int table = rows.table_offsets[rows.sequences[row]];
-  return {rows.blocks[table + position / kKeysPerBlock], position % kKeysPerBlock};
+template <int kHeads>
+__host__ __device__ int NumGroups(int num_heads) {
+  return (num_heads + kHeads - 1) / kHeads;
 }
 
-// A warp for each head of each row: queries, then keys, then values.
-__global__ void PrepareHeadsKernel(const PrepareHeadsArgs args) {
+// Group `group` of a row: queries', then keys', then values'.
+template <int kHeads>
+__device__ HeadGroup FindGroup(const PrepareHeadsArgs& args, int group) {
+  const int query_groups = NumGroups<kHeads>(args.num_heads);
+  const int key_groups = NumGroups<kHeads>(args.cache.num_kv_heads);
+  if (group < query_groups) {
+    const int first = group * kHeads;
+    return {HeadKind::kQuery, first, min(kHeads, args.num_heads - first)};
+  }
+  group -= query_groups;
+  const bool is_key = group < key_groups;
+  const int first = (is_key ? group : group - key_groups) * kHeads;
+  return {is_key ? HeadKind::kKey : HeadKind::kValue, first,
+          min(kHeads, args.cache.num_kv_heads - first)};
+}
+
+// Where a group's first head begins in a row of the product.
+__device__ inline int64_t ColumnOf(const PrepareHeadsArgs& args, const HeadGroup& group) {
+  const int64_t begin = group.kind == HeadKind::kQuery ? 0
+                        : group.kind == HeadKind::kKey ? args.key_column
+                                                       : args.value_column;
+  return begin + group.first * args.cache.head_dim;
+}
+
+// Norm and rotation of a row's heads.
+template <int kHeads, int kPairs>
+__device__ void Prepare(const PrepareHeadsArgs& args, int64_t row, const float* norm, int lane,
+                        HeadPairs<kPairs> (&heads)[kHeads]) {
+  const int half = args.cache.head_dim / 2;
+  HeadPairs<kPairs> turn;
+  LoadPairs(args.cos + row * half, args.sin + row * half, half, lane, turn);
+  if (norm != nullptr) {
+    HeadPairs<kPairs> weight;
+    LoadPairs(norm, norm + half, half, lane, weight);
+    NormHeads(weight, args.epsilon, half, heads);
+  }
+#pragma unroll
+  for (HeadPairs<kPairs>& head : heads) Turn(turn, head);
+}
+
+constexpr int kMostWarps = 8;  // of a block
+
+// A block for each row, or several; a warp for each kHeads heads, whose loads are under way at the
+// same time.
+template <int kHeads, int kPairs>
+__global__ __launch_bounds__(32 * kMostWarps) void PrepareHeadsKernel(
+    const __grid_constant__ PrepareHeadsArgs args) {
   LetNextKernelBegin();
   const KvPlanes& cache = args.cache;
-  const int num_heads = args.num_heads + 2 * cache.num_kv_heads;
-  const int64_t warp = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
-  const int64_t row = warp / num_heads;
-  if (row >= args.num_rows) return;
+  const int64_t row = blockIdx.x;
+  const int warp = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  int head = static_cast<int>(warp % num_heads);
+  if (warp >= NumGroups<kHeads>(args.num_heads) + 2 * NumGroups<kHeads>(cache.num_kv_heads)) return;
+  const HeadGroup group = FindGroup<kHeads>(args, warp);
   const int half = cache.head_dim / 2;
-  const bool is_query = head < args.num_heads;
-  const bool is_key = !is_query && head < args.num_heads + cache.num_kv_heads;
-  if (!is_query) head = (head - args.num_heads) % cache.num_kv_heads;
-  const int64_t column = is_query ? 0 : (is_key ? args.key_column : args.value_column);
+  const float* norm = group.kind == HeadKind::kQuery ? args.query_norm : args.key_norm;
   // Of few rows what is not made by earlier kernels is fetched while they run: a step's inputs are
   // there before its first kernel. Of many rows other warps hide the wait, and fetching only costs.
-  const bool is_early = args.num_rows <= kFewRowsTile.rows;
+  constexpr bool kIsEarly = kHeads == 1;
   CachePlace place{};
-  if (is_early) {
-    if (!is_query) place = FindPlace(args.rows, row);
-    Prefetch(is_query ? args.query_norm : args.key_norm, cache.head_dim, lane);
+  if (kIsEarly) {
+    if (group.kind != HeadKind::kQuery) place = FindPlace(args.rows, row);
+    Prefetch(norm, cache.head_dim, lane);
     Prefetch(args.cos + row * half, half, lane);
     Prefetch(args.sin + row * half, half, lane);
   }
   WaitForEarlierKernels();
-  HeadPairs pairs;
-  LoadPairs(args.heads + row * args.row_stride + column + head * cache.head_dim, half, lane, pairs);
-  if (is_query || is_key) {
-    const float* norm = is_query ? args.query_norm : args.key_norm;
-    if (norm != nullptr) NormPairs(norm, args.epsilon, half, lane, pairs);
-    TurnPairs(args.cos + row * half, args.sin + row * half, half, lane, pairs);
+  if (!kIsEarly && group.kind != HeadKind::kQuery) place = FindPlace(args.rows, row);
+  const __nv_bfloat16* begin = args.heads + row * args.row_stride + ColumnOf(args, group);
+  HeadPairs<kPairs> heads[kHeads];
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    const __nv_bfloat16* head = begin + min(h, group.count - 1) * cache.head_dim;
+    LoadPairs(head, head + half, half, lane, heads[h]);
   }
-  if (is_query) {
-    __nv_bfloat16* query = args.queries + (row * args.num_heads + head) * cache.padded_head_dim;
-    return StorePairs(pairs, half, cache.padded_head_dim, lane, query, [](int d) { return d; });
+  if (group.kind != HeadKind::kValue) Prepare(args, row, norm, lane, heads);
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    if (h >= group.count) break;
+    const int head = group.first + h;
+    if (group.kind == HeadKind::kKey) {
+      StoreKey(cache, place, head, heads[h], lane);
+    } else if (group.kind == HeadKind::kValue) {
+      StoreValue(cache, place, head, heads[h], lane);
+    } else {
+      StorePairs(heads[h], half, cache.padded_head_dim, lane,
+                 args.queries + (row * args.num_heads + head) * cache.padded_head_dim,
+                 [](int d) { return d; });
+    }
   }
-  if (!is_early) place = FindPlace(args.rows, row);
-  if (!is_key) return StoreValue(args, place.block, head, place.position, pairs, lane);
-  StorePairs(pairs, half, cache.padded_head_dim, lane,
-             cache.keys + place.block * cache.block_elements() + head * cache.head_elements(),
-             [&](int d) { return KvPlanes::ElementOf(place.position, d); });
+}
+
+template <int kHeads, int kPairs>
+cudaError_t Launch(const PrepareHeadsArgs& args, cudaStream_t stream) {
+  const int warps =
+      NumGroups<kHeads>(args.num_heads) + 2 * NumGroups<kHeads>(args.cache.num_kv_heads);
+  const int blocks = (warps + kMostWarps - 1) / kMostWarps;  // of a row
+  const dim3 grid(static_cast<unsigned>(args.num_rows), static_cast<unsigned>(blocks));
+  return LaunchChained(PrepareHeadsKernel<kHeads, kPairs>, grid, (warps + blocks - 1) / blocks * 32,
+                       0, stream, args);
+}
+
+// Few rows have a warp for each head.
+template <int kPairs>
+cudaError_t LaunchPairs(const PrepareHeadsArgs& args, cudaStream_t stream) {
+  if (args.num_rows <= kFewRowsTile.rows) return Launch<1, kPairs>(args, stream);
+  return Launch<8 / kPairs, kPairs>(args, stream);
 }
 
 }  // namespace
 
 cudaError_t LaunchPrepareHeads(const PrepareHeadsArgs& args, cudaStream_t stream) {
-  constexpr int kThreads = 256;
-  const int64_t warps = args.num_rows * (args.num_heads + 2 * args.cache.num_kv_heads);
-  return LaunchChained(PrepareHeadsKernel, (warps * 32 + kThreads - 1) / kThreads, kThreads, 0,
-                       stream, args);
+  if (args.cache.head_dim <= 128) return LaunchPairs<2>(args, stream);
+  return LaunchPairs<4>(args, stream);
 }
 
 }  // namespace expertile::cuda
