@@ -258,6 +258,7 @@ std::vector<Case> Edges() {
           {300, 2, 1, 64, 64, kEven, {2, 5}},        // chunks of five
           {900, 4, 2, 264, 520, kSkewed, {3, 333}},  // NSPs, chunks that are no whole tiles
           {1030, 3, 1, 8, 8, kOneForAll, {1, 0}},    // one step a tile
+          {1500, 2, 2, 264, 880},                    // more tiles than multiprocessors
           // Rows that are packed before gate and up (PacksRows).
           {900, 2, 1, 72, 1032},
           {1100, 2, 2, 840, 1024, kSkewed, {2, 500}}};

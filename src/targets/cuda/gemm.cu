@@ -62,8 +62,7 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
   Place<S::kStages> place;
   while (true) {
     Wait(&ring.full[place.stage], place.round);
-    const TileWork work = ring.work[place.stage];
-    __syncwarp();  // all lanes have read it before one lets the stage go
+    const TileWork work = ReadWork(ring.work[place.stage]);
     if (work.IsEnd()) return;
     if (work.rows.end - work.rows.begin <= warpgroup * 64) {  // none of its rows
       SkipSteps(

@@ -39,6 +39,20 @@ struct Place {
   }
 };
 
+// A tile's work for all lanes of a warp. The first reads it, which is the one that lets the stage
+// go.
+__device__ inline TileWork ReadWork(const TileWork& shared) {
+  constexpr int kWords = sizeof(TileWork) / sizeof(int32_t);
+  union {
+    TileWork work;
+    int32_t words[kWords];
+  } read = {};
+  if (threadIdx.x % 32 == 0) read.work = shared;
+#pragma unroll
+  for (int32_t& word : read.words) word = __shfl_sync(0xffffffff, word, 0);
+  return read.work;
+}
+
 // Lets the stages of the next `steps` go unread; full(i) and empty(i) are a stage's barriers. One
 // lane does, and the others of its warp wait for it: one that fell behind by a round of the ring
 // could not tell that round from the one before.
