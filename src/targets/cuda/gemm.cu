@@ -52,6 +52,19 @@ __device__ void MultiplyTile(const GemmArgs& args, const Ring& ring, int warpgro
   if (releases) Arrive(&ring.empty[last_stage]);
 }
 
+// Lets a tile's stages go unread. One lane does, and the others of its warp wait for it: one that
+// fell behind by a round of the ring could not tell that round from the one before.
+template <int kStages>
+__device__ void SkipTile(const GemmArgs& args, const Ring& ring, Place<kStages>& place) {
+  const bool releases = threadIdx.x % 32 == 0;
+  for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
+    if (!releases) continue;
+    Wait(&ring.full[place.stage], place.round);
+    Arrive(&ring.empty[place.stage]);
+  }
+  __syncwarp();
+}
+
 template <int kRows, int kColumns, Epilogue kEpilogue>
 __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
   using S = Shape<kRows, kColumns>;
@@ -65,9 +78,7 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
     const TileWork work = ReadWork(ring.work[place.stage]);
     if (work.IsEnd()) return;
     if (work.rows.end - work.rows.begin <= warpgroup * 64) {  // none of its rows
-      SkipSteps(
-          args.depth_tiles, [&](int stage) { return &ring.full[stage]; },
-          [&](int stage) { return &ring.empty[stage]; }, place);
+      SkipTile(args, ring, place);
       continue;
     }
     const RowNumbers numbers = FindRowNumbers<kEpilogue>(args, work.rows, row);

@@ -101,9 +101,9 @@ class Multiplier {
     last_ = place_.stage;
     place_.Step();
   }
-  // Gives back the stage before this one.
+  // Gives back the stage before this one. Each lane does: it has read codes and scales.
   __device__ void Release() const {
-    if (last_ >= 0 && threadIdx.x % 32 == 0) Arrive(ring_.empty(last_));
+    if (last_ >= 0) Arrive(ring_.empty(last_));
   }
 
   const Mxfp4Ring<kRows>& ring_;
@@ -219,12 +219,12 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Mxfp4Ring<kRows>& ring
   while (true) {
     Wait(ring.full(place.stage), place.round);
     const TileWork work = ring.work(place.stage);
-    __syncwarp();  // all lanes have read it before one lets the stage go
     if (work.IsEnd()) return;
     if (work.columns.begin + thread / kWarpgroup * 64 >= work.columns.end) {  // none of its columns
-      SkipSteps(
-          args.depth_tiles, [&](int stage) { return ring.full(stage); },
-          [&](int stage) { return ring.empty(stage); }, place);
+      for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
+        Wait(ring.full(place.stage), place.round);
+        Arrive(ring.empty(place.stage));
+      }
       continue;
     }
     float sums[kRows / 2];

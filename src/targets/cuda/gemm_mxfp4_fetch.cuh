@@ -49,7 +49,7 @@ class Mxfp4Ring {
     if (threadIdx.x == 0) {
       for (int i = 0; i < S::kStages; ++i) {
         InitBarrier(full(i), S::kFetchThreads + S::kCopiers);
-        InitBarrier(empty(i), S::kMultipliers * 4);
+        InitBarrier(empty(i), S::kMultipliers * kWarpgroup);
       }
       FenceBarrierInit();
     }

@@ -53,20 +53,6 @@ __device__ inline TileWork ReadWork(const TileWork& shared) {
   return read.work;
 }
 
-// Lets the stages of the next `steps` go unread; full(i) and empty(i) are a stage's barriers. One
-// lane does, and the others of its warp wait for it: one that fell behind by a round of the ring
-// could not tell that round from the one before.
-template <int kStages, typename Full, typename Empty>
-__device__ void SkipSteps(int steps, Full full, Empty empty, Place<kStages>& place) {
-  const bool releases = threadIdx.x % 32 == 0;
-  for (int step = 0; step < steps; ++step, place.Step()) {
-    if (!releases) continue;
-    Wait(full(place.stage), place.round);
-    Arrive(empty(place.stage));
-  }
-  __syncwarp();
-}
-
 // Whether one thread fetches all of a step, by copies that the barrier of its stage counts: rows
 // that lie one after another, or in tiles. Else all fetching threads gather rows.
 __device__ inline bool FetchesWhole(const GemmArgs& args) {
