@@ -50,33 +50,58 @@ struct RowFetcher {
   }
 };
 
-// One thread's walk over all steps of all tiles of its block. Where steps are fetched whole there
-// is no other thread's.
+// What one thread copies in each step of a tile: its columns, and its rows where they lie in tiles.
+// Addresses are found once a tile: the thread that starts the copies of a step has little time.
+template <int kRows, int kColumns>
+class WholeCopies {
+  using S = Shape<kRows, kColumns>;
+
+ public:
+  __device__ WholeCopies(const GemmArgs& args, const Ring& ring)
+      : args_(args), stages_(ring.stages), full_(SharedAddress(ring.full)) {}
+
+  __device__ void Begin(const TileWork& work) {
+    const TiledWeights& weights = args_.weights[work.columns.weights];
+    columns_ = weights.data + work.rows.expert * weights.bytes_per_expert +
+               static_cast<int64_t>(work.columns.begin) * kRowBytes;
+    columns_step_ = weights.columns * kRowBytes;
+    column_bytes_ = static_cast<uint32_t>(work.columns.end - work.columns.begin) * kRowBytes;
+    rows_ = args_.rows + static_cast<int64_t>(work.rows.stored) * kTileDepth;
+    row_bytes_ = static_cast<uint32_t>(work.rows.end - work.rows.begin) * kRowBytes;
+  }
+  // Of the next step; `others` bytes come by other threads' copies.
+  __device__ void StartColumns(int stage, uint32_t others) {
+    const uint32_t barrier = full_ + 8 * stage;
+    ArriveExpecting(barrier, column_bytes_ + others);
+    BulkCopy(stages_ + stage * S::kStageBytes + S::kRowsBytes, columns_, column_bytes_, barrier);
+    columns_ += columns_step_;
+  }
+  __device__ void StartStoredRows(int stage) {
+    BulkCopy(stages_ + stage * S::kStageBytes, rows_, row_bytes_, full_ + 8 * stage);
+    rows_ += args_.stored_rows * kTileDepth;
+  }
+  __device__ uint32_t row_bytes() const { return row_bytes_; }
+
+ private:
+  const GemmArgs& args_;
+  uint32_t stages_;
+  uint32_t full_;
+  const std::byte* columns_;
+  int64_t columns_step_;
+  uint32_t column_bytes_;
+  const __nv_bfloat16* rows_;
+  uint32_t row_bytes_;
+};
+
+// One thread's walk over all steps of all tiles of experts of its block. Where rows lie in tiles
+// there is no other thread's.
 template <int kRows, int kColumns>
 class Fetcher {
   using S = Shape<kRows, kColumns>;
 
  public:
-  __device__ Fetcher(const GemmArgs& args, const CUtensorMap& row_map, const Ring& ring)
-      : args_(args), row_map_(row_map), ring_(ring), order_(args), depth_(args.depth_tiles) {}
-
-  // Starts the copies of a dense product's first columns: no earlier kernel writes weights.
-  __device__ void BeginColumns() {
-    if (args_.row_tiles != nullptr || threadIdx.x != 0) return;
-    TileOrder<kRows, kColumns> order(args_);
-    TileWork work{};
-    for (int depth = args_.depth_tiles; begun_ < S::kStages; ++begun_, ++depth) {
-      if (depth == args_.depth_tiles) {
-        order.Ask();
-        work = order.WorkOf(order.Claimed());
-        if (work.IsEnd()) return;
-        depth = 0;
-      }
-      if (depth == 0) ring_.work[begun_] = work;
-      ArriveExpecting(&ring_.full[begun_], BytesOf(work));
-      FetchColumns(work, depth, begun_);
-    }
-  }
+  __device__ Fetcher(const GemmArgs& args, const Ring& ring)
+      : args_(args), ring_(ring), order_(args), whole_(args, ring), depth_(args.depth_tiles) {}
 
   // Starts the copies of the next step, or tells that there is none.
   __device__ bool Step() {
@@ -84,13 +109,16 @@ class Fetcher {
     if (depth_ == args_.depth_tiles) BeginTile();
     const int stage = place_.stage;
     Wait(&ring_.empty[stage], place_.round ^ 1);
-    if (thread == 0 && depth_ == 0 && begun_ == 0) ring_.work[stage] = work_;
+    if (thread == 0 && depth_ == 0) ring_.work[stage] = work_;
     if (work_.IsEnd()) {
       if (thread == 0) Arrive(&ring_.full[stage]);
       if (!is_whole_) Arrive(&ring_.full[stage]);
       return false;
     }
-    if (thread == 0) FetchWhole(stage);
+    if (thread == 0) {
+      whole_.StartColumns(stage, is_whole_ ? whole_.row_bytes() : 0);
+      if (is_whole_) whole_.StartStoredRows(stage);
+    }
     if (!is_whole_) {
       rows_.Fetch(args_, depth_, ring_.stages + stage * S::kStageBytes, thread);
       ArriveAfterCopies(&ring_.full[stage]);
@@ -103,44 +131,6 @@ class Fetcher {
 
  private:
   static constexpr int kPrepared = 4;
-  __device__ bool HasStoredRows() const { return args_.stored_rows != 0; }
-  // What is copied at once in a step.
-  __device__ uint32_t BytesOf(const TileWork& work) const {
-    const auto columns = static_cast<uint32_t>(work.columns.end - work.columns.begin);
-    const auto rows = static_cast<uint32_t>(work.rows.end - work.rows.begin);
-    const uint32_t counted_rows = HasStoredRows() ? rows : is_whole_ ? kRows : 0;
-    return (columns + counted_rows) * kRowBytes;
-  }
-
-  __device__ void FetchColumns(const TileWork& work, int depth, int stage) {
-    const TiledWeights& weights = args_.weights[work.columns.weights];
-    const int expert = work.rows.expert;
-    const auto count = static_cast<uint32_t>(work.columns.end - work.columns.begin);
-    const int64_t first = depth * weights.columns + work.columns.begin;
-    const std::byte* data = weights.data + expert * weights.bytes_per_expert;
-    BulkCopy(ring_.stages + stage * S::kStageBytes + S::kRowsBytes, data + first * kRowBytes,
-             count * kRowBytes, &ring_.full[stage]);
-  }
-
-  // One thread's copies of a step: columns, unless they are on their way, and rows that are not
-  // gathered.
-  __device__ void FetchWhole(int stage) {
-    uint64_t* barrier = &ring_.full[stage];
-    if (begun_ > 0) {
-      --begun_;
-    } else {
-      ArriveExpecting(barrier, BytesOf(work_));
-      FetchColumns(work_, depth_, stage);
-    }
-    const uint32_t target = ring_.stages + stage * S::kStageBytes;
-    if (is_whole_ && !HasStoredRows()) {
-      const int depth = depth_ >= args_.wrap_tiles ? depth_ - args_.wrap_tiles : depth_;
-      CopyBox(target, row_map_, depth * kTileDepth, work_.rows.begin, barrier);
-    }
-    if (!HasStoredRows()) return;
-    BulkCopy(target, args_.rows + (depth_ * args_.stored_rows + work_.rows.stored) * kTileDepth,
-             static_cast<uint32_t>(work_.rows.end - work_.rows.begin) * kRowBytes, barrier);
-  }
 
   // Gets the next tile ready, a little in each step of the one before, so that nothing is waited
   // for that takes long to come.
@@ -170,31 +160,90 @@ class Fetcher {
     work_ = next_;
     depth_ = 0;
     preparing_ = 0;
+    if (threadIdx.x == 0) whole_.Begin(work_);
     if (!is_whole_) rows_.Begin(args_, work_.rows, static_cast<int>(threadIdx.x));
   }
 
   static constexpr int kFetchBarrier = 1;
 
   const GemmArgs& args_;
-  const CUtensorMap& row_map_;  // of rows that lie one after another
   const Ring& ring_;
   const bool is_whole_ = FetchesWhole(args_);
-  TileOrder<kRows, kColumns> order_;  // the first thread's
+  TileOrder<kRows, kColumns> order_;  // the first thread's, as is the next
+  WholeCopies<kRows, kColumns> whole_;
   RowFetcher<kRows, S::kFetchThreads> rows_;
   TileWork work_;
   TileWork next_;
   int depth_;
   int preparing_ = 0;
   bool is_odd_ = false;
-  int begun_ = 0;  // steps whose columns are on their way already
   Place<S::kStages> place_;
 };
 
+// Of a dense product one thread copies columns, from before earlier kernels have ended on, as no
+// kernel writes weights, and a thread of another warp rows: each step of a narrow tile takes no
+// longer than the thread that is slower.
+template <int kRows, int kColumns>
+__device__ void FetchDenseColumns(const GemmArgs& args, const Ring& ring) {
+  using S = Shape<kRows, kColumns>;
+  TileOrder<kRows, kColumns> order(args);
+  WholeCopies<kRows, kColumns> copies(args, ring);
+  const uint32_t empty = SharedAddress(ring.empty);
+  Place<S::kStages> place;
+  while (true) {
+    order.Ask();
+    const TileWork work = order.WorkOf(order.Claimed());
+    Wait(empty + 8 * place.stage, place.round ^ 1);
+    ring.work[place.stage] = work;
+    if (work.IsEnd()) return Arrive(&ring.full[place.stage]);
+    copies.Begin(work);
+    // What lies outside of the rows counts among a box's bytes.
+    const uint32_t row_bytes = args.stored_rows != 0 ? copies.row_bytes() : S::kRowsBytes;
+    for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
+      if (depth > 0) Wait(empty + 8 * place.stage, place.round ^ 1);
+      copies.StartColumns(place.stage, row_bytes);
+    }
+  }
+}
+
+template <int kRows, int kColumns>
+__device__ void FetchDenseRows(const GemmArgs& args, const CUtensorMap& row_map, const Ring& ring) {
+  using S = Shape<kRows, kColumns>;
+  TileOrder<kRows, kColumns> order(args);
+  WholeCopies<kRows, kColumns> copies(args, ring);
+  const uint32_t empty = SharedAddress(ring.empty);
+  const uint32_t full = SharedAddress(ring.full);
+  Place<S::kStages> place;
+  WaitForEarlierKernels();
+  while (true) {
+    order.Ask();
+    const TileWork work = order.WorkOf(order.Claimed());
+    if (work.IsEnd()) return;
+    copies.Begin(work);
+    int column = 0;  // of a row's elements
+    for (int depth = 0; depth < args.depth_tiles; ++depth, place.Step()) {
+      Wait(empty + 8 * place.stage, place.round ^ 1);
+      if (args.stored_rows != 0) {
+        copies.StartStoredRows(place.stage);
+        continue;
+      }
+      CopyBox(ring.stages + place.stage * S::kStageBytes, row_map, column, work.rows.begin,
+              full + 8 * place.stage);
+      column = depth + 1 == args.wrap_tiles ? 0 : column + kTileDepth;
+    }
+  }
+}
+
 template <int kRows, int kColumns>
 __device__ void FetchTiles(const GemmArgs& args, const CUtensorMap& row_map, const Ring& ring) {
-  if (FetchesWhole(args) && threadIdx.x != 0) return;
-  Fetcher<kRows, kColumns> fetcher(args, row_map, ring);
-  fetcher.BeginColumns();
+  const int thread = static_cast<int>(threadIdx.x);
+  if (args.row_tiles == nullptr) {
+    if (thread == 0) return FetchDenseColumns<kRows, kColumns>(args, ring);
+    if (thread == 32) return FetchDenseRows<kRows, kColumns>(args, row_map, ring);
+    return;
+  }
+  if (FetchesWhole(args) && thread != 0) return;
+  Fetcher<kRows, kColumns> fetcher(args, ring);
   WaitForEarlierKernels();
   while (fetcher.Step()) {
   }

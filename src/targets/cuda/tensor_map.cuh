@@ -47,11 +47,11 @@ inline cudaError_t MakeRowMap(const __nv_bfloat16* rows, int64_t count, int64_t 
 
 // A box from element `column` of row `row` on; the barrier counts its bytes.
 __device__ inline void CopyBox(uint32_t shared, const CUtensorMap& map, int column, int row,
-                               uint64_t* barrier) {
+                               uint32_t barrier) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%2, %3}], [%4];" ::"r"(shared),
-      "l"(&map), "r"(column), "r"(row), "r"(SharedAddress(barrier))
+      "l"(&map), "r"(column), "r"(row), "r"(barrier)
       : "memory");
 }
 
