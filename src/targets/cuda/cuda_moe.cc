@@ -42,16 +42,16 @@ void CudaOps::NewPlan(int64_t num_tokens, int experts_per_token, int num_experts
   args.tile_rows = plan.shape.rows;
   args.has_even_tiles = context_.has_mxfp4_experts;
   plan.max_row_tiles = MaxRowTiles(plan.num_assignments, num_experts, chunk, args.tile_rows);
-  args.tokens_per_block = static_cast<int>(TokensPerBlock(num_tokens));
-  args.count_stride = CountStride(num_tokens);
-  const int64_t counts = num_experts * args.count_stride;
-  const int64_t words =
-      counts + plan.num_assignments + num_experts + 1 + args.num_nsp + 1 + 2 * args.num_nsp;
+  const int64_t marks = NumTokenBlocks(num_tokens) * num_experts;
+  const int64_t words = 2 * marks + num_experts + plan.num_assignments + num_experts + 1 +
+                        args.num_nsp + 1 + 2 * args.num_nsp;
   plan.memory = NewBuffer(plan.max_row_tiles * static_cast<int64_t>(sizeof(RowTile)) +
                           words * static_cast<int64_t>(sizeof(int32_t)));
   args.row_tiles = reinterpret_cast<RowTile*>(plan.memory.get());
-  args.block_counts = reinterpret_cast<int32_t*>(args.row_tiles + plan.max_row_tiles);
-  args.assignments = args.block_counts + counts;
+  args.marks = reinterpret_cast<uint32_t*>(args.row_tiles + plan.max_row_tiles);
+  args.before = reinterpret_cast<int32_t*>(args.marks + marks);
+  args.counts = args.before + marks;
+  args.assignments = args.counts + num_experts;
   args.offsets = args.assignments + plan.num_assignments;
   args.nsp_offsets = args.offsets + num_experts + 1;
   args.claims = args.nsp_offsets + args.num_nsp + 1;

@@ -101,8 +101,11 @@ struct Scores {
         index = lane + 32 * j;
         value = values[j];
       }
-      if (best != __reduce_max_sync(kAllLanes, best)) index = 1 << 30;
-      if (index != __reduce_min_sync(kAllLanes, index)) continue;
+      bool is_mine = best == __reduce_max_sync(kAllLanes, best);
+      if (__popc(__ballot_sync(kAllLanes, is_mine)) > 1) {  // equals
+        is_mine = index == __reduce_min_sync(kAllLanes, is_mine ? index : 1 << 30);
+      }
+      if (!is_mine) continue;
       ids[k] = index;
       weights[k] = value;
 #pragma unroll

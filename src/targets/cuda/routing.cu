@@ -1,6 +1,6 @@
-// Routing on the device: a warp chooses a token's experts; blocks of tokens are counted, one
-// block makes the plan, a warp for each block of tokens writes the index. No atomics order
-// anything: the index is in token order.
+// Routing on the device: a warp chooses a token's experts. Which of 32 tokens chose an expert is a
+// word of bits, whose number gives the plan, and those before a token's its place in the index,
+// which so is in token order, whatever the order in which threads run.
 #include <algorithm>
 
 #include "targets/cuda/expert_choice.cuh"
@@ -10,50 +10,58 @@
 namespace expertile::cuda {
 namespace {
 
-constexpr int kThreads = 32 * kTokensPerRouteBlock;  // a warp for each token, a thread an expert
-constexpr int kMaxPlaces = 2 * kMaxExperts;          // slots of all NSPs
-constexpr int kIndexWarps = 4;
-static_assert(kThreads == kMaxExperts);
+constexpr int kMaxThreads = kMaxExperts;  // of a block that makes the plan: a thread an expert
+constexpr int kMaxWarps = kMaxThreads / 32;
+constexpr int kMaxPlaces = 2 * kMaxExperts;  // slots of all NSPs
 
-// The choice of `count` tokens from `first` on by a block, and how often each expert is there. A
-// warp keeps the ids of its last token in shared memory, [warps, K].
+// ---- The choice
+
+// The choices of `count` tokens from `first` on, a warp each, and their bits in marks [E]. Ids are
+// left in shared memory, [count, K], and beside them as many weights.
 template <int kPerLane>
-__device__ void ChooseAndCount(const RouteArgs& args, int64_t first, int count, int32_t* ids,
-                               int* counts) {
+__device__ void ChooseAndMark(const RouteArgs& args, int64_t first, int count, int32_t* ids,
+                              uint32_t* marks) {
   const int K = args.experts_per_token;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
+  if (warp >= count) return;
   int32_t* mine = ids + warp * K;
-  auto* weights = reinterpret_cast<float*>(ids + kTokensPerRouteBlock * K) + warp * K;
-  counts[threadIdx.x] = 0;
-  __syncthreads();
-  for (int t = warp; t < count; t += kThreads / 32) {
-    ChooseExperts<kPerLane>(args, first + t, lane, mine, weights);
-    for (int k = lane; k < K; k += 32) atomicAdd(&counts[mine[k]], 1);
-    __syncwarp();
-  }
-  __syncthreads();
+  auto* weights = reinterpret_cast<float*>(ids + count * K) + warp * K;
+  ChooseExperts<kPerLane>(args, first + warp, lane, mine, weights);
+  for (int k = lane; k < K; k += 32) atomicOr(&marks[mine[k]], 1u << warp);
 }
 
-__device__ inline int TokensOfBlock(const RouteArgs& args, const PlanArgs& plan, int64_t first) {
-  return static_cast<int>(
-      min(static_cast<int64_t>(plan.tokens_per_block), args.num_tokens - first));
-}
+// 8 tokens a block, whose marks are a byte of each word.
+constexpr int kTokensPerBlock = 8;
+constexpr int kBlocksPerWord = kTokenBlock / kTokensPerBlock;
+constexpr int kChoiceThreads = 32 * kTokensPerBlock;
 
 template <int kPerLane>
-__global__ __launch_bounds__(kThreads) void RouteKernel(const RouteArgs args, const PlanArgs plan) {
+__global__ __launch_bounds__(kChoiceThreads) void ChoiceKernel(const RouteArgs args,
+                                                               const PlanArgs plan) {
   LetNextKernelBegin();
-  WaitForEarlierKernels();
   extern __shared__ int32_t ids[];
-  __shared__ int counts[kMaxExperts];
-  const int64_t first = static_cast<int64_t>(blockIdx.x) * plan.tokens_per_block;
-  ChooseAndCount<kPerLane>(args, first, TokensOfBlock(args, plan, first), ids, counts);
-  const int expert = static_cast<int>(threadIdx.x);
-  if (expert >= args.num_experts) return;
-  plan.block_counts[expert * plan.count_stride + blockIdx.x] = counts[expert];
+  __shared__ uint32_t marks[kMaxExperts];
+  const int E = args.num_experts;
+  for (int e = static_cast<int>(threadIdx.x); e < E; e += kChoiceThreads) marks[e] = 0;
+  __syncthreads();
+  WaitForEarlierKernels();
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kTokensPerBlock;
+  const int64_t left = args.num_tokens - first;  // none, in a word's last bytes
+  const int count = left < 0                 ? 0
+                    : left < kTokensPerBlock ? static_cast<int>(left)
+                                             : kTokensPerBlock;
+  ChooseAndMark<kPerLane>(args, first, count, ids, marks);
+  __syncthreads();
+  const int word = static_cast<int>(blockIdx.x) / kBlocksPerWord;
+  const int byte = static_cast<int>(blockIdx.x) % kBlocksPerWord;
+  auto* bytes = reinterpret_cast<uint8_t*>(plan.marks + static_cast<int64_t>(word) * E) + byte;
+  for (int e = static_cast<int>(threadIdx.x); e < E; e += kChoiceThreads) {
+    bytes[kBlocksPerWord * e] = static_cast<uint8_t>(marks[e]);
+  }
 }
 
-// ---- The index and the plan
+// ---- The plan and the index
 
 template <typename T>
 __device__ inline T WarpInclusiveSum(T value) {
@@ -68,51 +76,52 @@ __device__ inline T WarpInclusiveSum(T value) {
 // The sum of the values of all threads before this one.
 template <typename T>
 __device__ T BlockExclusiveSum(T value) {
-  __shared__ T sums[kThreads / 32];
+  __shared__ T sums[kMaxWarps];
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const T inclusive = WarpInclusiveSum(value);
   __syncthreads();
   if (lane == 31) sums[warp] = inclusive;
   __syncthreads();
-  if (warp == 0) sums[lane] = WarpInclusiveSum(sums[lane]);
-  __syncthreads();
-  return inclusive - value + (warp == 0 ? T{0} : sums[warp - 1]);
+  T before = inclusive - value;
+  if (warp > 0) {
+    const int last = warp - 1;
+    const T sum = WarpInclusiveSum(lane <= last ? sums[lane] : T{0});
+    before += __shfl_sync(kAllLanes, sum, last);
+  }
+  return before;
 }
 
-// A warp for each expert: its counts of blocks become their exclusive sums.
-__device__ void SumCounts(const RouteArgs& route, const PlanArgs& args, int* expert_counts) {
-  constexpr int kPerLane = 8;
+// How often experts were chosen, and before each word of marks: where there are many words. A block
+// for 32 experts, each warp of which goes through a part of the words.
+__global__ __launch_bounds__(kMaxThreads) void CountKernel(const RouteArgs route,
+                                                           const PlanArgs args) {
+  LetNextKernelBegin();
+  WaitForEarlierKernels();
+  __shared__ int sums[kMaxWarps][32];
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const auto blocks =
-      static_cast<int>((route.num_tokens + args.tokens_per_block - 1) / args.tokens_per_block);
-  for (int e = static_cast<int>(threadIdx.x) / 32; e < route.num_experts; e += kThreads / 32) {
-    int total = 0;
-    for (int begin = kPerLane * lane; begin - kPerLane * lane < blocks; begin += kPerLane * 32) {
-      auto* place = reinterpret_cast<int4*>(args.block_counts + e * args.count_stride + begin);
-      int counts[kPerLane] = {};
-      if (begin < blocks) {
-        reinterpret_cast<int4*>(counts)[0] = place[0];
-        reinterpret_cast<int4*>(counts)[1] = place[1];
-      }
-      int sum = 0;
-#pragma unroll
-      for (int j = 0; j < kPerLane; ++j) {
-        const int count = begin + j < blocks ? counts[j] : 0;
-        counts[j] = sum;
-        sum += count;
-      }
-      const int inclusive = WarpInclusiveSum(sum);
-#pragma unroll
-      for (int& count : counts) count += total + inclusive - sum;
-      if (begin < blocks) {
-        place[0] = reinterpret_cast<int4*>(counts)[0];
-        place[1] = reinterpret_cast<int4*>(counts)[1];
-      }
-      total += __shfl_sync(kAllLanes, inclusive, 31);
-    }
-    if (lane == 0) expert_counts[e] = total;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int64_t E = route.num_experts;
+  const int64_t expert = static_cast<int64_t>(blockIdx.x) * 32 + lane;
+  const bool is_expert = expert < E;
+  const int64_t blocks = (route.num_tokens + kTokenBlock - 1) / kTokenBlock;
+  const int64_t part = (blocks + kMaxWarps - 1) / kMaxWarps;
+  const int64_t begin = min(blocks, warp * part);
+  const int64_t end = min(blocks, begin + part);
+  int sum = 0;
+#pragma unroll 8
+  for (int64_t b = begin; b < end; ++b) sum += is_expert ? __popc(args.marks[b * E + expert]) : 0;
+  sums[warp][lane] = sum;
+  __syncthreads();
+  int before = 0;
+  for (int w = 0; w < warp; ++w) before += sums[w][lane];
+  if (!is_expert) return;
+#pragma unroll 8
+  for (int64_t b = begin; b < end; ++b) {
+    args.before[b * E + expert] = before;
+    before += __popc(args.marks[b * E + expert]);
   }
+  if (warp == kMaxWarps - 1) args.counts[expert] = before;
 }
 
 // How an expert's rows are cut: chunks of at most P rows, each into as few tiles as can be, which
@@ -160,19 +169,23 @@ __device__ Cut CutOf(const PlanArgs& args, int count) {
           args.has_even_tiles};
 }
 
-// Offsets, row tiles and NSPs' shares of experts' counts [E], by one block.
-__device__ void MakePlan(const PlanArgs& args, int num_experts, const int* counts) {
-  __shared__ int tiles[kMaxPlaces];  // by place: NSP by NSP, slot by slot
+// Offsets, row tiles and NSPs' shares, by one block: a thread for each expert, `count` of which is
+// how often it was chosen; other threads' are 0.
+__device__ void MakePlan(const PlanArgs& args, int num_experts, int count) {
+  __shared__ int tiles[kMaxPlaces];  // by place: NSP by NSP, slot by slot; fewer than 2 E
+  __shared__ int counts[kMaxExperts];
   const int t = static_cast<int>(threadIdx.x);
+  const int threads = static_cast<int>(blockDim.x);
   const int E = num_experts;
   const int N = args.num_nsp;
   const int slots = (E + N - 1) / N;
-  for (int i = t; i < kMaxPlaces; i += kThreads) tiles[i] = 0;
-  for (int i = t; i < 2 * N; i += kThreads) args.claims[i] = 0;
+  counts[t] = count;
+  tiles[t] = tiles[threads + t] = 0;
+  for (int i = t; i < 2 * N; i += threads) args.claims[i] = 0;
   __syncthreads();
   const bool is_expert = t < E;
   const int place = is_expert ? t % N * slots + t / N : 0;
-  const Cut cut = CutOf(args, is_expert ? counts[t] : 0);
+  const Cut cut = CutOf(args, count);
   if (is_expert) tiles[place] = cut.NumTiles();
   const auto both = static_cast<unsigned long long>(cut.count) << 32 | cut.NumStored();
   const unsigned long long before = BlockExclusiveSum(both);
@@ -185,14 +198,13 @@ __device__ void MakePlan(const PlanArgs& args, int num_experts, const int* count
   if (is_expert) {
     const auto offset = static_cast<int>(before >> 32);
     args.offsets[t] = offset;
-    if (t == E - 1) args.offsets[E] = offset + counts[t];
+    if (t == E - 1) args.offsets[E] = offset + count;
     for (int i = 0; i < cut.NumTiles(); ++i) {
       args.row_tiles[tiles[place] + i] = cut.Tile(t, offset, static_cast<int>(before), i);
     }
   }
-  for (int n = t; n <= N; n += kThreads) {
-    // The places after the last slot hold no tiles.
-    args.nsp_offsets[n] = n * slots < kMaxPlaces ? tiles[n * slots] : tiles[kMaxPlaces - 1];
+  for (int n = t; n <= N; n += threads) {
+    args.nsp_offsets[n] = tiles[n * slots];  // the places after the last slot hold no tiles
     if (n == N || args.nsp_rows == nullptr) continue;
     unsigned long long rows = 0;
     for (int e = n; e < E; e += N) rows += static_cast<unsigned long long>(counts[e]);
@@ -200,72 +212,80 @@ __device__ void MakePlan(const PlanArgs& args, int num_experts, const int* count
   }
 }
 
-__global__ __launch_bounds__(kThreads) void PlanKernel(const RouteArgs route, const PlanArgs args) {
-  LetNextKernelBegin();
-  WaitForEarlierKernels();
-  __shared__ int counts[kMaxExperts];
-  SumCounts(route, args, counts);
-  __syncthreads();
-  MakePlan(args, route.num_experts, counts);
-}
-
-// Assignments `first` to first + count - 1 with expert ids ids[], by one warp: each to its expert's
-// next place, in order.
-__device__ void WriteIndex(const int32_t* ids, int first, int count, int* next,
-                           int32_t* assignments) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = lane; i - lane < count; i += 32) {
-    const int id = i < count ? ids[i] : -1;
-    const unsigned same = __match_any_sync(kAllLanes, id);
-    const int rank = __popc(same & ((1u << lane) - 1));
-    if (id >= 0) assignments[next[id] + rank] = first + i;
-    __syncwarp();
-    if (id >= 0 && rank == 0) next[id] += __popc(same);
-    __syncwarp();
+// `count` assignments from `first` on of 32 tokens, by a block: each to the place that its expert's
+// next is, past those of the tokens before it. `ids` are theirs.
+__device__ void WriteIndex(const PlanArgs& args, const int32_t* ids, int first, int count, int K,
+                           const int* next, const uint32_t* marks) {
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) {
+    const int id = ids[i];
+    args.assignments[next[id] + __popc(marks[id] & ((1u << i / K) - 1))] = first + i;
   }
 }
 
-__global__ void IndexKernel(const RouteArgs route, const PlanArgs args) {
+// The first block makes the plan, each of the others a word's part of the index.
+template <bool kIsCounted>
+__global__ __launch_bounds__(kMaxThreads) void IndexKernel(const RouteArgs route,
+                                                           const PlanArgs args) {
   LetNextKernelBegin();
-  WaitForEarlierKernels();
-  extern __shared__ int next[];  // [kIndexWarps, E]
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  __shared__ int next[kMaxExperts];
+  __shared__ uint32_t marks[kMaxExperts];
+  const int t = static_cast<int>(threadIdx.x);
   const int E = route.num_experts;
-  const int64_t block =
-      static_cast<int64_t>(blockIdx.x) * kIndexWarps + static_cast<int>(threadIdx.x) / 32;
-  const int64_t first = block * args.tokens_per_block;
-  if (first >= route.num_tokens) return;
-  int* mine = next + static_cast<int>(threadIdx.x) / 32 * E;
-  for (int e = lane; e < E; e += 32) {
-    mine[e] = args.offsets[e] + args.block_counts[e * args.count_stride + block];
-  }
-  __syncwarp();
   const int K = route.experts_per_token;
-  WriteIndex(route.ids + first * K, static_cast<int>(first) * K,
-             TokensOfBlock(route, args, first) * K, mine, args.assignments);
-}
-
-// All of it for at most kTokensPerRouteBlock tokens.
-template <int kPerLane>
-__global__ __launch_bounds__(kThreads) void SmallRoutingKernel(const RouteArgs route,
-                                                               const PlanArgs args) {
-  LetNextKernelBegin();
+  const auto blocks = static_cast<int>(gridDim.x) - 1;
+  const int block = static_cast<int>(blockIdx.x) - 1;
   WaitForEarlierKernels();
-  extern __shared__ int32_t ids[];
-  __shared__ int counts[kMaxExperts];
-  const auto tokens = static_cast<int>(route.num_tokens);
-  ChooseAndCount<kPerLane>(route, 0, tokens, ids, counts);
-  MakePlan(args, route.num_experts, counts);
+  int count = 0;
+  int before = 0;
+  if (t < E) {
+    if constexpr (kIsCounted) {
+      count = args.counts[t];
+      if (block >= 0) before = args.before[static_cast<int64_t>(block) * E + t];
+    } else {
+#pragma unroll 16
+      for (int b = 0; b < blocks; ++b) {
+        const int chosen = __popc(args.marks[b * E + t]);
+        count += chosen;
+        before += b < block ? chosen : 0;
+      }
+    }
+    if (block >= 0) marks[t] = args.marks[static_cast<int64_t>(block) * E + t];
+  }
+  if (block < 0) return MakePlan(args, E, count);
+  const int offset = BlockExclusiveSum(count);
+  if (t < E) next[t] = offset + before;
   __syncthreads();
-  const int expert = static_cast<int>(threadIdx.x);
-  if (expert < route.num_experts) counts[expert] = args.offsets[expert];
-  __syncthreads();
-  if (threadIdx.x < 32)
-    WriteIndex(ids, 0, tokens * route.experts_per_token, counts, args.assignments);
+  const int64_t first = static_cast<int64_t>(block) * kTokenBlock;
+  const auto tokens =
+      static_cast<int>(min(static_cast<int64_t>(kTokenBlock), route.num_tokens - first));
+  WriteIndex(args, route.ids + first * K, static_cast<int>(first) * K, tokens * K, K, next, marks);
 }
 
-// The same for at most kFewTokens tokens, a warp each, of one NSP without chunks: an expert's rows
-// are one tile. Its threads are few, so that they meet soon.
+// All of it for at most kTokenBlock tokens.
+template <int kPerLane>
+__global__ __launch_bounds__(kMaxThreads) void SmallRoutingKernel(const RouteArgs route,
+                                                                  const PlanArgs args) {
+  LetNextKernelBegin();
+  extern __shared__ int32_t ids[];
+  __shared__ uint32_t marks[kMaxExperts];
+  __shared__ int next[kMaxExperts];
+  const int t = static_cast<int>(threadIdx.x);
+  const auto tokens = static_cast<int>(route.num_tokens);
+  const int K = route.experts_per_token;
+  marks[t] = 0;
+  __syncthreads();
+  WaitForEarlierKernels();
+  ChooseAndMark<kPerLane>(route, 0, tokens, ids, marks);
+  __syncthreads();
+  const int count = __popc(marks[t]);
+  MakePlan(args, route.num_experts, count);
+  next[t] = BlockExclusiveSum(count);
+  __syncthreads();
+  WriteIndex(args, ids, 0, tokens * K, K, next, marks);
+}
+
+// The same for at most kFewTokens tokens of one NSP without chunks: an expert's rows are one tile.
+// Its threads are few, so that they meet soon.
 constexpr int kFewTokens = 8;
 constexpr int kFewThreads = 32 * kFewTokens;  // at least one for each expert
 
@@ -279,29 +299,26 @@ template <int kPerLane>
 __global__ __launch_bounds__(kFewThreads) void FewTokensRoutingKernel(const RouteArgs route,
                                                                       const PlanArgs args) {
   LetNextKernelBegin();
-  extern __shared__ int32_t ids[];  // [T,K], then as many weights
-  __shared__ int counts[kFewThreads], sums[kFewTokens];
+  extern __shared__ int32_t ids[];
+  __shared__ uint32_t marks[kFewThreads];
+  __shared__ int next[kFewThreads], sums[kFewTokens];
   const int t = static_cast<int>(threadIdx.x);
   const int warp = t / 32;
   const int K = route.experts_per_token;
   const auto tokens = static_cast<int>(route.num_tokens);
-  counts[t] = 0;
+  marks[t] = 0;
   __syncthreads();
   WaitForEarlierKernels();
-  if (warp < tokens) {
-    auto* weights = reinterpret_cast<float*>(ids + tokens * K) + warp * K;
-    ChooseExperts<kPerLane>(route, warp, t % 32, ids + warp * K, weights);
-    for (int k = t % 32; k < K; k += 32) atomicAdd(&counts[ids[warp * K + k]], 1);
-  }
+  ChooseAndMark<kPerLane>(route, 0, tokens, ids, marks);
   __syncthreads();
-  const int count = counts[t];
+  const int count = __popc(marks[t]);
   const int both = (count > 0 ? 1 << 16 : 0) | count;  // tiles and rows
   const int inclusive = WarpInclusiveSum(both);
   if (t % 32 == 31) sums[warp] = inclusive;
   __syncthreads();
   int before = inclusive - both;
   for (int w = 0; w < warp; ++w) before += sums[w];
-  const int offset = counts[t] = before & 0xffff;
+  const int offset = next[t] = before & 0xffff;
   const int tile = before >> 16;
   if (t < route.num_experts) args.offsets[t] = offset;
   if (count > 0) args.row_tiles[tile] = {t, offset, offset + count, 8 * tile};
@@ -312,39 +329,53 @@ __global__ __launch_bounds__(kFewThreads) void FewTokensRoutingKernel(const Rout
   }
   if (t < 2) args.claims[t] = 0;
   __syncthreads();
-  if (warp == 0) WriteIndex(ids, 0, tokens * K, counts, args.assignments);
+  WriteIndex(args, ids, 0, tokens * K, K, next, marks);
+}
+
+// ---- Launches
+
+// Ids and weights of `tokens` tokens.
+size_t ChoiceBytes(const RouteArgs& route, int64_t tokens) {
+  return size_t{8} * tokens * route.experts_per_token;
+}
+
+// Up to here each block of the index counts all words of marks itself.
+constexpr int64_t kMostWordsUncounted = 64;
+
+cudaError_t LaunchIndex(const RouteArgs& route, const PlanArgs& plan, cudaStream_t stream) {
+  const int64_t words = NumTokenBlocks(route.num_tokens);
+  const int threads = route.num_experts <= 256 ? 256 : kMaxThreads;
+  const auto blocks = static_cast<unsigned>(words + 1);
+  if (words <= kMostWordsUncounted) {
+    return LaunchChained(IndexKernel<false>, blocks, threads, 0, stream, route, plan);
+  }
+  const auto count_blocks = static_cast<unsigned>((route.num_experts + 31) / 32);
+  const cudaError_t error =
+      LaunchChained(CountKernel, count_blocks, kMaxThreads, 0, stream, route, plan);
+  if (error != cudaSuccess) return error;
+  return LaunchChained(IndexKernel<true>, blocks, threads, 0, stream, route, plan);
 }
 
 template <int kPerLane>
 cudaError_t Launch(const RouteArgs& route, const PlanArgs& plan, cudaStream_t stream) {
   if constexpr (kPerLane <= kFewThreads / 32) {
     if (AreFewTokens(route, plan)) {
-      const size_t shared = size_t{8} * route.num_tokens * route.experts_per_token;
-      return LaunchChained(FewTokensRoutingKernel<kPerLane>, 1, kFewThreads, shared, stream, route,
-                           plan);
+      return LaunchChained(FewTokensRoutingKernel<kPerLane>, 1, kFewThreads,
+                           ChoiceBytes(route, route.num_tokens), stream, route, plan);
     }
   }
-  const auto blocks =
-      static_cast<unsigned>((route.num_tokens + plan.tokens_per_block - 1) / plan.tokens_per_block);
-  constexpr auto kMost = static_cast<int>(8 * kTokensPerRouteBlock * kMaxExpertsPerToken);
-  const size_t shared = size_t{8} * kTokensPerRouteBlock * route.experts_per_token;
-  const auto prepare = [](const void* kernel) {
-    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMost);
-  };
-  static const cudaError_t prepared =
-      std::max(prepare(reinterpret_cast<const void*>(RouteKernel<kPerLane>)),
-               prepare(reinterpret_cast<const void*>(SmallRoutingKernel<kPerLane>)));
-  if (prepared != cudaSuccess) return prepared;
-  if (blocks == 1) {
-    return LaunchChained(SmallRoutingKernel<kPerLane>, 1, kThreads, shared, stream, route, plan);
+  if (route.num_tokens <= kTokenBlock) {
+    static const cudaError_t prepared = cudaFuncSetAttribute(
+        SmallRoutingKernel<kPerLane>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+        8 * kTokenBlock * kMaxExpertsPerToken);
+    if (prepared != cudaSuccess) return prepared;
+    return LaunchChained(SmallRoutingKernel<kPerLane>, 1, kMaxThreads,
+                         ChoiceBytes(route, route.num_tokens), stream, route, plan);
   }
-  cudaError_t error =
-      LaunchChained(RouteKernel<kPerLane>, blocks, kThreads, shared, stream, route, plan);
-  if (error != cudaSuccess) return error;
-  error = LaunchChained(PlanKernel, 1, kThreads, 0, stream, route, plan);
-  if (error != cudaSuccess) return error;
-  return LaunchChained(IndexKernel, (blocks + kIndexWarps - 1) / kIndexWarps, 32 * kIndexWarps,
-                       sizeof(int) * kIndexWarps * route.num_experts, stream, route, plan);
+  const auto blocks = static_cast<unsigned>(NumTokenBlocks(route.num_tokens) * kBlocksPerWord);
+  const cudaError_t error = LaunchChained(ChoiceKernel<kPerLane>, blocks, kChoiceThreads,
+                                          ChoiceBytes(route, kTokensPerBlock), stream, route, plan);
+  return error != cudaSuccess ? error : LaunchIndex(route, plan, stream);
 }
 
 }  // namespace

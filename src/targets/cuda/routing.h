@@ -13,7 +13,6 @@
 
 namespace expertile::cuda {
 
-inline constexpr int kTokensPerRouteBlock = 32;  // at least
 inline constexpr int kMaxExperts = 1024;
 inline constexpr int kMaxExpertsPerToken = 512;
 
@@ -36,14 +35,15 @@ struct PlanArgs {
   int64_t packed_chunk_size = 0;  // 0: no limit
   int tile_rows = 0;              // a multiple of 8
   bool has_even_tiles = false;  // a chunk's have about as many rows each; else all but one are full
-  int tokens_per_block = 0;     // TokensPerBlock(T)
-  int64_t count_stride = 0;     // CountStride(T)
-  int32_t* block_counts = nullptr;  // [E, count_stride]: scratch
-  int32_t* assignments = nullptr;   // [T K]: MatchedIndex::assignments
-  int32_t* offsets = nullptr;       // [E+1]: MatchedIndex::offsets
-  RowTile* row_tiles = nullptr;     // [MaxRowTiles]: NSP by NSP, slot by slot, chunks in order
-  int32_t* nsp_offsets = nullptr;   // [N+1], into row_tiles
-  int32_t* claims = nullptr;        // [2N] zeros: GemmArgs::claims of both products
+  // Scratch. Of each expert and 32 tokens, which of these chose it: bits [NumTokenBlocks, E].
+  uint32_t* marks = nullptr;
+  int32_t* before = nullptr;       // [NumTokenBlocks, E]: how often tokens before them did
+  int32_t* counts = nullptr;       // [E]
+  int32_t* assignments = nullptr;  // [T K]: MatchedIndex::assignments
+  int32_t* offsets = nullptr;      // [E+1]: MatchedIndex::offsets
+  RowTile* row_tiles = nullptr;    // [MaxRowTiles]: NSP by NSP, slot by slot, chunks in order
+  int32_t* nsp_offsets = nullptr;  // [N+1], into row_tiles
+  int32_t* claims = nullptr;       // [2N] zeros: GemmArgs::claims of both products
   unsigned long long* nsp_rows = nullptr;  // [N], added to; or null
 };
 
@@ -53,13 +53,10 @@ int64_t MaxRowTiles(int64_t num_assignments, int num_experts, int64_t packed_chu
 // As many rows as all chunks take where each begins at a multiple of 8.
 int64_t MaxStoredRows(int64_t num_assignments, int num_experts, int64_t packed_chunk_size);
 
-// Tokens that are counted together, and as many blocks of them as there are, padded.
-constexpr int64_t TokensPerBlock(int64_t num_tokens) {
-  return num_tokens > 8192 ? 2 * kTokensPerRouteBlock : kTokensPerRouteBlock;
-}
-constexpr int64_t CountStride(int64_t num_tokens) {
-  const int64_t tokens = TokensPerBlock(num_tokens);
-  return RoundUp(num_tokens, 8 * tokens) / tokens;
+// Tokens whose choices are the bits of a word, and how many times that there are.
+inline constexpr int kTokenBlock = 32;
+constexpr int64_t NumTokenBlocks(int64_t num_tokens) {
+  return RoundUp(num_tokens, kTokenBlock) / kTokenBlock;
 }
 
 cudaError_t LaunchRouting(const RouteArgs& route, const PlanArgs& plan, cudaStream_t stream);
