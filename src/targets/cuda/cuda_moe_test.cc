@@ -259,6 +259,8 @@ std::vector<Case> Edges() {
           {900, 4, 2, 264, 520, kSkewed, {3, 333}},  // NSPs, chunks that are no whole tiles
           {1030, 3, 1, 8, 8, kOneForAll, {1, 0}},    // one step a tile
           {1500, 2, 2, 264, 880},                    // more tiles than multiprocessors
+          {2100, 70, 2, 16, 8, kSkewed},             // more words of marks than a block counts
+          {40, 300, 2, 8, 8},                        // more experts than a block's threads
           // Rows that are packed before gate and up (PacksRows).
           {900, 2, 1, 72, 1032},
           {1100, 2, 2, 840, 1024, kSkewed, {2, 500}}};
