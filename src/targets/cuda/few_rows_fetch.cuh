@@ -30,7 +30,7 @@ class Fetcher {
     }
     WaitForEarlierKernels();
     LetNextKernelBegin();
-    tiles.FindCount();
+    if (!is_known) tiles.FindCount();
     const int sharers = min(S::kMultipliers, tiles.count());
     if (sharers <= 0) return;
     Place place(ring_, sharers);

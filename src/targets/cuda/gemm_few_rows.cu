@@ -29,13 +29,13 @@ __device__ inline void LoadMatrices(uint32_t address, uint32_t (&matrices)[4]) {
 }
 
 // One warp's products of the stages that are fetched for it, and what follows each tile.
-template <bool kIsMxfp4, Epilogue kEpilogue>
+template <bool kIsMxfp4>
 class Multiplier {
  public:
   using S = Stage<kIsMxfp4>;
 
-  __device__ Multiplier(const GemmArgs& args, const Ring& ring)
-      : args_(args), ring_(ring), lane_(static_cast<int>(threadIdx.x) % 32) {
+  __device__ Multiplier(const GemmArgs& args, Epilogue epilogue, const Ring& ring)
+      : args_(args), epilogue_(epilogue), ring_(ring), lane_(static_cast<int>(threadIdx.x) % 32) {
     // Lanes 8 i to 8 i + 7 give the rows of the i-th 8 x 8 matrix: of weights columns 0-7 and 8-15
     // of the first 8 of the depth, then of the next 8; of rows all of the next four times 8.
     const int column = lane_ % 16;
@@ -138,19 +138,21 @@ class Multiplier {
       const int row = 2 * (lane_ % 4) + i;
       const int packed = work.rows.begin + row;
       if (packed >= work.rows.end) continue;
-      if constexpr (kStoresTiles<kEpilogue>) {
+      if (epilogue_ == Epilogue::kSilu || epilogue_ == Epilogue::kSwiGlu) {
         const int element = (first - column) / 2 + column;
         const int64_t offset =
             (element / 64 * args_.out_stored_rows + work.rows.stored + row) * 64 +
             ((element % 64 / 8 ^ row) * 8 + element % 8);
         static_cast<__nv_bfloat16*>(args_.out)[offset] =
-            __float2bfloat16_rn(Activate<kEpilogue>(args_, sums[i], sums[2 + i]));
+            __float2bfloat16_rn(epilogue_ == Epilogue::kSilu
+                                    ? Activate<Epilogue::kSilu>(args_, sums[i], sums[2 + i])
+                                    : Activate<Epilogue::kSwiGlu>(args_, sums[i], sums[2 + i]));
       } else {
         const int64_t target = args_.scatter != nullptr ? args_.scatter[packed] : packed;
         for (int second = 0; second < 2; ++second) {
           if (second == 1 && !has_second) continue;
           const int64_t offset = target * args_.out_stride + first + 8 * second;
-          if constexpr (kEpilogue == Epilogue::kFloat32) {
+          if (epilogue_ == Epilogue::kFloat32) {
             static_cast<float*>(args_.out)[offset] = sums[2 * second + i];
           } else {
             static_cast<__nv_bfloat16*>(args_.out)[offset] =
@@ -162,15 +164,19 @@ class Multiplier {
   }
 
   const GemmArgs& args_;
+  Epilogue epilogue_;
   const Ring& ring_;
   int lane_;
   uint32_t first_weights_;  // from a stage's begin, as is the next
   uint32_t first_rows_;
 };
 
-template <bool kIsMxfp4, Epilogue kEpilogue>
+// One kernel for all epilogues: a token's products then find its instructions in a multiprocessor's
+// cache, which all kernels of a layer do not fit.
+template <bool kIsMxfp4>
 __global__ __launch_bounds__(Stage<kIsMxfp4>::kThreads,
-                             2) void FewRowsKernel(const __grid_constant__ GemmArgs args) {
+                             2) void FewRowsKernel(const __grid_constant__ GemmArgs args,
+                                                   Epilogue epilogue) {
   extern __shared__ std::byte dynamic[];
   const Ring ring = MakeRing<kIsMxfp4>(args, dynamic);
   Tiles tiles(args);
@@ -180,41 +186,27 @@ __global__ __launch_bounds__(Stage<kIsMxfp4>::kThreads,
   WaitForEarlierKernels();
   LetNextKernelBegin();
   tiles.FindCount();
-  Multiplier<kIsMxfp4, kEpilogue>(args, ring).Run(tiles);
+  Multiplier<kIsMxfp4>(args, epilogue, ring).Run(tiles);
 }
 
-template <bool kIsMxfp4, Epilogue kEpilogue>
-cudaError_t Launch(GemmArgs args, int num_processors, cudaStream_t stream) {
+template <bool kIsMxfp4>
+cudaError_t Launch(GemmArgs args, Epilogue epilogue, int num_processors, cudaStream_t stream) {
   constexpr int kMostSharedBytes = SharedBytes(kFewRowsTile.rows);
-  auto* kernel = FewRowsKernel<kIsMxfp4, kEpilogue>;
+  auto* kernel = FewRowsKernel<kIsMxfp4>;
   static const cudaError_t prepared =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostSharedBytes);
   if (prepared != cudaSuccess) return prepared;
   args.most_rows = std::min<int64_t>(kFewRowsTile.rows, args.most_rows);
   return LaunchChained(kernel, num_processors, Stage<kIsMxfp4>::kThreads,
-                       SharedBytes(args.most_rows), stream, args);
+                       SharedBytes(args.most_rows), stream, args, epilogue);
 }
 
 }  // namespace
 
 cudaError_t LaunchFewRows(const GemmArgs& args, Epilogue epilogue, int num_processors,
                           cudaStream_t stream) {
-  const bool is_mxfp4 = args.weights[0].scales != nullptr;
-  const auto launch = [&]<Epilogue kEpilogue>() {
-    return is_mxfp4 ? Launch<true, kEpilogue>(args, num_processors, stream)
-                    : Launch<false, kEpilogue>(args, num_processors, stream);
-  };
-  switch (epilogue) {
-    case Epilogue::kFloat32:
-      return launch.template operator()<Epilogue::kFloat32>();
-    case Epilogue::kBFloat16:
-      return launch.template operator()<Epilogue::kBFloat16>();
-    case Epilogue::kSilu:
-      return launch.template operator()<Epilogue::kSilu>();
-    case Epilogue::kSwiGlu:
-      return launch.template operator()<Epilogue::kSwiGlu>();
-  }
-  return cudaErrorInvalidValue;
+  return args.weights[0].scales != nullptr ? Launch<true>(args, epilogue, num_processors, stream)
+                                           : Launch<false>(args, epilogue, num_processors, stream);
 }
 
 }  // namespace expertile::cuda
