@@ -432,7 +432,7 @@ cudaError_t LaunchTiles(const AttentionArgs& args, cudaStream_t stream) {
 }  // namespace
 
 cudaError_t LaunchAttention(const AttentionArgs& args, cudaStream_t stream) {
-  if (args.scores != nullptr) return LaunchFewRowsAttention(args, stream);
+  if (args.tickets != nullptr) return LaunchFewRowsAttention(args, stream);
   const cudaError_t error = LaunchTiles(args, stream);
   if (error != cudaSuccess || args.shared_chunks == 0) return error;
   constexpr int kPairsPerBlock = 8;

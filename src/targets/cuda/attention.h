@@ -56,6 +56,8 @@ struct PrepareHeadsArgs {
   StepRowsView rows;
   KvPlanes cache;
   __nv_bfloat16* queries = nullptr;  // [T, num_heads, padded D]
+  int32_t* tickets = nullptr;        // AttentionArgs::tickets, made zeros here; or null
+  int64_t num_tickets = 0;           // at most T kv_heads kMaxSlices
 };
 
 // Normalises and turns queries and keys; queries go to `queries`, keys and values to the cache.
@@ -63,11 +65,14 @@ cudaError_t LaunchPrepareHeads(const PrepareHeadsArgs& args, cudaStream_t stream
 
 // (row, head of a group) pairs that share keys: [first_pair, first_pair + num_pairs) of rows from
 // first_row on, all of one sequence.
-struct AttentionTile {
+struct alignas(16) AttentionTile {
   int32_t first_row;
   int32_t first_pair;
   int32_t num_pairs;
-  int32_t unused;
+  int32_t first_block;     // of the sequence, in StepRowsView::blocks
+  int32_t first_position;  // of the pairs' first row
+  int32_t last_position;   // of their last
+  int32_t unused[2];
 };
 
 inline constexpr int kPairsPerWarpgroup = 64;
@@ -95,28 +100,26 @@ struct AttentionArgs {
   // none.
   int shared_chunks = 0;
   float* partials = nullptr;  // PartialFloats() of them, if chunks are shared
-  // ScoreFloats() of them where all tiles have at most kFewPairs pairs; else null. Chunks are then
+  // NumTickets() zeros where all tiles have at most kFewPairs pairs; else null. Chunks are then
   // shared unless max_blocks are one chunk.
-  float* scores = nullptr;
-  int32_t* tickets = nullptr;  // NumTickets() of them, likewise
-  int max_blocks = 0;          // of a sequence
+  int32_t* tickets = nullptr;
+  int max_blocks = 0;  // of a sequence
 };
 
 // Sums [Dp], the largest score and the sum of each pair of each chunk of each tile and key head.
+__host__ __device__ constexpr int PartialStride(const KvPlanes& cache) {
+  return cache.padded_head_dim + 4;
+}
 inline int64_t PartialFloats(int64_t num_tiles, const KvPlanes& cache, int shared_chunks) {
-  return num_tiles * cache.num_kv_heads * shared_chunks * kPairsPerWarpgroup *
-         (cache.padded_head_dim + 2);
+  return num_tiles * cache.num_kv_heads * shared_chunks * kPairsPerWarpgroup * PartialStride(cache);
 }
 
 inline constexpr int kFewPairs = 16;
 
-// Scores of each block of each tile and key head.
-inline int64_t ScoreFloats(int64_t num_tiles, const KvPlanes& cache, int max_blocks) {
-  return num_tiles * cache.num_kv_heads * max_blocks * kFewPairs * kKeysPerBlock;
-}
+inline constexpr int kMaxSlices = 8;  // of the head dimension, each of whose chunks are counted
 
 inline int64_t NumTickets(int64_t num_tiles, const KvPlanes& cache) {
-  return num_tiles * cache.num_kv_heads * 8;
+  return num_tiles * cache.num_kv_heads * kMaxSlices;
 }
 
 // With shared chunks, pairs_per_tile is kPairsPerWarpgroup.

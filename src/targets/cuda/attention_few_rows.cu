@@ -1,106 +1,152 @@
 // Attention of few rows (decode), where all that attention.cu does block by block one after another
-// is done side by side: the scores of all blocks by one kernel (attention_scores.cu), then, for
-// each chunk and 32 of the head dimension, the softmax of all blocks and, in order, the sums of
-// values. Only these and the running largest score depend on the block before. The arithmetic is
-// attention.cu's, bit for bit.
-#include "targets/cuda/attention_few_rows.cuh"
+// is done side by side. A cluster of blocks of threads takes a chunk of a tile and head of keys,
+// each of them 32 of the head dimension. All compute the scores of some of the chunk's blocks and
+// take their softmax, send the probabilities to each other, and sum the values of their slice in
+// order. Only these sums and the running largest score depend on the block before. The arithmetic
+// is attention.cu's, bit for bit.
+#include "targets/cuda/attention_chunks.cuh"
 #include "targets/cuda/attention_few_rows.h"
+#include "targets/cuda/attention_scores.cuh"
 #include "targets/cuda/barriers.cuh"
+#include "targets/cuda/cluster.cuh"
 #include "targets/cuda/launch.cuh"
 #include "targets/cuda/softmax.cuh"
 
 namespace expertile::cuda {
 namespace {
 
-constexpr int kMixWarps = 8;
-constexpr int kMixThreads = 32 * kMixWarps;
-constexpr int kParts = kSlice / 8;                    // of a slice, 16 bytes each, each a warp's
+using namespace few_pairs;  // NOLINT(google-build-using-namespace)
+
 constexpr int kPlaneBytes = kKeysPerChunk * 16 + 32;  // parts' planes begin in different banks
 
-// What a block's warps share of a chunk's blocks and pairs.
+// What a block's warps share of a chunk's blocks and pairs. All of the cluster's blocks write
+// `probabilities`, `sums`, `largest` and `rescale` of all of them.
 struct Shared {
-  uint4 probabilities[kBlocksPerChunk][4][32];  // as a product's first operand has them
-  float sums[kBlocksPerChunk][kFewPairs][4];    // each of four threads'
-  float largest[kBlocksPerChunk][kFewPairs];    // of the block alone
+  // As a product's first operand has them: of the first pairs, then of the second. Until they are
+  // there, the scores of this block's own blocks of keys.
+  uint2 probabilities[2][kBlocksPerChunk][4][32];
+  float sums[kBlocksPerChunk][kFewPairs][4];  // each of four threads'
+  float largest[kBlocksPerChunk][kFewPairs];  // of the block alone
   float rescale[kBlocksPerChunk][kFewPairs];
+  float2 ends[kFewPairs];  // of the chunk: the largest score, the sum
   int is_poisoned[kFewPairs];
   int num_done;  // chunks before this one
+
+  // Of the block's own blocks of keys.
+  __device__ float2* ScoresOf(int own) {
+    return reinterpret_cast<float2*>(probabilities) + own * 2 * kHalfOfScores;
+  }
 };
 
-// The work of a block of threads: blocks [range.begin, range.end) of a chunk.
-struct ChunkWork {
-  TileAndHead at;
-  int chunk;
-  BlockRange range;
-  int slice;  // of the head dimension
-
-  __device__ int count() const { return range.end - range.begin; }
-  // Chunks that the tile sees.
-  __device__ int FirstChunk() const { return at.range.begin / kBlocksPerChunk; }
-  __device__ int EndChunk() const { return (at.range.end + kBlocksPerChunk - 1) / kBlocksPerChunk; }
+template <int kHeadDim>
+struct Layout {
+  static_assert(ScoreShape<kHeadDim>::kBlocks * 2 * kHalfOfScores * sizeof(float2) <=
+                sizeof(Shared::probabilities));
+  static constexpr int kQueriesBegin = (sizeof(Shared) + 15) / 16 * 16;
+  static constexpr int kValuesBegin = kQueriesBegin + kFewPairs * kQueryBytes<kHeadDim>;
+  static constexpr int kValueBytes = kParts * kPlaneBytes;
+  static_assert(sizeof(Parts) <= kValueBytes);  // which are put together where the values were
+  static constexpr int kBytes = kValuesBegin + kValueBytes;
 };
 
-// Values of blocks [begin, end) to shared memory: for each 8 of the slice the keys' 16 bytes.
+// Values of the chunk's blocks [begin, end) to shared memory: for each 8 of the slice the keys' 16
+// bytes.
 __device__ void FetchValues(const AttentionArgs& args, const ChunkWork& work, int begin, int end,
                             uint32_t values) {
   const int thread = static_cast<int>(threadIdx.x);
   const int position = thread / kParts;
   const int part = thread % kParts;
-  const int element = KvPlanes::ElementOf(position, work.slice * kSlice + part * 8);
-  const __nv_bfloat16* head =
-      args.cache.values + work.at.kv_head * args.cache.head_elements() + element;
+  static_assert(kThreads == kKeysPerBlock * kParts);
+  const __nv_bfloat16* head = args.cache.values + work.at.kv_head * args.cache.head_elements() +
+                              KvPlanes::ElementOf(position, work.slice * kSlice + part * 8);
   const uint32_t target = values + part * kPlaneBytes + position * 16;
+#pragma unroll 2
   for (int b = begin; b < end; ++b) {
-    CopyChunk(target + (b - work.range.begin) * kKeysPerBlock * 16,
-              head + work.at.blocks[b] * args.cache.block_elements());
+    CopyChunk(target + b * kKeysPerBlock * 16,
+              head + work.BlockAt(b) * args.cache.block_elements());
   }
 }
 
-// The scores of a block, as MaskScores has them.
-__device__ inline void LoadScores(const AttentionArgs& args, const ChunkWork& work, int block,
-                                  float (&scores)[32]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const float2* source = ScoresOf(args, work.at, block) + lane;
-#pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    const float2 first = __ldcg(source + j * 32);
-    const float2 second =
-        work.at.AreMany() ? __ldcg(source + kHalfOfScores + j * 32) : float2{0.0f, 0.0f};
-    scores[4 * j] = first.x;
-    scores[4 * j + 1] = first.y;
-    scores[4 * j + 2] = second.x;
-    scores[4 * j + 3] = second.y;
+// Has a block's keys of this warp and its values of the slice, which this step writes in part,
+// brought to the second-level cache meanwhile.
+template <int kHeadDim>
+__device__ void PrefetchWritten(const AttentionArgs& args, const ChunkWork& work,
+                                const __nv_bfloat16* keys, bool has_keys) {
+  constexpr int kPlane = 64 * kKeysPerBlock;  // elements
+  const bool speaks = threadIdx.x % 32 == 0;
+  for (int plane = 0; plane < kHeadDim / 64; ++plane) {
+    if (!speaks || !has_keys) break;
+    PrefetchToL2(keys + plane * kPlane, ScoreShape<kHeadDim>::kTiles * 8 * 128);
   }
+#pragma unroll 1
+  for (int b = work.CountEarly(); b < work.count(); ++b) {
+    const __nv_bfloat16* values = args.cache.values +
+                                  work.BlockAt(b) * args.cache.block_elements() +
+                                  work.at.kv_head * args.cache.head_elements();
+    if (threadIdx.x == 0) PrefetchToL2(values + work.slice * kSlice / 64 * kPlane, kPlane * 2);
+  }
+}
+
+// Which values of the chunk's lane-th block are not finite.
+__device__ unsigned long long MaskOfLane(const AttentionArgs& args, const ChunkWork& work) {
+  if (static_cast<int>(threadIdx.x) % 32 >= work.count()) return 0;
+  return __ldcg(args.cache.non_finite + int64_t{work.lanes_block} * args.cache.num_kv_heads +
+                work.at.kv_head);
 }
 
 // Values that are not finite become zeros, since a probability of 0 would not make them so; the
-// pairs that see them are poisoned. By the warp that takes the block's softmax.
-__device__ void ClearNonFinite(const AttentionArgs& args, const ChunkWork& work, const Pairs& pairs,
-                               int block, uint32_t values, Shared& shared) {
-  const int64_t head =
-      static_cast<int64_t>(work.at.blocks[block]) * args.cache.num_kv_heads + work.at.kv_head;
-  const unsigned long long mask = args.cache.non_finite[head];
-  if (mask == 0) return;
+// pairs that see them are poisoned. A warp takes every so-many-th block.
+__device__ void ClearNonFinite(const ChunkWork& work, const Pairs& pairs,
+                               unsigned long long mask_of_lane, uint32_t values, Shared& shared) {
+  if (__all_sync(0xffffffff, mask_of_lane == 0)) return;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int key = 0; key < kKeysPerBlock; ++key) {
-    if ((mask >> key & 1) == 0) continue;
-    const int position = block * kKeysPerBlock + key;
-    for (int i = 0; i < 2; ++i) {
-      if (position < pairs.seen[i].begin || position >= pairs.seen[i].end) continue;
-      if (lane % 4 == 0) shared.is_poisoned[lane / 4 + 8 * i] = 1;
-    }
-    const uint32_t place = ((block - work.range.begin) * kKeysPerBlock + key) * 16;
-    if (lane < 4 * kParts) {
-      asm volatile(
-          "st.shared.b32 [%0], %1;" ::"r"(values + lane / 4 * kPlaneBytes + place + lane % 4 * 4),
-          "r"(0)
-          : "memory");
+#pragma unroll 1
+  for (int b = static_cast<int>(threadIdx.x) / 32; b < work.count(); b += kWarps) {
+    const unsigned long long mask = __shfl_sync(0xffffffff, mask_of_lane, b);
+#pragma unroll 1
+    for (int key = 0; key < kKeysPerBlock; ++key) {
+      if ((mask >> key & 1) == 0) continue;
+      const int position = (work.range.begin + b) * kKeysPerBlock + key;
+      for (int i = 0; i < 2; ++i) {
+        if (position < pairs.seen[i].begin || position >= pairs.seen[i].end) continue;
+        if (lane % 4 == 0) shared.is_poisoned[lane / 4 + 8 * i] = 1;
+      }
+      const uint32_t place = (b * kKeysPerBlock + key) * 16;
+      if (lane < 4 * kParts) {
+        asm volatile(
+            "st.shared.b32 [%0], %1;" ::"r"(values + lane / 4 * kPlaneBytes + place + lane % 4 * 4),
+            "r"(0)
+            : "memory");
+      }
     }
   }
 }
 
-// The softmax of the chunk's `index`-th block, whose scores are there, once all blocks' largest
-// scores are.
+// A block's scores, as MaskScores has them.
+__device__ inline void LoadScores(const float2* scores, bool are_many, float (&loaded)[32]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const float2 first = scores[j * 32 + lane];
+    const float2 second = are_many ? scores[kHalfOfScores + j * 32 + lane] : float2{0.0f, 0.0f};
+    loaded[4 * j] = first.x;
+    loaded[4 * j + 1] = first.y;
+    loaded[4 * j + 2] = second.x;
+    loaded[4 * j + 3] = second.y;
+  }
+}
+
+// Sends what the four threads of a pair have alike to all of the cluster's blocks.
+template <int kSlices>
+__device__ inline void SendAlike(float& place, float value) {
+  const uint32_t address = SharedAddress(&place);
+  for (int rank = static_cast<int>(threadIdx.x) % 4; rank < kSlices; rank += 4) {
+    StoreToPeer(PeerAddress(address, rank), value);
+  }
+}
+
+// The softmax of the chunk's `index`-th block, once all blocks' largest scores are there.
+template <int kSlices>
 __device__ void TakeBlock(int index, bool are_many, float factor, float (&scores)[32],
                           Shared& shared) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -114,66 +160,69 @@ __device__ void TakeBlock(int index, bool are_many, float factor, float (&scores
       if (b < index) before = fmaxf(before, shared.largest[b][pair]);
     }
     const float largest = fmaxf(before, shared.largest[index][pair]);
-    shared.sums[index][pair][lane % 4] = TakeProbabilities(scores, i, largest, factor);
-    if (lane % 4 == 0) shared.rescale[index][pair] = RescaleFactor(before, largest, factor);
+    const float sum = TakeProbabilities(scores, i, largest, factor);
+    SendAlike<kSlices>(shared.rescale[index][pair], RescaleFactor(before, largest, factor));
+    const uint32_t place = SharedAddress(&shared.sums[index][pair][lane % 4]);
+    for (int rank = 0; rank < kSlices; ++rank) StoreToPeer(PeerAddress(place, rank), sum);
   }
   uint32_t packed[4][4];
   PackProbabilities(scores, packed);
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    shared.probabilities[index][step][lane] = {packed[step][0], packed[step][1], packed[step][2],
-                                               packed[step][3]};
+  for (int i = 0; i < 2; ++i) {
+    if (i == 1 && !are_many) break;
+    const uint32_t place = SharedAddress(&shared.probabilities[i][index][0][lane]);
+    for (int rank = 0; rank < kSlices; ++rank) {
+      const uint32_t target = PeerAddress(place, rank);
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        StoreToPeer(target + step * 32 * static_cast<uint32_t>(sizeof(uint2)),
+                    uint2{packed[step][i], packed[step][i + 2]});
+      }
+    }
   }
 }
 
-// The softmaxes of all blocks, two a warp at most, once their values are there, too: those that are
-// not finite are cleared.
+// The softmaxes of the chunk's blocks whose scores this block of threads has, a warp each; and,
+// between two waits for each other, once all values are there, the clearing of those that are not
+// finite.
+template <int kHeadDim>
 __device__ void TakeBlocks(const AttentionArgs& args, const ChunkWork& work, const Pairs& pairs,
-                           uint32_t values, Shared& shared) {
-  static_assert(kBlocksPerChunk == 2 * kMixWarps);
+                           unsigned long long mask_of_lane, uint32_t values, Shared& shared) {
+  using S = ScoreShape<kHeadDim>;
+  static_assert(S::kBlocks <= kWarps);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int index = warp * S::kSlices + work.slice;
+  const bool takes = warp < S::kBlocks && index < work.count();
   const bool are_many = work.at.AreMany();
-  float scores[2][32];
-#pragma unroll
-  for (int n = 0; n < 2; ++n) {
-    const int index = warp + n * kMixWarps;
-    if (index < work.count()) LoadScores(args, work, work.range.begin + index, scores[n]);
-  }
-#pragma unroll
-  for (int n = 0; n < 2; ++n) {
-    const int index = warp + n * kMixWarps;
-    if (index >= work.count()) continue;
-    MaskIfNeeded(pairs, work.range.begin + index, scores[n]);
+  float scores[32];
+  if (takes) {
+    LoadScores(shared.ScoresOf(warp), are_many, scores);
+    MaskIfNeeded(pairs, work.range.begin + index, scores);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (i == 1 && !are_many) break;
-      const float largest = LargestScore(scores[n], i, -INFINITY);
-      if (lane % 4 == 0) shared.largest[index][lane / 4 + 8 * i] = largest;
+      SendAlike<S::kSlices>(shared.largest[index][lane / 4 + 8 * i],
+                            LargestScore(scores, i, -INFINITY));
     }
   }
   CommitCopies();
   WaitForCopies<0>();
-  __syncthreads();
-#pragma unroll
-  for (int n = 0; n < 2; ++n) {
-    const int index = warp + n * kMixWarps;
-    if (index >= work.count()) continue;
-    TakeBlock(index, are_many, args.scale * kLog2E, scores[n], shared);
-    ClearNonFinite(args, work, pairs, work.range.begin + index, values, shared);
-  }
-  __syncthreads();
+  SyncCluster();
+  ClearNonFinite(work, pairs, mask_of_lane, values, shared);
+  if (takes) TakeBlock<S::kSlices>(index, are_many, args.scale * kLog2E, scores, shared);
+  SyncCluster();
 }
 
 // A block's probabilities, its values of 8 of the head dimension as second operands of products
 // over 32 keys each, and what the sums before are multiplied by.
 struct BlockOperands {
-  uint4 probabilities[4];
+  uint2 probabilities[2][4];
   uint32_t values[2][4];
   float rescale[2];
 };
 
-__device__ inline void LoadBlock(int index, uint32_t values, const Shared& shared,
+__device__ inline void LoadBlock(int index, bool are_many, uint32_t values, const Shared& shared,
                                  BlockOperands& block) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
@@ -183,11 +232,13 @@ __device__ inline void LoadBlock(int index, uint32_t values, const Shared& share
                    "=r"(block.values[i][3])
                  : "r"(values + (index * kKeysPerBlock + 32 * i + lane) * 16)
                  : "memory");
-    block.rescale[i] = shared.rescale[index][lane / 4 + 8 * i];
-  }
+    const bool is_there = i == 0 || are_many;
+    block.rescale[i] = is_there ? shared.rescale[index][lane / 4 + 8 * i] : 0.0f;
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    block.probabilities[step] = shared.probabilities[index][step][lane];
+    for (int step = 0; step < 4; ++step) {
+      block.probabilities[i][step] =
+          is_there ? shared.probabilities[i][index][step][lane] : uint2{0, 0};
+    }
   }
 }
 
@@ -198,9 +249,11 @@ __device__ inline void MultiplyBlock(const BlockOperands& block, bool is_first, 
   }
 #pragma unroll
   for (int step = 0; step < 4; ++step) {
-    const uint4& p = block.probabilities[step];
+    const uint2& first = block.probabilities[0][step];
+    const uint2& second = block.probabilities[1][step];
     const uint32_t(&matrices)[4] = block.values[step / 2];
-    MultiplyAdd(p.x, p.y, p.z, p.w, matrices[step % 2 * 2], matrices[step % 2 * 2 + 1], sums);
+    MultiplyAdd(first.x, second.x, first.y, second.y, matrices[step % 2 * 2],
+                matrices[step % 2 * 2 + 1], sums);
   }
 }
 
@@ -208,163 +261,137 @@ __device__ inline void MultiplyBlock(const BlockOperands& block, bool is_first, 
 __device__ void SumValues(const ChunkWork& work, uint32_t values, const Shared& shared,
                           float (&sums)[4]) {
   const uint32_t mine = values + threadIdx.x / 32 * kPlaneBytes;
+  const bool are_many = work.at.AreMany();
+  const int count = work.count();
   BlockOperands operands[2];
-  LoadBlock(0, mine, shared, operands[0]);
-  for (int block = 0; block < work.count(); block += 2) {
-    if (block + 1 < work.count()) LoadBlock(block + 1, mine, shared, operands[1]);
+  LoadBlock(0, are_many, mine, shared, operands[0]);
+  for (int block = 0; block < count; block += 2) {
+    if (block + 1 < count) LoadBlock(block + 1, are_many, mine, shared, operands[1]);
     MultiplyBlock(operands[0], block == 0, sums);
-    if (block + 1 >= work.count()) break;
-    if (block + 2 < work.count()) LoadBlock(block + 2, mine, shared, operands[0]);
+    if (block + 1 >= count) break;
+    if (block + 2 < count) LoadBlock(block + 2, are_many, mine, shared, operands[0]);
     MultiplyBlock(operands[1], false, sums);
   }
 }
 
-// The softmax of all of the chunk's blocks, but for what they are the softmax of.
-__device__ SoftmaxState SumSoftmax(const ChunkWork& work, const Shared& shared) {
+// The softmax of all of the chunk's blocks, but for what they are the softmax of. By one warp.
+__device__ void SumSoftmax(const ChunkWork& work, Shared& shared) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   SoftmaxState state = EmptySoftmax();
 #pragma unroll
-  for (int block = 0; block < kBlocksPerChunk; ++block) {
-    if (block >= work.count()) break;
+  for (int i = 0; i < 2; ++i) {
+    if (i == 1 && !work.at.AreMany()) break;
+    const int pair = lane / 4 + 8 * i;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int pair = lane / 4 + 8 * i;
+    for (int block = 0; block < kBlocksPerChunk; ++block) {
+      if (block >= work.count()) break;
       state.largest[i] = fmaxf(state.largest[i], shared.largest[block][pair]);
       state.sum[i] =
           fmaf(state.sum[i], shared.rescale[block][pair], shared.sums[block][pair][lane % 4]);
     }
+    state.is_poisoned[i] = shared.is_poisoned[pair] != 0;
+    const float sum = ChunkSum(state, i);
+    if (lane % 4 == 0) shared.ends[pair] = {state.largest[i], sum};
   }
+}
+
+// The chunk's values summed and its softmax, and the way of both. `value_bytes` is the memory at
+// `values`.
+__device__ void FinishChunk(const AttentionArgs& args, const ChunkWork& work, const Pairs& pairs,
+                            uint32_t values, std::byte* value_bytes, Shared& shared) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  float sums[4] = {};
+  if (warp < kParts) SumValues(work, values, shared, sums);
+  if (warp == kParts) SumSoftmax(work, shared);
+  __syncthreads();
+  ChunkPart parts[2];
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    state.is_poisoned[i] = shared.is_poisoned[lane / 4 + 8 * i] != 0;
-  }
-  return state;
-}
-
-// A chunk of a pair: two sums, of the head dimension's elements d and d + 1, and its softmax.
-struct ChunkPart {
-  float2 sums;
-  float2 end;  // the largest score, the sum
-};
-
-// Of a thread: its first element, whose pairs are lane / 4 and 8 more.
-__device__ inline int ElementOfThread(const ChunkWork& work) {
-  return work.slice * kSlice + static_cast<int>(threadIdx.x) / 32 * 8 +
-         2 * (static_cast<int>(threadIdx.x) % 4);
-}
-__device__ inline float* PartOf(const AttentionArgs& args, const ChunkWork& work, int chunk,
-                                int i) {
-  return PartialOf(args, work.at.index, chunk, static_cast<int>(threadIdx.x) % 32 / 4 + 8 * i);
-}
-
-// Puts a pair's chunks together in order and stores the result; part(c) is chunk c's.
-template <typename Part>
-__device__ void StoreResult(const AttentionArgs& args, const ChunkWork& work, const Pairs& pairs,
-                            int i, Part part) {
-  const float factor = args.scale * kLog2E;
-  float largest = -INFINITY;
-  float sum = 0.0f;
-  if (args.sinks != nullptr) {
-    BeginWithSink(args.sinks[pairs.head[i]], args.scale, factor, largest, sum);
-  }
-  float2 sums = {};
-#pragma unroll 4
-  for (int chunk = work.FirstChunk(); chunk < work.EndChunk(); ++chunk) {
-    const ChunkPart p = part(chunk);
-    const Factors factors = PutTogether(largest, sum, p.end.x, p.end.y, factor);
-    sums = {PutTogether(sums.x, p.sums.x, factors), PutTogether(sums.y, p.sums.y, factors)};
-  }
-  const float inverse = 1.0f / sum;
-  const int d = ElementOfThread(work);
-  if (d >= args.cache.head_dim) return;
-  *reinterpret_cast<uint32_t*>(args.mixed + pairs.row[i] * args.mixed_stride +
-                               pairs.head[i] * args.cache.head_dim + d) =
-      PackPair(sums.x * inverse, sums.y * inverse);
-}
-
-// A chunk's sums to memory; whoever is the last of the slice's chunks puts all together.
-__device__ void ShareChunk(const AttentionArgs& args, const ChunkWork& work, const Pairs& pairs,
-                           const ChunkPart (&parts)[2], Shared& shared) {
-  const bool sums = threadIdx.x < 32 * kParts;
-  const int d = ElementOfThread(work);
-  const int padded = args.cache.padded_head_dim;
-  for (int i = 0; i < 2; ++i) {
-    if (!sums || pairs.row[i] < 0) continue;
-    float* partial = PartOf(args, work, work.chunk, i);
-    *reinterpret_cast<float2*>(partial + d) = parts[i].sums;
-    // Every slice's are the same.
-    if (threadIdx.x < 32 && threadIdx.x % 4 == 0) {
-      *reinterpret_cast<float2*>(partial + padded) = parts[i].end;
-    }
-  }
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) shared.num_done = atomicAdd(TicketOf(args, work.at, work.slice), 1);
-  __syncthreads();
-  if (shared.num_done != work.EndChunk() - work.FirstChunk() - 1) return;
-  __threadfence();
-  for (int i = 0; i < 2; ++i) {
-    if (!sums || pairs.row[i] < 0) continue;
-    StoreResult(args, work, pairs, i, [&](int chunk) {
-      const float* partial = PartOf(args, work, chunk, i);
-      return ChunkPart{__ldcg(reinterpret_cast<const float2*>(partial + d)),
-                       __ldcg(reinterpret_cast<const float2*>(partial + padded))};
-    });
-  }
-}
-
-// A block of threads for a chunk, a tile and head of keys, and a slice of the head dimension.
-__global__ __launch_bounds__(kMixThreads) void MixKernel(
-    const __grid_constant__ AttentionArgs args) {
-  extern __shared__ __align__(128) std::byte dynamic[];
-  auto& shared = *reinterpret_cast<Shared*>(dynamic);
-  const uint32_t values = SharedAddress(dynamic) + static_cast<uint32_t>(sizeof(Shared));
-  LetNextKernelBegin();
-  const auto chunk = static_cast<int>(blockIdx.x);
-  const TileAndHead at = FindTile(args, static_cast<int>(blockIdx.y));
-  const ChunkWork work{at,
-                       chunk,
-                       {max(at.range.begin, chunk * kBlocksPerChunk),
-                        min(at.range.end, (chunk + 1) * kBlocksPerChunk)},
-                       static_cast<int>(blockIdx.z)};
-  // Values that this step writes are there only after the wait.
-  const int early_end = min(work.range.end, at.first_written);
-  FetchValues(args, work, work.range.begin, early_end, values);
-  if (threadIdx.x < kFewPairs) shared.is_poisoned[threadIdx.x] = 0;
-  const Pairs pairs = FindFewPairs(args, work.at);
-  WaitForEarlierKernels();
-  if (work.range.begin >= work.range.end) return;
-  FetchValues(args, work, max(work.range.begin, early_end), work.range.end, values);
-  TakeBlocks(args, work, pairs, values, shared);
-  float sums[4] = {};
-  if (threadIdx.x < 32 * kParts) SumValues(work, values, shared, sums);
-  const SoftmaxState state = SumSoftmax(work, shared);
-  ChunkPart parts[2];
-  for (int i = 0; i < 2; ++i) {
-    parts[i] = {{sums[2 * i], sums[2 * i + 1]}, {state.largest[i], ChunkSum(state, i)}};
+    parts[i] = {{sums[2 * i], sums[2 * i + 1]}, shared.ends[lane / 4 + 8 * i]};
   }
   if (work.EndChunk() - work.FirstChunk() > 1) {
-    return ShareChunk(args, work, pairs, parts, shared);
+    if (!ShareChunk(args, work, pairs, parts, shared.num_done)) return;
+    return PutChunksTogether(args, work, pairs, *reinterpret_cast<Parts*>(value_bytes));
   }
-  for (int i = 0; i < 2; ++i) {
-    if (threadIdx.x >= 32 * kParts || pairs.row[i] < 0) continue;
-    StoreResult(args, work, pairs, i, [&](int) { return parts[i]; });
+  if (warp >= kParts) return;
+  Total totals[2];
+  BeginTotals(args, pairs, totals);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) totals[i].Add(parts[i], args.scale * kLog2E);
+  StoreTotals(args, work, pairs, totals);
+}
+
+// Keys and values that this step does not write come while earlier kernels run.
+template <int kHeadDim>
+__global__ __cluster_dims__(kHeadDim / kSlice, 1, 1)
+    __launch_bounds__(kThreads, kHeadDim == 256 ? 1 : 2) void FewRowsAttentionKernel(
+        const __grid_constant__ AttentionArgs args) {
+  using S = ScoreShape<kHeadDim>;
+  extern __shared__ __align__(128) std::byte dynamic[];
+  auto& shared = *reinterpret_cast<Shared*>(dynamic);
+  std::byte* queries = dynamic + Layout<kHeadDim>::kQueriesBegin;
+  std::byte* value_bytes = dynamic + Layout<kHeadDim>::kValuesBegin;
+  const uint32_t values = SharedAddress(value_bytes);
+  const auto x = static_cast<int>(blockIdx.x);
+  const ChunkWork work =
+      FindChunk(args, static_cast<int>(blockIdx.y), x / S::kSlices, x % S::kSlices);
+  if (work.count() <= 0) return;  // all of the cluster; others wait for earlier kernels
+  ArriveAtCluster();
+  const int num_early = work.CountEarly();
+  const KeyPlace place = KeysOfWarp<kHeadDim>(work);
+  const bool has_keys = place.index < work.count();
+  const bool are_early = place.index < num_early;
+  const __nv_bfloat16* first_key = KeysAt(args, work, place);
+  Keys<kHeadDim> keys;
+  if (are_early) LoadKeys<kHeadDim>(first_key, keys);
+  FetchValues(args, work, 0, num_early, values);
+  PrefetchWritten<kHeadDim>(args, work, first_key, has_keys && !are_early);
+  unsigned long long mask_of_lane = MaskOfLane(args, work);
+  const Pairs pairs = FindFewPairs(args, work.at);
+  if (threadIdx.x < kFewPairs) shared.is_poisoned[threadIdx.x] = 0;
+  WaitForEarlierKernels();
+  LetNextKernelBegin();  // not before: what it fetches ahead would delay keys and values
+  FetchQueries<kHeadDim>(args, work.at, queries);
+  if (has_keys && !are_early) LoadKeys<kHeadDim>(first_key, keys);
+  FetchValues(args, work, num_early, work.count(), values);
+  if (static_cast<int>(threadIdx.x) % 32 >= num_early) mask_of_lane = MaskOfLane(args, work);
+  __syncthreads();
+  if (has_keys) {
+    StoreScores<kHeadDim>(work.at, place, queries, keys, shared.ScoresOf(place.index / S::kSlices));
   }
+  WaitForCluster();  // all of its blocks have begun
+  __syncthreads();
+  TakeBlocks<kHeadDim>(args, work, pairs, mask_of_lane, values, shared);
+  FinishChunk(args, work, pairs, values, value_bytes, shared);
+}
+
+template <int kHeadDim>
+cudaError_t Launch(const AttentionArgs& args, cudaStream_t stream) {
+  auto* kernel = FewRowsAttentionKernel<kHeadDim>;
+  constexpr int kBytes = Layout<kHeadDim>::kBytes;
+  static const cudaError_t prepared =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  if (prepared != cudaSuccess) return prepared;
+  const int chunks = (args.max_blocks + kBlocksPerChunk - 1) / kBlocksPerChunk;
+  const dim3 blocks(chunks * ScoreShape<kHeadDim>::kSlices,
+                    args.num_tiles * args.cache.num_kv_heads);
+  return LaunchChained(kernel, blocks, kThreads, kBytes, stream, args);
 }
 
 }  // namespace
 
 cudaError_t LaunchFewRowsAttention(const AttentionArgs& args, cudaStream_t stream) {
-  const cudaError_t error = LaunchScores(args, stream);
-  if (error != cudaSuccess) return error;
-  constexpr size_t kSharedBytes = sizeof(Shared) + kParts * kPlaneBytes;
-  static const cudaError_t prepared =
-      cudaFuncSetAttribute(MixKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
-  if (prepared != cudaSuccess) return prepared;
-  const int chunks = (args.max_blocks + kBlocksPerChunk - 1) / kBlocksPerChunk;
-  const dim3 blocks(chunks, args.num_tiles * args.cache.num_kv_heads,
-                    args.cache.padded_head_dim / kSlice);
-  return LaunchChained(MixKernel, blocks, kMixThreads, kSharedBytes, stream, args);
+  switch (args.cache.padded_head_dim) {
+    case 64:
+      return Launch<64>(args, stream);
+    case 128:
+      return Launch<128>(args, stream);
+    case 256:
+      return Launch<256>(args, stream);
+    default:
+      return cudaErrorInvalidValue;
+  }
 }
 
 }  // namespace expertile::cuda

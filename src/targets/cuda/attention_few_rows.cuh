@@ -1,11 +1,17 @@
-// What the kernels of few rows' attention share: their tiles, and where scores lie.
-// Not the kernels: attention_scores.cu and attention_few_rows.cu.
+// What a block of threads of few rows' attention works on: its tile, its chunk, its slice.
+// Not what it does: attention_scores.cuh, attention_chunks.cuh and attention_few_rows.cu.
 #pragma once
 
 #include "targets/cuda/attention_pairs.cuh"
 #include "targets/cuda/mma.cuh"
 
-namespace expertile::cuda {
+namespace expertile::cuda::few_pairs {
+
+inline constexpr int kWarps = 8;
+inline constexpr int kThreads = 32 * kWarps;
+inline constexpr int kSlice = 32;          // of the head dimension
+inline constexpr int kParts = kSlice / 8;  // of a slice, 16 bytes each, each a warp's
+inline constexpr int kHalfOfScores = 8 * 32;
 
 // A tile and a head of keys, by number.
 struct TileAndHead {
@@ -26,32 +32,56 @@ __device__ inline TileAndHead FindTile(const AttentionArgs& args, int index) {
   found.index = index;
   found.kv_head = index % kv_heads;
   found.tile = args.tiles[index / kv_heads];
-  found.blocks =
-      args.rows.blocks + args.rows.table_offsets[args.rows.sequences[found.tile.first_row]];
-  found.range = BlocksOf(args, found.tile);
-  found.first_written = args.rows.positions[found.tile.first_row] / kKeysPerBlock;
+  found.blocks = args.rows.blocks + found.tile.first_block;
+  const int window = static_cast<int>(args.window);
+  const int first = found.tile.first_position;
+  found.range = {window == 0 ? 0 : max(0, first + 1 - window) / kKeysPerBlock,
+                 found.tile.last_position / kKeysPerBlock + 1};
+  found.first_written = first / kKeysPerBlock;
   return found;
 }
 
-__device__ inline Pairs FindFewPairs(const AttentionArgs& args, const TileAndHead& work) {
+__device__ inline Pairs FindFewPairs(const AttentionArgs& args, const TileAndHead& at) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  return FindPairs(args, work.tile, work.kv_head, 0, kFewPairs, lane / 4);
+  return FindPairs(args, at.tile, at.kv_head, 0, kFewPairs, lane / 4);
 }
 
-// Scores of a block as a warp's threads have them (MaskScores): of the first pairs [8][32] of two,
-// then of the second.
-__device__ inline float2* ScoresOf(const AttentionArgs& args, const TileAndHead& work, int block) {
-  const int64_t place = work.index * args.max_blocks + block;
-  return reinterpret_cast<float2*>(args.scores + place * (kFewPairs * kKeysPerBlock));
-}
-inline constexpr int kHalfOfScores = 8 * 32;
+// The work of a block of threads: blocks [range.begin, range.end) of a chunk, and a slice of the
+// head dimension.
+struct ChunkWork {
+  TileAndHead at;
+  int chunk;
+  BlockRange range;
+  int slice;
+  int32_t lanes_block;  // the number of the chunk's lane-th block
 
-inline constexpr int kSlice = 32;  // of the head dimension
-inline constexpr int kMaxSlices = 256 / kSlice;
+  __device__ int count() const { return range.end - range.begin; }
+  // How many of the chunk's blocks no kernel of this step writes.
+  __device__ int CountEarly() const { return min(max(at.first_written - range.begin, 0), count()); }
+  // The number of the chunk's `index`-th block. By all lanes of a warp.
+  __device__ int64_t BlockAt(int index) const {
+    return __shfl_sync(0xffffffff, lanes_block, index);
+  }
+  // Chunks that the tile sees.
+  __device__ int FirstChunk() const { return at.range.begin / kBlocksPerChunk; }
+  __device__ int EndChunk() const { return (at.range.end + kBlocksPerChunk - 1) / kBlocksPerChunk; }
+};
+
+__device__ inline ChunkWork FindChunk(const AttentionArgs& args, int index, int chunk, int slice) {
+  ChunkWork work;
+  work.at = FindTile(args, index);
+  work.chunk = chunk;
+  work.range = {max(work.at.range.begin, chunk * kBlocksPerChunk),
+                min(work.at.range.end, (chunk + 1) * kBlocksPerChunk)};
+  work.slice = slice;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  work.lanes_block = lane < work.count() ? work.at.blocks[work.range.begin + lane] : 0;
+  return work;
+}
 
 // How many chunks of a slice are done.
-__device__ inline int32_t* TicketOf(const AttentionArgs& args, const TileAndHead& work, int slice) {
-  return args.tickets + work.index * kMaxSlices + slice;
+__device__ inline int32_t* TicketOf(const AttentionArgs& args, const ChunkWork& work) {
+  return args.tickets + work.at.index * kMaxSlices + work.slice;
 }
 
-}  // namespace expertile::cuda
+}  // namespace expertile::cuda::few_pairs

@@ -96,11 +96,12 @@ __device__ inline void PackProbabilities(const float (&scores)[32], uint32_t (&p
   }
 }
 
-// Where a pair's chunk lies in AttentionArgs::partials: its sums, the largest score, the sum.
+// Where a pair's chunk lies in AttentionArgs::partials: its sums, the largest score, the sum. Rows
+// of whole 16 bytes.
 __device__ inline float* PartialOf(const AttentionArgs& args, int64_t tile_and_head, int chunk,
                                    int pair) {
   const int64_t index = (tile_and_head * args.shared_chunks + chunk) * kPairsPerWarpgroup + pair;
-  return args.partials + index * (args.cache.padded_head_dim + 2);
+  return args.partials + index * PartialStride(args.cache);
 }
 
 template <int kHeadDim>

@@ -68,6 +68,12 @@ __device__ inline void BulkCopy(uint32_t shared, const void* global, uint32_t nu
   BulkCopy(shared, global, num_bytes, SharedAddress(barrier));
 }
 
+// Has `num_bytes`, a multiple of 16, brought to the second-level cache.
+__device__ inline void PrefetchToL2(const void* global, uint32_t num_bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(num_bytes)
+               : "memory");
+}
+
 // 16 bytes.
 __device__ inline void CopyChunk(uint32_t shared, const void* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");

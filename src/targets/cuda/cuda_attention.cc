@@ -6,8 +6,6 @@ namespace expertile::cuda {
 namespace {
 
 constexpr int64_t kFloatBytes = sizeof(float);
-// Scores of few rows' attention are kept up to here; beyond it they are made block by block.
-constexpr int64_t kMaxScoreBytes = int64_t{64} << 20;
 
 }  // namespace
 
@@ -22,7 +20,8 @@ int CudaOps::SharedChunksOf(const AttentionTiles& tiles, int num_kv_heads) const
 
 std::shared_ptr<std::byte> CudaOps::PrepareHeads(const KvPlanes& cache, int num_heads,
                                                  const Inputs& inputs, const Tensor& query,
-                                                 const Tensor& key, const Tensor& value) {
+                                                 const Tensor& key, const Tensor& value,
+                                                 std::span<int32_t> tickets) {
   auto queries = NewBuffer(query.rows * num_heads * cache.padded_head_dim * 2);
   Run("heads", [&] {
     const EventClock::Scope time(stage_clock_, Stage::kKvWrite);
@@ -39,7 +38,9 @@ std::shared_ptr<std::byte> CudaOps::PrepareHeads(const KvPlanes& cache, int num_
                                .sin = query.rotation.sin,
                                .rows = inputs.rows,
                                .cache = cache,
-                               .queries = reinterpret_cast<__nv_bfloat16*>(queries.get())},
+                               .queries = reinterpret_cast<__nv_bfloat16*>(queries.get()),
+                               .tickets = tickets.data(),
+                               .num_tickets = static_cast<int64_t>(tickets.size())},
                               stream());
   });
   return queries;
@@ -49,7 +50,18 @@ Tensor CudaOps::Attention(int layer, const AttentionSpec& spec, const Inputs& in
                           const Tensor& query, const Tensor& key, const Tensor& value,
                           const Vector* sinks) {
   const KvPlanes& cache = caches_[layer].planes();
-  const auto queries = PrepareHeads(cache, spec.num_heads, inputs, query, key, value);
+  const AttentionTiles& tiles = inputs.tiles.at(spec.num_heads / spec.num_kv_heads);
+  const int shared_chunks = SharedChunksOf(tiles, spec.num_kv_heads);
+  const auto max_blocks =
+      static_cast<int>(RoundUp(context_.options.ctx_len, kKeysPerBlock) / kKeysPerBlock);
+  // By attention_few_rows.cu, which counts a tile's chunks that are done.
+  const bool takes_few = tiles.are_few && (shared_chunks > 0 || max_blocks <= kBlocksPerChunk);
+  const int64_t num_tickets = takes_few ? NumTickets(tiles.count, cache) : 0;
+  std::shared_ptr<std::byte> tickets;
+  if (takes_few) tickets = NewBuffer(num_tickets * static_cast<int64_t>(sizeof(int32_t)));
+  auto* first_ticket = reinterpret_cast<int32_t*>(tickets.get());
+  const auto queries = PrepareHeads(cache, spec.num_heads, inputs, query, key, value,
+                                    std::span(first_ticket, static_cast<size_t>(num_tickets)));
   const int64_t width = spec.num_heads * spec.head_dim;
   Tensor mixed{.data = NewBuffer(query.rows * RoundUp(width, kTileDepth) * 2),
                .form = Tensor::Form::kHeads,
@@ -61,7 +73,6 @@ Tensor CudaOps::Attention(int layer, const AttentionSpec& spec, const Inputs& in
       return cudaMemsetAsync(mixed.data.get(), 0, mixed.rows * mixed.stride * 2, stream());
     });
   }
-  const AttentionTiles& tiles = inputs.tiles.at(spec.num_heads / spec.num_kv_heads);
   AttentionArgs args{.queries = reinterpret_cast<__nv_bfloat16*>(queries.get()),
                      .num_heads = spec.num_heads,
                      .window = spec.window,
@@ -74,21 +85,12 @@ Tensor CudaOps::Attention(int layer, const AttentionSpec& spec, const Inputs& in
                      .pairs_per_tile = tiles.pairs_per_tile,
                      .mixed = mixed.bfloats(),
                      .mixed_stride = mixed.stride,
-                     .shared_chunks = SharedChunksOf(tiles, spec.num_kv_heads),
-                     .max_blocks = static_cast<int>(
-                         RoundUp(context_.options.ctx_len, kKeysPerBlock) / kKeysPerBlock)};
+                     .shared_chunks = shared_chunks,
+                     .tickets = first_ticket,
+                     .max_blocks = max_blocks};
   const auto partials =
       NewBuffer(PartialFloats(tiles.count, cache, args.shared_chunks) * kFloatBytes);
   args.partials = reinterpret_cast<float*>(partials.get());
-  const int64_t num_scores = ScoreFloats(tiles.count, cache, args.max_blocks);
-  const bool keeps_scores = tiles.are_few && num_scores * kFloatBytes <= kMaxScoreBytes &&
-                            (args.shared_chunks > 0 || args.max_blocks <= kBlocksPerChunk);
-  std::shared_ptr<std::byte> scores;  // and the tickets after them
-  if (keeps_scores) {
-    scores = NewBuffer((num_scores + NumTickets(tiles.count, cache)) * kFloatBytes);
-    args.scores = reinterpret_cast<float*>(scores.get());
-    args.tickets = reinterpret_cast<int32_t*>(args.scores + num_scores);
-  }
   Run("attention", [&] { return LaunchAttention(args, stream()); });
   return mixed;
 }

@@ -169,7 +169,8 @@ class CudaOps {
   // Queries as attention takes them; keys and values go to the cache.
   std::shared_ptr<std::byte> PrepareHeads(const KvPlanes& cache, int num_heads,
                                           const Inputs& inputs, const Tensor& query,
-                                          const Tensor& key, const Tensor& value);
+                                          const Tensor& key, const Tensor& value,
+                                          std::span<int32_t> tickets);
   int SharedChunksOf(const AttentionTiles& tiles, int num_kv_heads) const;
   void Product(const char* what, GemmArgs args, Epilogue epilogue);
   void NewPlan(int64_t num_tokens, int experts_per_token, int num_experts, Plan& plan);

@@ -136,9 +136,16 @@ __device__ void StoreKey(const KvPlanes& cache, const CachePlace& place, int hea
              [&](int d) { return KvPlanes::ElementOf(place.position, d); });
 }
 
+// Where the mask is that says which values of a block and head are not finite.
+__device__ inline unsigned long long* MaskOf(const KvPlanes& cache, const CachePlace& place,
+                                             int head) {
+  return &cache.non_finite[place.block * cache.num_kv_heads + head];
+}
+
+// `mask`: as it was when the step began, at least in the value's own bit.
 template <int kPairs>
 __device__ void StoreValue(const KvPlanes& cache, const CachePlace& place, int head,
-                           const HeadPairs<kPairs>& pairs, int lane) {
+                           const HeadPairs<kPairs>& pairs, unsigned long long mask, int lane) {
   StorePairs(pairs, cache.head_dim / 2, cache.padded_head_dim, lane,
              cache.values + place.block * cache.block_elements() + head * cache.head_elements(),
              [&](int d) { return KvPlanes::ElementOf(place.position, d); });
@@ -149,12 +156,11 @@ __device__ void StoreValue(const KvPlanes& cache, const CachePlace& place, int h
   }
   const bool all_finite = __all_sync(0xffffffff, is_finite);
   if (lane != 0) return;
-  unsigned long long* mask = &cache.non_finite[place.block * cache.num_kv_heads + head];
   const unsigned long long bit = 1ull << place.position;
   if (!all_finite) {
-    atomicOr(mask, bit);
-  } else if ((*mask & bit) != 0) {
-    atomicAnd(mask, ~bit);
+    atomicOr(MaskOf(cache, place, head), bit);
+  } else if ((mask & bit) != 0) {
+    atomicAnd(MaskOf(cache, place, head), ~bit);
   }
 }
 
@@ -219,6 +225,15 @@ __device__ void Prepare(const PrepareHeadsArgs& args, int64_t row, const float* 
   for (HeadPairs<kPairs>& head : heads) Turn(turn, head);
 }
 
+// A row's share of the tickets, by thread `index` of its `count`.
+__device__ inline void ClearTickets(const PrepareHeadsArgs& args, int64_t row, int index,
+                                    int count) {
+  const int share = args.cache.num_kv_heads * kMaxSlices;
+  for (int i = index; i < share && row * share + i < args.num_tickets; i += count) {
+    args.tickets[row * share + i] = 0;
+  }
+}
+
 constexpr int kMostWarps = 8;  // of a block
 
 // A block for each row, or several; a warp for each kHeads heads, whose loads are under way at the
@@ -231,7 +246,9 @@ __global__ __launch_bounds__(32 * kMostWarps) void PrepareHeadsKernel(
   const int64_t row = blockIdx.x;
   const int warp = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  if (warp >= NumGroups<kHeads>(args.num_heads) + 2 * NumGroups<kHeads>(cache.num_kv_heads)) return;
+  const int num_groups =
+      NumGroups<kHeads>(args.num_heads) + 2 * NumGroups<kHeads>(cache.num_kv_heads);
+  if (warp >= num_groups) return;
   const HeadGroup group = FindGroup<kHeads>(args, warp);
   const int half = cache.head_dim / 2;
   const float* norm = group.kind == HeadKind::kQuery ? args.query_norm : args.key_norm;
@@ -239,13 +256,16 @@ __global__ __launch_bounds__(32 * kMostWarps) void PrepareHeadsKernel(
   // there before its first kernel. Of many rows other warps hide the wait, and fetching only costs.
   constexpr bool kIsEarly = kHeads == 1;
   CachePlace place{};
+  unsigned long long early_mask = 0;
   if (kIsEarly) {
     if (group.kind != HeadKind::kQuery) place = FindPlace(args.rows, row);
+    if (group.kind == HeadKind::kValue) early_mask = __ldcg(MaskOf(cache, place, group.first));
     Prefetch(norm, cache.head_dim, lane);
     Prefetch(args.cos + row * half, half, lane);
     Prefetch(args.sin + row * half, half, lane);
   }
   WaitForEarlierKernels();
+  ClearTickets(args, row, warp * 32 + lane, num_groups * 32);
   if (!kIsEarly && group.kind != HeadKind::kQuery) place = FindPlace(args.rows, row);
   const __nv_bfloat16* begin = args.heads + row * args.row_stride + ColumnOf(args, group);
   HeadPairs<kPairs> heads[kHeads];
@@ -262,7 +282,8 @@ __global__ __launch_bounds__(32 * kMostWarps) void PrepareHeadsKernel(
     if (group.kind == HeadKind::kKey) {
       StoreKey(cache, place, head, heads[h], lane);
     } else if (group.kind == HeadKind::kValue) {
-      StoreValue(cache, place, head, heads[h], lane);
+      const auto mask = kIsEarly ? early_mask : __ldcg(MaskOf(cache, place, head));
+      StoreValue(cache, place, head, heads[h], mask, lane);
     } else {
       StorePairs(heads[h], half, cache.padded_head_dim, lane,
                  args.queries + (row * args.num_heads + head) * cache.padded_head_dim,

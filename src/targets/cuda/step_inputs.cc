@@ -36,7 +36,9 @@ constexpr int64_t kManyPairs = 4 * kPairsPerWarpgroup;
 
 }  // namespace
 
-std::vector<AttentionTile> TilesOf(std::span<const int32_t> sequences, int group,
+std::vector<AttentionTile> TilesOf(std::span<const int32_t> sequences,
+                                   std::span<const int32_t> positions,
+                                   std::span<const int32_t> table_offsets, int group,
                                    int pairs_per_tile) {
   std::vector<AttentionTile> tiles;
   const auto num_rows = static_cast<int32_t>(sequences.size());
@@ -44,7 +46,14 @@ std::vector<AttentionTile> TilesOf(std::span<const int32_t> sequences, int group
     while (last < num_rows && sequences[last] == sequences[first]) ++last;
     const int32_t num_pairs = (last - first) * group;
     for (int32_t pair = 0; pair < num_pairs; pair += pairs_per_tile) {
-      tiles.push_back({first, pair, std::min(pairs_per_tile, num_pairs - pair), 0});
+      const int32_t count = std::min(pairs_per_tile, num_pairs - pair);
+      tiles.push_back({.first_row = first,
+                       .first_pair = pair,
+                       .num_pairs = count,
+                       .first_block = table_offsets[sequences[first]],
+                       .first_position = positions[first + pair / group],
+                       .last_position = positions[first + (pair + count - 1) / group],
+                       .unused = {}});
     }
   }
   return tiles;
@@ -95,7 +104,8 @@ Result<StepInputs> StepUploads::Upload(const Step& step, cudaStream_t stream) {
     const bool are_many =
         inputs.num_tokens * group >= kManyPairs * static_cast<int64_t>(step.block_tables.size());
     tiles.pairs_per_tile = (are_many ? 2 : 1) * kPairsPerWarpgroup;
-    const auto list = TilesOf(step.sequences, group, tiles.pairs_per_tile);
+    const auto list =
+        TilesOf(step.sequences, step.positions, table_offsets, group, tiles.pairs_per_tile);
     tiles.count = static_cast<int>(list.size());
     tiles.are_few = std::ranges::all_of(
         list, [](const AttentionTile& tile) { return tile.num_pairs <= kFewPairs; });

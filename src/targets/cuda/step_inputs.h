@@ -53,7 +53,9 @@ struct StepInputs {
 
 // The attention's tiles of a step: runs of rows of one sequence, cut. Tiles of one warpgroup unless
 // most would be filled by two.
-std::vector<AttentionTile> TilesOf(std::span<const int32_t> sequences, int group,
+std::vector<AttentionTile> TilesOf(std::span<const int32_t> sequences,
+                                   std::span<const int32_t> positions,
+                                   std::span<const int32_t> table_offsets, int group,
                                    int pairs_per_tile);
 
 class StepUploads {

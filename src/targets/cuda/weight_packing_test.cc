@@ -189,13 +189,18 @@ TEST_F(TilePackerTest, Mxfp4CodesLieWhereTheThreadsThatMultiplyReadThem) {
 
 TEST(TilesOfRuns, CoverEveryPairOfEverySequenceOnce) {
   const std::vector<int32_t> sequences = {0, 0, 0, 1, 2, 2};
-  const auto tiles = TilesOf(sequences, 30, 64);
+  const std::vector<int32_t> positions = {7, 8, 9, 0, 64, 65};
+  const std::vector<int32_t> table_offsets = {5, 9, 10};
+  const auto tiles = TilesOf(sequences, positions, table_offsets, 30, 64);
   std::vector<std::pair<int, int>> covered;  // first row of a run, pairs
   for (const AttentionTile& tile : tiles) {
     EXPECT_LE(tile.num_pairs, 64);
     if (tile.first_pair == 0) covered.emplace_back(tile.first_row, 0);
     EXPECT_EQ(covered.back().second, tile.first_pair);
+    EXPECT_EQ(tile.first_position, positions[tile.first_row + tile.first_pair / 30]);
     covered.back().second += tile.num_pairs;
+    EXPECT_EQ(tile.last_position, positions[tile.first_row + (covered.back().second - 1) / 30]);
+    EXPECT_EQ(tile.first_block, table_offsets[sequences[tile.first_row]]);
   }
   EXPECT_EQ(covered, (std::vector<std::pair<int, int>>{{0, 90}, {3, 30}, {4, 60}}));
 }
