@@ -67,7 +67,8 @@ __device__ SoftmaxState BeginSoftmax(const AttentionArgs& args, const Pairs& pai
 }
 
 // Values that are not finite become zeros in shared memory, since a probability of 0 would not make
-// them so; the pairs that see them are poisoned. Both warpgroups write the same zeros.
+// them so; the pairs that see them are poisoned. Both warpgroups write the same zeros, by the lanes
+// that let the stage go.
 template <int kHeadDim>
 __device__ void ClearNonFinite(unsigned long long mask, int first_key, uint32_t values,
                                int warpgroup, const Pairs& pairs, SoftmaxState& state) {
@@ -81,7 +82,8 @@ __device__ void ClearNonFinite(unsigned long long mask, int first_key, uint32_t 
         state.is_poisoned[i] = true;
       }
     }
-    for (int d = 2 * thread; d < kHeadDim; d += 2 * kWarpgroup) {
+    if (thread % 32 != 0) continue;
+    for (int d = 2 * (thread / 32); d < kHeadDim; d += 2 * (kWarpgroup / 32)) {
       const auto offset = static_cast<uint32_t>(KvPlanes::ElementOf(key, d) * 2);
       asm volatile("st.shared.b32 [%0], %1;" ::"r"(values + offset), "r"(0) : "memory");
     }
