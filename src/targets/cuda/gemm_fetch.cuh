@@ -19,7 +19,6 @@ struct RowFetcher {
 
   // Begins to read where the tile's rows lie.
   __device__ void Ask(const GemmArgs& args, const RowTile& tile, int thread) {
-    if (args.gather == nullptr) return;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       const int packed = tile.begin + thread / 8 + kStep * i;
@@ -31,18 +30,15 @@ struct RowFetcher {
     for (int i = 0; i < kCount; ++i) {
       const int packed = tile.begin + thread / 8 + kStep * i;
       sources[i] = nullptr;
-      if (packed >= tile.end || args.stored_rows != 0) continue;
-      const int row = args.gather != nullptr ? gathered[i] / args.gather_divisor : packed;
+      if (packed >= tile.end) continue;
+      const int row = gathered[i] / args.gather_divisor;
       sources[i] = args.rows + row * args.row_stride + thread % 8 * 8;
     }
   }
-  __device__ void Fetch(const GemmArgs& args, int depth_tile, uint32_t shared, int thread) const {
+  __device__ void Fetch(int depth_tile, uint32_t shared, int thread) const {
     const int row = thread / 8;
     const uint32_t target = shared + row * kRowBytes + ((thread % 8 ^ row % 8) << 4);
-    const int64_t depth =
-        static_cast<int64_t>(depth_tile >= args.wrap_tiles ? depth_tile - args.wrap_tiles
-                                                           : depth_tile) *
-        kTileDepth;
+    const int64_t depth = int64_t{depth_tile} * kTileDepth;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       if (sources[i] != nullptr) CopyChunk(target + kStep * i * kRowBytes, sources[i] + depth);
@@ -120,7 +116,7 @@ class Fetcher {
       if (is_whole_) whole_.StartStoredRows(stage);
     }
     if (!is_whole_) {
-      rows_.Fetch(args_, depth_, ring_.stages + stage * S::kStageBytes, thread);
+      rows_.Fetch(depth_, ring_.stages + stage * S::kStageBytes, thread);
       ArriveAfterCopies(&ring_.full[stage]);
     }
     if (preparing_ < kPrepared) Prepare();
