@@ -70,7 +70,8 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
   using S = Shape<kRows, kColumns>;
   const int thread = static_cast<int>(threadIdx.x) - S::kFetchThreads;
   const int warpgroup = thread / kWarpgroup;
-  const int row = thread / 32 * 16 + thread % 32 / 4;  // of the tile
+  const int warp = thread / 32;
+  using Leaves = Leaving<kColumns, kEpilogue>;
   WaitForEarlierKernels();
   Place<S::kStages> place;
   while (true) {
@@ -81,10 +82,10 @@ __device__ void MultiplyTiles(const GemmArgs& args, const Ring& ring) {
       SkipTile(args, ring, place);
       continue;
     }
-    const RowNumbers numbers = FindRowNumbers<kEpilogue>(args, work.rows, row);
+    const auto numbers = Leaves::Find(args, work.rows, warp * kWarpRows);
     float sums[kColumns / 2];
     MultiplyTile<kRows, kColumns>(args, ring, warpgroup, place, sums);
-    StoreTile<kColumns, kEpilogue>(args, work, numbers, sums);
+    StoreTile<kColumns, kEpilogue>(args, work, numbers, ring.leaving + warp * kLeavingBytes, sums);
   }
 }
 
@@ -99,7 +100,8 @@ __global__ __launch_bounds__(Shape<kRows, kColumns>::kThreads,
   std::byte* barriers = dynamic + (stages - base) + S::kBarriersBegin;
   auto* words = reinterpret_cast<uint64_t*>(barriers);
   auto* work = reinterpret_cast<TileWork*>(barriers + S::kBarrierBytes);
-  const Ring ring{stages, words, words + S::kStages, work, work + S::kStages};
+  const Ring ring{stages, stages + S::kLeavingBegin, words, words + S::kStages,
+                  work,   work + S::kStages};
   if (threadIdx.x == 0) {
     for (int i = 0; i < S::kStages; ++i) {
       InitBarrier(&ring.full[i], FetchesWhole(args) ? 1 : S::kFetchThreads + 1);

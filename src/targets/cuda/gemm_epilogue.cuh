@@ -4,125 +4,52 @@
 
 #include <cuda_bf16.h>
 
+#include "targets/cuda/activation.cuh"
 #include "targets/cuda/gemm.h"
-#include "targets/cuda/gemm_tiles.cuh"
+#include "targets/cuda/gemm_stages.cuh"
 #include "targets/cuda/mma.cuh"
-#include "targets/cuda/tile_layout.h"
 
 namespace expertile::cuda {
 
-// Which rows of the output, or of rows in tiles, a multiplying thread's two rows of a tile become.
-struct RowNumbers {
-  int32_t rows[2];  // negative: past the tile's last
-};
+// How a warp's rows of a tile of `kColumns` columns leave. Sums do so from where they are: a thread
+// has two rows'. What is rounded goes through shared memory, up to 64 elements of each row at a
+// time, so that threads write 16 bytes each, those beside each other of the same row.
+template <int kColumns, Epilogue kEpilogue>
+struct Leaving {
+  static constexpr bool kIsStaged = kEpilogue != Epilogue::kFloat32;
+  static constexpr int kElements = kStoresTiles<kEpilogue> ? kColumns / 2 : kColumns;  // of a row
+  static constexpr int kChunks = kElements < kTileDepth ? kElements / 8 : kTileDepth / 8;
+  static constexpr int kThreadsOfRow = kIsStaged ? kChunks : 4;
+  static constexpr int kRowsAtOnce = 32 / kThreadsOfRow;
+  static constexpr int kRows = kWarpRows / kRowsAtOnce;  // that a thread writes
 
-// Where they begin.
-struct OutputRows {
-  char* rows[2];  // null: past the tile's last
-};
-
-template <Epilogue kEpilogue>
-inline constexpr bool kStoresTiles = kEpilogue == Epilogue::kSilu || kEpilogue == Epilogue::kSwiGlu;
-
-// Asked for before a tile's products and used after them: the numbers take a while to come.
-template <Epilogue kEpilogue>
-__device__ RowNumbers FindRowNumbers(const GemmArgs& args, const RowTile& tile, int row) {
-  RowNumbers numbers;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int inside = row + 8 * half;
-    numbers.rows[half] = -1;
-    if (tile.begin + inside >= tile.end) continue;
-    if constexpr (kStoresTiles<kEpilogue>) {
-      numbers.rows[half] = tile.stored + inside;
-    } else {
-      numbers.rows[half] =
-          args.scatter != nullptr ? args.scatter[tile.begin + inside] : tile.begin + inside;
-    }
+  __device__ static int Row(int i) {
+    return static_cast<int>(threadIdx.x) % 32 / kThreadsOfRow + kRowsAtOnce * i;
   }
-  return numbers;
-}
 
-template <Epilogue kEpilogue>
-__device__ OutputRows FindOutputRows(const GemmArgs& args, const RowNumbers& numbers) {
-  const int64_t row_bytes = kStoresTiles<kEpilogue>           ? kTileDepth * 2
-                            : kEpilogue == Epilogue::kFloat32 ? args.out_stride * 4
-                                                              : args.out_stride * 2;
-  OutputRows output;
+  // The numbers of a thread's rows in the output, or in rows in tiles; negative: past the tile's
+  // last. Asked for before a tile's products and used after them: they take a while to come.
+  struct Numbers {
+    int32_t rows[kRows];
+  };
+  // `first` is the warp's first row of the tile.
+  __device__ static Numbers Find(const GemmArgs& args, const RowTile& tile, int first) {
+    Numbers numbers;
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = numbers.rows[half];
-    output.rows[half] = row < 0 ? nullptr : static_cast<char*>(args.out) + row * row_bytes;
-  }
-  return output;
-}
-
-// Thread q of four holds pairs of columns 2 q of four blocks of 8; it gets all of block q.
-__device__ inline uint4 GatherBlock(uint32_t (&pairs)[4], int q) {
-  const bool odd = (q & 1) != 0;
-  const bool high = (q & 2) != 0;
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {  // blocks i and i + 1 change places between q and q ^ 1
-    const uint32_t sent = odd ? pairs[i] : pairs[i + 1];
-    const uint32_t got = __shfl_xor_sync(0xffffffff, sent, 1);
-    (odd ? pairs[i] : pairs[i + 1]) = got;
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {  // i and i + 2 between q and q ^ 2
-    const uint32_t sent = high ? pairs[i] : pairs[i + 2];
-    const uint32_t got = __shfl_xor_sync(0xffffffff, sent, 2);
-    (high ? pairs[i] : pairs[i + 2]) = got;
-  }
-  return {pairs[0], pairs[1], pairs[2], pairs[3]};
-}
-
-// Where block `block` of 8 columns of a row's elements lies, in bytes.
-template <bool kInTiles>
-__device__ inline int64_t BlockOffset(const GemmArgs& args, int block) {
-  if constexpr (!kInTiles) return block * 16;
-  const int swizzle = static_cast<int>(threadIdx.x) % 32 / 4;  // a row's number mod 8
-  return block / 8 * args.out_stored_rows * (kTileDepth * 2) + ((block % 8 ^ swizzle) << 4);
-}
-
-// Blocks of 8 columns as pairs of bfloat16: `pair(block, half)`; `first` is the first block's
-// number in a row of the output, `count` the number of blocks that there are.
-template <int kBlocks, bool kInTiles, typename Pair>
-__device__ void StoreBFloat16(const GemmArgs& args, const OutputRows& output, int first, int count,
-                              Pair pair) {
-  const int q = static_cast<int>(threadIdx.x) % 4;
-#pragma unroll
-  for (int block = 0; block < kBlocks; block += kBlocks < 4 ? 1 : 4) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      char* row = output.rows[half];
-      if constexpr (kBlocks < 4) {
-        const uint32_t value = pair(block, half);
-        if (row == nullptr || block >= count) continue;
-        row += BlockOffset<kInTiles>(args, first + block);
-        *reinterpret_cast<uint32_t*>(row + 4 * q) = value;
+    for (int i = 0; i < kRows; ++i) {
+      const int inside = first + Row(i);
+      numbers.rows[i] = -1;
+      if (tile.begin + inside >= tile.end) continue;
+      if constexpr (kStoresTiles<kEpilogue>) {
+        numbers.rows[i] = tile.stored + inside;
       } else {
-        uint32_t pairs[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) pairs[i] = pair(block + i, half);
-        const uint4 values = GatherBlock(pairs, q);
-        if (row == nullptr || block + q >= count) continue;
-        row += BlockOffset<kInTiles>(args, first + block + q);
-        *reinterpret_cast<uint4*>(row) = values;
+        numbers.rows[i] =
+            args.scatter != nullptr ? args.scatter[tile.begin + inside] : tile.begin + inside;
       }
     }
+    return numbers;
   }
-}
-
-template <Epilogue kEpilogue>
-__device__ inline float Activate(const GemmArgs& args, float gate, float up) {
-  if constexpr (kEpilogue == Epilogue::kSilu) {
-    return __fdividef(gate, 1.0f + __expf(-gate)) * up;
-  } else {
-    const float g = gate < args.limit || isnan(gate) ? gate : args.limit;
-    const float u = up < -args.limit ? -args.limit : (up > args.limit ? args.limit : up);
-    return __fdividef((u + 1.0f) * g, 1.0f + __expf(-args.alpha * g));
-  }
-}
+};
 
 // Several blocks' at a time are on their way from memory.
 template <int kColumns>
@@ -149,11 +76,92 @@ __device__ void AddBias(const float* bias, int blocks, float (&sums)[kColumns / 
   }
 }
 
+// Four 8 by 8 matrices of bfloat16, a thread's pairs as sums have them; thread t gives the address
+// of row t % 8 of matrix t / 8.
+__device__ inline void StoreMatrices(uint32_t shared, uint32_t a, uint32_t b, uint32_t c,
+                                     uint32_t d) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared),
+               "r"(a), "r"(b), "r"(c), "r"(d)
+               : "memory");
+}
+__device__ inline uint4 LoadShared(uint32_t shared) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(shared)
+               : "memory");
+  return v;
+}
+
+// Rows of `kBlocks` blocks of 8 elements, given as pairs of bfloat16, `pair(block, half)`: `first`
+// is the first block's number in a row of the output, `count` the number of blocks that there are.
+// In shared memory chunk c (16 bytes) of row r lies at chunk c ^ (r % 8).
+template <typename L, bool kInTiles, int kBlocks, typename Pair>
+__device__ void StoreBFloat16(const GemmArgs& args, const typename L::Numbers& numbers, int first,
+                              int count, uint32_t shared, Pair pair) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int chunk = lane % L::kChunks;
+  const uint32_t target = shared + lane % 16 * kRowBytes + (((lane / 16) ^ (lane % 8)) << 4);
+  uint32_t sources[L::kRows];
+  char* rows[L::kRows];
+#pragma unroll
+  for (int i = 0; i < L::kRows; ++i) {
+    const int swizzle = L::Row(i) % 8;  // a row's number mod 8 in tiles, too
+    sources[i] = shared + L::Row(i) * kRowBytes + ((chunk ^ swizzle) << 4);
+    const int64_t number = numbers.rows[i];
+    const int64_t place = kInTiles ? (first / 8 * args.out_stored_rows + number) * kRowBytes +
+                                         (((first % 8 + chunk) ^ swizzle) << 4)
+                                   : number * args.out_stride * 2 + (first + chunk) * 16;
+    rows[i] = static_cast<char*>(args.out) + place;
+  }
+#pragma unroll
+  for (int begin = 0; begin < kBlocks; begin += L::kChunks) {
+    if (begin >= count) break;
+    __syncwarp();  // what was there has been read
+#pragma unroll
+    for (int c = 0; c < L::kChunks; c += 2) {
+      StoreMatrices(target ^ (c << 4), pair(begin + c, 0), pair(begin + c, 1),
+                    pair(begin + c + 1, 0), pair(begin + c + 1, 1));
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < L::kRows; ++i) {
+      const uint4 values = LoadShared(sources[i]);
+      if (numbers.rows[i] >= 0 && begin + chunk < count) {
+        *reinterpret_cast<uint4*>(rows[i]) = values;
+      }
+      rows[i] += kInTiles ? args.out_stored_rows * kRowBytes : kRowBytes;
+    }
+  }
+}
+
+template <typename L, int kBlocks>
+__device__ void StoreFloats(const GemmArgs& args, const typename L::Numbers& numbers, int column,
+                            int count, const float (&sums)[kBlocks * 4]) {
+  float* rows[L::kRows];
+#pragma unroll
+  for (int half = 0; half < L::kRows; ++half) {
+    rows[half] = static_cast<float*>(args.out) + numbers.rows[half] * args.out_stride + column +
+                 threadIdx.x % 4 * 2;
+  }
+#pragma unroll
+  for (int block = 0; block < kBlocks; ++block) {
+    if (block >= count) break;
+#pragma unroll
+    for (int half = 0; half < L::kRows; ++half) {
+      if (numbers.rows[half] < 0) continue;
+      const float* pair = &sums[block * 4 + 2 * half];
+      *reinterpret_cast<float2*>(rows[half] + block * 8) = {pair[0], pair[1]};
+    }
+  }
+}
+
+// A warp's rows of a tile. `shared` is the warp's for rows that leave.
 template <int kColumns, Epilogue kEpilogue>
-__device__ void StoreTile(const GemmArgs& args, const TileWork& work, const RowNumbers& numbers,
-                          float (&sums)[kColumns / 2]) {
-  const OutputRows output = FindOutputRows<kEpilogue>(args, numbers);
-  const int q = static_cast<int>(threadIdx.x) % 4;
+__device__ void StoreTile(const GemmArgs& args, const TileWork& work,
+                          const typename Leaving<kColumns, kEpilogue>::Numbers& numbers,
+                          uint32_t shared, float (&sums)[kColumns / 2]) {
+  using L = Leaving<kColumns, kEpilogue>;
   const ColumnTile& columns = work.columns;
   const TiledWeights& weights = args.weights[columns.weights];
   const int blocks = (columns.end - columns.begin) / 8;
@@ -163,28 +171,20 @@ __device__ void StoreTile(const GemmArgs& args, const TileWork& work, const RowN
   }
   const int column = args.out_column[columns.weights] + columns.begin;
   if constexpr (kEpilogue == Epilogue::kFloat32) {
-#pragma unroll
-    for (int block = 0; block < kColumns / 8; ++block) {
-      if (block >= blocks) break;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        if (output.rows[half] == nullptr) continue;
-        *reinterpret_cast<float2*>(output.rows[half] + (column + block * 8 + 2 * q) * 4) = {
-            sums[block * 4 + 2 * half], sums[block * 4 + 2 * half + 1]};
-      }
-    }
+    StoreFloats<L, kColumns / 8>(args, numbers, column, blocks, sums);
   } else if constexpr (kEpilogue == Epilogue::kBFloat16) {
-    StoreBFloat16<kColumns / 8, false>(args, output, column / 8, blocks, [&](int block, int half) {
-      return PackPair(sums[block * 4 + 2 * half], sums[block * 4 + 2 * half + 1]);
-    });
+    StoreBFloat16<L, false, kColumns / 8>(
+        args, numbers, column / 8, blocks, shared, [&](int block, int half) {
+          return PackPair(sums[block * 4 + 2 * half], sums[block * 4 + 2 * half + 1]);
+        });
   } else {
-    StoreBFloat16<kColumns / 16, true>(args, output, column / 16, blocks / 2,
-                                       [&](int block, int half) {
-                                         const float* gate = &sums[block * 8 + 2 * half];
-                                         const float* up = gate + 4;
-                                         return PackPair(Activate<kEpilogue>(args, gate[0], up[0]),
-                                                         Activate<kEpilogue>(args, gate[1], up[1]));
-                                       });
+    StoreBFloat16<L, true, kColumns / 16>(
+        args, numbers, column / 16, blocks / 2, shared, [&](int block, int half) {
+          const float* gate = &sums[block * 8 + 2 * half];
+          const float* up = gate + 4;
+          return PackPair(Activate<kEpilogue>(args, gate[0], up[0]),
+                          Activate<kEpilogue>(args, gate[1], up[1]));
+        });
   }
 }
 

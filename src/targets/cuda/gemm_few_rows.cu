@@ -3,9 +3,9 @@
 // adds up 16 of the depth as wgmma does, hence the bits are those of gemm.cu.
 #include <algorithm>
 
+#include "targets/cuda/activation.cuh"
 #include "targets/cuda/few_rows_fetch.cuh"
 #include "targets/cuda/few_rows_ring.cuh"
-#include "targets/cuda/gemm_epilogue.cuh"
 #include "targets/cuda/gemm_few_rows.h"
 #include "targets/cuda/mma.cuh"
 #include "targets/cuda/mxfp4.cuh"

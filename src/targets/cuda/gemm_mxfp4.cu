@@ -3,10 +3,11 @@
 // first operand comes from registers, so that threads expand codes to where they are multiplied
 // from, once for up to 256 rows. wgmma adds up 16 of the depth alike whichever operand has the
 // rows: results are the bits of gemm_few_rows.cu.
-#include "targets/cuda/gemm_epilogue.cuh"
+#include "targets/cuda/activation.cuh"
 #include "targets/cuda/gemm_mxfp4.h"
 #include "targets/cuda/gemm_mxfp4_fetch.cuh"
 #include "targets/cuda/launch.cuh"
+#include "targets/cuda/mma.cuh"
 #include "targets/cuda/mxfp4.cuh"
 #include "targets/cuda/wgmma.cuh"
 
@@ -121,6 +122,25 @@ __device__ inline uint32_t TransposePair(uint32_t pair) {
   return transposed;
 }
 
+// Thread q of four holds pairs of columns 2 q of four blocks of 8; it gets all of block q.
+__device__ inline uint4 GatherBlock(uint32_t (&pairs)[4], int q) {
+  const bool odd = (q & 1) != 0;
+  const bool high = (q & 2) != 0;
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {  // blocks i and i + 1 change places between q and q ^ 1
+    const uint32_t sent = odd ? pairs[i] : pairs[i + 1];
+    const uint32_t got = __shfl_xor_sync(0xffffffff, sent, 1);
+    (odd ? pairs[i] : pairs[i + 1]) = got;
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {  // i and i + 2 between q and q ^ 2
+    const uint32_t sent = high ? pairs[i] : pairs[i + 2];
+    const uint32_t got = __shfl_xor_sync(0xffffffff, sent, 2);
+    (high ? pairs[i] : pairs[i + 2]) = got;
+  }
+  return {pairs[0], pairs[1], pairs[2], pairs[3]};
+}
+
 // What follows the product of a warp's 16 columns: sums 4 j + {0, 1} are column lane / 4's of rows
 // 8 j + 2 (lane % 4) + {0, 1}, 4 j + {2, 3} those of the column 8 further on.
 template <int kRows, Epilogue kEpilogue>
@@ -180,6 +200,12 @@ class Storer {
     for (int i = 0; i < kRows / 2; ++i) sums[i] += i % 4 < 2 ? low : high;
   }
 
+  // Where block `block` of 8 columns of a row in tiles lies, in bytes.
+  __device__ int64_t BlockOffset(int block) const {
+    const int swizzle = static_cast<int>(threadIdx.x) % 32 / 4;  // a row's number mod 8
+    return block / 8 * args_.out_stored_rows * kRowBytes + ((block % 8 ^ swizzle) << 4);
+  }
+
   // Eight elements of each row: `pair(block)` of the activated ones, or of half the columns.
   template <typename Pair>
   __device__ void StoreHalf(int half, Pair pair) const {
@@ -196,7 +222,7 @@ class Storer {
       if (target < 0 || !is_there) continue;
       int64_t offset;
       if constexpr (kStoresTiles<kEpilogue>) {
-        offset = target * kRowBytes + BlockOffset<true>(args_, column / 16);
+        offset = target * kRowBytes + BlockOffset(column / 16);
       } else {
         offset = (target * args_.out_stride + column) * 2;
       }

@@ -9,7 +9,9 @@
 namespace expertile::cuda {
 
 inline constexpr int kWarpgroup = 128;
-inline constexpr int kRowBytes = kTileDepth * 2;  // of a tile's row in shared memory
+inline constexpr int kRowBytes = kTileDepth * 2;             // of a tile's row in shared memory
+inline constexpr int kWarpRows = 16;                         // of a tile's, a multiplying warp's
+inline constexpr int kLeavingBytes = kWarpRows * kRowBytes;  // of shared memory, for a warp's rows
 
 template <int kRows, int kColumns>
 struct Shape {
@@ -19,8 +21,11 @@ struct Shape {
   static constexpr int kThreads = kFetchThreads + kMultipliers * kWarpgroup;
   static constexpr int kRowsBytes = kRows * kRowBytes;
   static constexpr int kStageBytes = kRowsBytes + kColumns * kRowBytes;
-  static constexpr int kStages = kMaxBytes / kStageBytes < 12 ? kMaxBytes / kStageBytes : 12;
-  static constexpr int kBarriersBegin = kStages * kStageBytes;
+  static constexpr int kLeaving = kMultipliers * 4 * kLeavingBytes;
+  static constexpr int kMostStages = (kMaxBytes - kLeaving) / kStageBytes;
+  static constexpr int kStages = kMostStages < 12 ? kMostStages : 12;
+  static constexpr int kLeavingBegin = kStages * kStageBytes;
+  static constexpr int kBarriersBegin = kLeavingBegin + kLeaving;
   static constexpr int kBarrierBytes = RoundUp(2 * kStages * 8, 16);
   static constexpr int kSharedBytes =
       kBarriersBegin + kBarrierBytes + (kStages + 2) * static_cast<int>(sizeof(TileWork)) + 1024;
@@ -61,8 +66,9 @@ __device__ inline bool FetchesWhole(const GemmArgs& args) {
 
 // What a block's warpgroups share. A tile's work is told in the stage of its first step.
 struct Ring {
-  uint32_t stages;  // in shared memory
-  uint64_t* full;   // [kStages], as is the next
+  uint32_t stages;   // in shared memory
+  uint32_t leaving;  // kLeavingBytes for each multiplying warp
+  uint64_t* full;    // [kStages], as is the next
   uint64_t* empty;
   TileWork* work;       // [kStages]
   TileWork* announced;  // [2], among the fetching threads
