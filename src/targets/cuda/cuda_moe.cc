@@ -107,7 +107,7 @@ std::shared_ptr<std::byte> CudaOps::PackRows(const Plan& plan, GemmArgs& product
 }
 
 // Both products of `num_experts` experts take their rows as the plan has them.
-void CudaOps::FollowPlan(const Plan& plan, int64_t num_experts, GemmArgs& gate_up, GemmArgs& down) {
+void CudaOps::FollowPlan(const Plan& plan, GemmArgs& gate_up, GemmArgs& down) {
   gate_up.gather = plan.args.assignments;
   gate_up.gather_divisor = plan.experts_per_token;
   down.scatter = plan.args.assignments;
@@ -118,12 +118,8 @@ void CudaOps::FollowPlan(const Plan& plan, int64_t num_experts, GemmArgs& gate_u
   }
   // Gate and up of few rows let down begin once the plan is there (gemm_few_rows.cu).
   down.is_plan_there = plan.shape == kFewRowsTile;
-  // Experts of very many rows keep all blocks at the same weights anyway.
-  constexpr int64_t kManyRows = 2048;
-  if (plan.num_assignments < kManyRows * num_experts) {
-    gate_up.claims = plan.args.claims;
-    down.claims = plan.args.claims + plan.args.num_nsp;
-  }
+  gate_up.claims = plan.args.claims;
+  down.claims = plan.args.claims + plan.args.num_nsp;
 }
 
 void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& spec,
@@ -152,7 +148,7 @@ void CudaOps::RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& 
                 .out_stride = out_stride,
                 .num_rows = num_rows,
                 .most_rows = x.rows};
-  if (plan != nullptr) FollowPlan(*plan, mlp.count, gate_up, down);
+  if (plan != nullptr) FollowPlan(*plan, gate_up, down);
   if (num_rows == 0) return;
   const auto shape_of = [&](const GemmArgs& args) {
     const bool is_mxfp4 = args.weights[0].scales != nullptr && plan != nullptr;

@@ -174,7 +174,7 @@ class CudaOps {
   int SharedChunksOf(const AttentionTiles& tiles, int num_kv_heads) const;
   void Product(const char* what, GemmArgs args, Epilogue epilogue);
   void NewPlan(int64_t num_tokens, int experts_per_token, int num_experts, Plan& plan);
-  static void FollowPlan(const Plan& plan, int64_t num_experts, GemmArgs& gate_up, GemmArgs& down);
+  static void FollowPlan(const Plan& plan, GemmArgs& gate_up, GemmArgs& down);
   std::shared_ptr<std::byte> PackRows(const Plan& plan, GemmArgs& product);
   // gate and up, the activation, down: of rows that go to experts by `plan`, or of all to one.
   void RunMlp(const Tensor& x, const DeviceMlp& mlp, const GatedMlpSpec& spec, const Plan* plan,
