@@ -106,7 +106,7 @@ std::shared_ptr<std::byte> CudaOps::PackRows(const Plan& plan, GemmArgs& product
   return packed;
 }
 
-// Both products of `num_experts` experts take their rows as the plan has them.
+// Both products of experts take their rows as the plan has them.
 void CudaOps::FollowPlan(const Plan& plan, GemmArgs& gate_up, GemmArgs& down) {
   gate_up.gather = plan.args.assignments;
   gate_up.gather_divisor = plan.experts_per_token;
