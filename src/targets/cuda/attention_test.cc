@@ -1,6 +1,6 @@
 // Attention of few rows (attention_few_rows.cu) against that of many (attention.cu): the same bits,
 // whoever takes a chunk. What both compute: cuda_test.cc. Skipped without a device.
-#include "targets/cuda/attention.h"
+#include "targets/cuda/kernels/attention.h"
 
 #include <gtest/gtest.h>
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "targets/cuda/bench.h"
 #include "targets/cuda/cuda_ops.h"
+#include "targets/cuda/kernels/bench.h"
 #include "targets/cuda/random_weights.h"
 #include "targets/cuda/weight_packing.h"
 

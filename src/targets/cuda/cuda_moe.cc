@@ -3,7 +3,7 @@
 
 #include "dispatch/chunk_plan.h"
 #include "targets/cuda/cuda_ops.h"
-#include "targets/cuda/pack_rows.h"
+#include "targets/cuda/kernels/pack_rows.h"
 
 namespace expertile::cuda {
 

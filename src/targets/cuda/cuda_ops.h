@@ -13,8 +13,8 @@
 
 #include "base/error.h"
 #include "targets/cuda/event_clock.h"
+#include "targets/cuda/kernels/routing.h"
 #include "targets/cuda/kv_cache.h"
-#include "targets/cuda/routing.h"
 #include "targets/cuda/step_inputs.h"
 #include "targets/cuda/tensor.h"
 #include "targets/target.h"

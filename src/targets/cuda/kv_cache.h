@@ -6,8 +6,8 @@
 #include <span>
 
 #include "model/step.h"
-#include "targets/cuda/attention.h"
 #include "targets/cuda/device.h"
+#include "targets/cuda/kernels/attention.h"
 
 namespace expertile::cuda {
 

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "targets/cuda/bench.h"
-#include "targets/cuda/tile_layout.h"
+#include "targets/cuda/kernels/bench.h"
+#include "targets/cuda/kernels/tile_layout.h"
 
 namespace expertile::cuda {
 namespace {

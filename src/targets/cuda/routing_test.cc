@@ -1,6 +1,6 @@
 // The choice of experts, the index and the list of row tiles that the device makes, against
 // SelectExperts and dispatch/. Skipped without a device.
-#include "targets/cuda/routing.h"
+#include "targets/cuda/kernels/routing.h"
 
 #include <gtest/gtest.h>
 

@@ -9,8 +9,8 @@
 
 #include "model/decoder_spec.h"
 #include "model/step.h"
-#include "targets/cuda/attention.h"
 #include "targets/cuda/device.h"
+#include "targets/cuda/kernels/attention.h"
 
 namespace expertile::cuda {
 

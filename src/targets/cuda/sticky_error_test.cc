@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "model/checkpoint.h"
-#include "targets/cuda/bench.h"
 #include "targets/cuda/cuda_program.h"
 #include "targets/cuda/device.h"
+#include "targets/cuda/kernels/bench.h"
 #include "targets/target_row.h"
 #include "tests/golden.h"
 

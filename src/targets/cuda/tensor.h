@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "targets/cuda/device.h"
-#include "targets/cuda/rows.h"
-#include "targets/cuda/tile_layout.h"
+#include "targets/cuda/kernels/rows.h"
+#include "targets/cuda/kernels/tile_layout.h"
 #include "targets/cuda/weights.h"
 
 namespace expertile::cuda {

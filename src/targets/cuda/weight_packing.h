@@ -9,7 +9,7 @@
 #include "model/weight.h"
 #include "targets/block_writing.h"
 #include "targets/cuda/device_store.h"
-#include "targets/cuda/tile_layout.h"
+#include "targets/cuda/kernels/tile_layout.h"
 #include "targets/cuda/weights.h"
 
 namespace expertile::cuda {

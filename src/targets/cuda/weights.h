@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
-#include "targets/cuda/gemm.h"
+#include "targets/cuda/kernels/gemm.h"
 
 namespace expertile::cuda {
 

@@ -1,0 +1,12 @@
+// Attention of tiles of at most kFewPairs pairs (decode).
+// Not that of more pairs: attention.cu.
+#pragma once
+
+#include "targets/cuda/kernels/attention.h"
+
+namespace expertile::cuda {
+
+// `args.tickets` is not null.
+cudaError_t LaunchFewRowsAttention(const AttentionArgs& args, cudaStream_t stream);
+
+}  // namespace expertile::cuda
