@@ -101,6 +101,7 @@ Result<StepInputs> StepUploads::Upload(const Step& step, cudaStream_t stream) {
   const int64_t image_rows = words.Add(step.images.rows);
   for (const int group : groups_) {
     AttentionTiles& tiles = inputs.tiles[group];
+    // Tiles of one warpgroup unless most would be filled by two.
     const bool are_many =
         inputs.num_tokens * group >= kManyPairs * static_cast<int64_t>(step.block_tables.size());
     tiles.pairs_per_tile = (are_many ? 2 : 1) * kPairsPerWarpgroup;

@@ -2,8 +2,6 @@
 // head) pairs each multiply and take the softmax as they go. A pair's result depends on its own
 // query and on the blocks it sees alone: prefill and decode give the same bits, whatever shares
 // the tile.
-#include <cfloat>
-
 #include "targets/cuda/kernels/attention.h"
 #include "targets/cuda/kernels/attention_few_rows.h"
 #include "targets/cuda/kernels/attention_pairs.cuh"
@@ -14,6 +12,8 @@
 
 namespace expertile::cuda {
 namespace {
+
+constexpr int kWarpgroup = 128;  // threads
 
 template <int kHeadDim, int kWarpgroups>
 struct Shape {
@@ -96,6 +96,25 @@ template <int kCount>
 __device__ inline void Rescale(float (&sums)[kCount], const float (&rescale)[2]) {
 #pragma unroll
   for (int e = 0; e < kCount; ++e) sums[e] *= rescale[e % 4 / 2];
+}
+
+// A thread's two pairs' queries as first operands of products over 16 of the depth each.
+template <int kHeadDim>
+__device__ inline void LoadQueries(const AttentionArgs& args, const Pairs& pairs,
+                                   uint32_t (&queries)[kHeadDim / 16][4]) {
+  const int q = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const bool is_there = pairs.row[i] >= 0;
+    const int64_t pair =
+        is_there ? static_cast<int64_t>(pairs.row[i]) * args.num_heads + pairs.head[i] : 0;
+    const auto* words = reinterpret_cast<const uint32_t*>(args.queries + pair * kHeadDim);
+#pragma unroll
+    for (int step = 0; step < kHeadDim / 16; ++step) {
+      queries[step][i] = is_there ? words[step * 8 + q] : 0;
+      queries[step][i + 2] = is_there ? words[step * 8 + 4 + q] : 0;
+    }
+  }
 }
 
 template <int kHeadDim>

@@ -6,7 +6,7 @@
 
 namespace expertile::cuda {
 
-// `args.tickets` is not null.
+// `args.tickets` is not null, with all that this asks for (AttentionArgs).
 cudaError_t LaunchFewRowsAttention(const AttentionArgs& args, cudaStream_t stream);
 
 }  // namespace expertile::cuda

@@ -7,8 +7,6 @@
 
 namespace expertile::cuda {
 
-inline constexpr int kWarpgroup = 128;  // threads
-
 struct KeyRange {
   int begin;
   int end;
@@ -102,24 +100,6 @@ __device__ inline float* PartialOf(const AttentionArgs& args, int64_t tile_and_h
                                    int pair) {
   const int64_t index = (tile_and_head * args.shared_chunks + chunk) * kPairsPerWarpgroup + pair;
   return args.partials + index * PartialStride(args.cache);
-}
-
-template <int kHeadDim>
-__device__ inline void LoadQueries(const AttentionArgs& args, const Pairs& pairs,
-                                   uint32_t (&queries)[kHeadDim / 16][4]) {
-  const int q = static_cast<int>(threadIdx.x) % 4;
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const bool is_there = pairs.row[i] >= 0;
-    const int64_t pair =
-        is_there ? static_cast<int64_t>(pairs.row[i]) * args.num_heads + pairs.head[i] : 0;
-    const auto* words = reinterpret_cast<const uint32_t*>(args.queries + pair * kHeadDim);
-#pragma unroll
-    for (int step = 0; step < kHeadDim / 16; ++step) {
-      queries[step][i] = is_there ? words[step * 8 + q] : 0;
-      queries[step][i + 2] = is_there ? words[step * 8 + 4 + q] : 0;
-    }
-  }
 }
 
 }  // namespace expertile::cuda

@@ -11,6 +11,7 @@ namespace expertile::cuda::few_pairs {
 template <int kHeadDim>
 struct ScoreShape {
   static constexpr int kSlices = kHeadDim / kSlice;
+  static_assert(kSlices <= kMaxSlices);
   static constexpr int kBlocks = kBlocksPerChunk / kSlices;
   static constexpr int kWarpsPerBlock = kWarps / kBlocks;
   static constexpr int kTiles = kKeysPerBlock / 8 / kWarpsPerBlock;

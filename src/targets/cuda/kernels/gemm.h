@@ -45,23 +45,24 @@ struct GemmArgs {
   int64_t row_stride = 0;               // a multiple of 8
   int64_t stored_rows = 0;              // of `rows` in tiles; 0: one after another
   int depth_tiles = 0;                  // of 64 elements; rows have zeros up to there
-  int wrap_tiles = 0;                   // tiles of a row; past them a row begins again
-  const int32_t* gather = nullptr;      // packed row -> assignment; or null: packed row = row
-  int gather_divisor = 1;               // assignment / gather_divisor = row
-  TiledWeights weights[3] = {};         // side by side
+  int wrap_tiles = 0;                   // tiles of a row; past them a row begins again, once
+  // Packed row -> assignment. Null: packed row = row, of a dense product, or rows in tiles.
+  const int32_t* gather = nullptr;
+  int gather_divisor = 1;        // assignment / gather_divisor = row
+  TiledWeights weights[3] = {};  // side by side
   int num_weights = 1;
-  int out_column[3] = {0, 0, 0};         // of the first column of each in a row of `out`
-  void* out = nullptr;                   // of kSilu and kSwiGlu in tiles
-  int64_t out_stride = 0;                // of rows one after another
-  int64_t out_stored_rows = 0;           // of rows in tiles
+  int out_column[3] = {0, 0, 0};  // of the first column of each in a row of `out`: multiples of 8
+  void* out = nullptr;            // of kSilu and kSwiGlu in tiles
+  int64_t out_stride = 0;         // of rows one after another, a multiple of 8
+  int64_t out_stored_rows = 0;    // of rows in tiles
   const int32_t* scatter = nullptr;      // packed row -> row of `out`; or null
   const RowTile* row_tiles = nullptr;    // null: rows 0 to num_rows - 1 of one expert
   const int32_t* nsp_offsets = nullptr;  // [num_nsp + 1], into row_tiles
   int num_nsp = 1;
   // The kernel before this one began only once the list of row tiles was there.
   bool is_plan_there = false;
-  // [num_nsp], zeros: how many tiles an NSP's blocks have taken beyond one each. Null: each takes
-  // every so-many-th.
+  // [num_nsp], zeros, of experts: how many tiles an NSP's blocks have taken beyond one each. Null,
+  // as of a dense product, and where rows are few: a block takes every so-many-th tile.
   int32_t* claims = nullptr;
   int64_t num_rows = 0;
   int64_t most_rows = kFewRowsTile.rows;  // that a tile of few rows can have

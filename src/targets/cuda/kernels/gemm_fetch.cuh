@@ -46,8 +46,8 @@ struct RowFetcher {
   }
 };
 
-// What one thread copies in each step of a tile: its columns, and its rows where they lie in tiles.
-// Addresses are found once a tile: the thread that starts the copies of a step has little time.
+// What a thread copies whole in each step of a tile: its columns, its rows where they lie in tiles,
+// or both. Addresses are found once a tile: who starts the copies of a step has little time.
 template <int kRows, int kColumns>
 class WholeCopies {
   using S = Shape<kRows, kColumns>;
@@ -89,8 +89,8 @@ class WholeCopies {
   uint32_t row_bytes_;
 };
 
-// One thread's walk over all steps of all tiles of experts of its block. Where rows lie in tiles
-// there is no other thread's.
+// One thread's walk over all steps of all tiles of experts of its block: of a thread alone where
+// rows lie in tiles, else of each of those that gather, the first of which copies columns, too.
 template <int kRows, int kColumns>
 class Fetcher {
   using S = Shape<kRows, kColumns>;

@@ -21,11 +21,11 @@ struct Shape {
   static constexpr int kThreads = kFetchThreads + kMultipliers * kWarpgroup;
   static constexpr int kRowsBytes = kRows * kRowBytes;
   static constexpr int kStageBytes = kRowsBytes + kColumns * kRowBytes;
-  static constexpr int kLeaving = kMultipliers * 4 * kLeavingBytes;
-  static constexpr int kMostStages = (kMaxBytes - kLeaving) / kStageBytes;
+  static constexpr int kWarpsLeavingBytes = kMultipliers * 4 * kLeavingBytes;
+  static constexpr int kMostStages = (kMaxBytes - kWarpsLeavingBytes) / kStageBytes;
   static constexpr int kStages = kMostStages < 12 ? kMostStages : 12;
   static constexpr int kLeavingBegin = kStages * kStageBytes;
-  static constexpr int kBarriersBegin = kLeavingBegin + kLeaving;
+  static constexpr int kBarriersBegin = kLeavingBegin + kWarpsLeavingBytes;
   static constexpr int kBarrierBytes = RoundUp(2 * kStages * 8, 16);
   static constexpr int kSharedBytes =
       kBarriersBegin + kBarrierBytes + (kStages + 2) * static_cast<int>(sizeof(TileWork)) + 1024;
@@ -58,8 +58,9 @@ __device__ inline TileWork ReadWork(const TileWork& shared) {
   return read.work;
 }
 
-// Whether one thread fetches all of a step, by copies that the barrier of its stage counts: rows
-// that lie one after another, or in tiles. Else all fetching threads gather rows.
+// Whether all of a step comes by copies whose bytes the barrier of its stage counts, started by a
+// thread or two: rows that lie one after another, or in tiles. Else all fetching threads gather
+// rows.
 __device__ inline bool FetchesWhole(const GemmArgs& args) {
   return args.gather == nullptr || args.stored_rows != 0;
 }

@@ -1,6 +1,6 @@
 // Launching a kernel so that its blocks come up while the one before it ends.
-// Not for a kernel that does not wait: WaitForEarlierKernels() is the first thing that every thread
-// of a chained kernel does with memory that another kernel writes, or that one before it reads.
+// Not for a kernel that does not wait: WaitForEarlierKernels() comes before all that a thread of a
+// chained kernel does with memory that another kernel of the step writes, or before it read.
 #pragma once
 
 #include <cuda_runtime.h>

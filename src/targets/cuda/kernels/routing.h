@@ -1,6 +1,6 @@
 // The CUDA target's routing: the choice of experts, the matched index and the list of row tiles,
-// all made on the device. The kernels are routing.cu; dispatch/ says what the index and the plan
-// are.
+// all made on the device. Not the kernels (routing.cu), nor what the index and the plan are
+// (dispatch/).
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -37,7 +37,8 @@ struct PlanArgs {
   bool has_even_tiles = false;  // a chunk's have about as many rows each; else all but one are full
   // Scratch. Of each expert and 32 tokens, which of these chose it: bits [NumTokenBlocks, E].
   uint32_t* marks = nullptr;
-  int32_t* before = nullptr;       // [NumTokenBlocks, E]: how often tokens before them did
+  // Likewise, written and read where these are many: how often tokens before them did, and all.
+  int32_t* before = nullptr;       // [NumTokenBlocks, E]
   int32_t* counts = nullptr;       // [E]
   int32_t* assignments = nullptr;  // [T K]: MatchedIndex::assignments
   int32_t* offsets = nullptr;      // [E+1]: MatchedIndex::offsets
