@@ -55,7 +55,8 @@ Tensor CudaOps::Attention(int layer, const AttentionSpec& spec, const Inputs& in
   const auto max_blocks =
       static_cast<int>(RoundUp(context_.options.ctx_len, kKeysPerBlock) / kKeysPerBlock);
   // By attention_few_rows.cu, which counts a tile's chunks that are done.
-  const bool takes_few = tiles.are_few && (shared_chunks > 0 || max_blocks <= kBlocksPerChunk);
+  const bool takes_few = tiles.are_few && tiles.count <= MaxFewTiles(cache) &&
+                         (shared_chunks > 0 || max_blocks <= kBlocksPerChunk);
   const int64_t num_tickets = takes_few ? NumTickets(tiles.count, cache) : 0;
   std::shared_ptr<std::byte> tickets;
   if (takes_few) tickets = NewBuffer(num_tickets * static_cast<int64_t>(sizeof(int32_t)));

@@ -39,6 +39,10 @@ Status CheckSpec(const DecoderSpec& spec) {
   if (spec.moe.num_experts > kMaxExperts) {
     return Unsupported("cuda: {} experts, at most {} are known", spec.moe.num_experts, kMaxExperts);
   }
+  if (spec.moe.router.experts_per_token > kMaxExpertsPerToken) {
+    return Unsupported("cuda: {} experts a token, at most {} are known",
+                       spec.moe.router.experts_per_token, kMaxExpertsPerToken);
+  }
   return {};
 }
 

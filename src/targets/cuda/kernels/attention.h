@@ -1,5 +1,6 @@
 // The CUDA target's attention: preparing heads (norm, RoPE, KV cache) and the softmax over a
-// cache's blocks. What the host knows of it; the kernels are attention.cu.
+// cache's blocks. What the host knows of it. Not the kernels: heads.cu, attention.cu and
+// attention_few_rows.cu.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -64,7 +65,7 @@ struct PrepareHeadsArgs {
 cudaError_t LaunchPrepareHeads(const PrepareHeadsArgs& args, cudaStream_t stream);
 
 // (row, head of a group) pairs that share keys: [first_pair, first_pair + num_pairs) of rows from
-// first_row on, all of one sequence.
+// first_row on, all of one sequence, whose pairs are numbered from first_row's first head on.
 struct alignas(16) AttentionTile {
   int32_t first_row;
   int32_t first_pair;
@@ -96,14 +97,15 @@ struct AttentionArgs {
   int pairs_per_tile = 64;         // 64 or 128
   __nv_bfloat16* mixed = nullptr;  // [T, mixed_stride]
   int64_t mixed_stride = 0;
-  // Chunks that blocks of threads share, each taking one: at least those of every sequence. 0:
-  // none.
+  // Chunks that are shared out, each to a block of threads of its own, or to a cluster of them: at
+  // least those of every sequence. 0: none.
   int shared_chunks = 0;
   float* partials = nullptr;  // PartialFloats() of them, if chunks are shared
-  // NumTickets() zeros where all tiles have at most kFewPairs pairs; else null. Chunks are then
-  // shared unless max_blocks are one chunk.
+  // NumTickets() zeros, with which attention_few_rows.cu takes the tiles: all have at most
+  // kFewPairs pairs, they are at most MaxFewTiles(), and chunks are shared unless max_blocks are
+  // one chunk. Null: attention.cu takes them.
   int32_t* tickets = nullptr;
-  int max_blocks = 0;  // of a sequence
+  int max_blocks = 0;  // of a sequence, with tickets
 };
 
 // Sums [Dp], the largest score and the sum of each pair of each chunk of each tile and key head.
@@ -115,6 +117,9 @@ inline int64_t PartialFloats(int64_t num_tiles, const KvPlanes& cache, int share
 }
 
 inline constexpr int kFewPairs = 16;
+
+// A tile and a head of keys are one of the second dimension of a grid.
+inline int64_t MaxFewTiles(const KvPlanes& cache) { return 65535 / cache.num_kv_heads; }
 
 inline constexpr int kMaxSlices = 8;  // of the head dimension, each of whose chunks are counted
 
