@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 #include <random>
 #include <span>
 #include <vector>
 
 #include "base/dtype.h"
+#include "targets/cuda/cuda_ops.h"
 #include "targets/cuda/device.h"
 #include "targets/cuda/step_inputs.h"
 
@@ -171,6 +173,10 @@ INSTANTIATE_TEST_SUITE_P(Finite, FewRows,
                                          Case{128, 8, {1023}}, Case{128, 8, {1024}},
                                          Case{128, 8, {8192}}, Case{128, 8, {20000, 70, 3000}},
                                          Case{128, 8, {64, 4095}, 2},
+                                         // A chunk that a row does not see, then one it leaves.
+                                         Case{128, 8, {1024, 2049}, 2, 1024},
+                                         // Padded, of halves that are whole words and not.
+                                         Case{20, 3, {1500}, 2}, Case{42, 3, {1100, 65}, 5, 70},
                                          Case{64, 8, {5000}, 1, 128, true},
                                          Case{64, 1, {2047, 2048, 63}}, Case{80, 3, {1500}, 5},
                                          Case{256, 8, {1100, 10000}}, Case{192, 5, {4000}, 3}));
@@ -179,6 +185,99 @@ INSTANTIATE_TEST_SUITE_P(NotFinite, FewRows,
                                          Case{64, 16, {3333}, 1, 0, true, true},
                                          Case{32, 4, {700, 6000}, 4, 0, false, true},
                                          Case{256, 8, {1500}, 2, 1000, true, true}));
+
+// More tiles and heads of keys than a grid's second dimension has room for.
+TEST(Attention, OfManySequencesWithAHeadOfKeysForEachOfQueries) {
+  const auto device = FindDevice();
+  if (!device) GTEST_SKIP() << device.error().message;
+  constexpr int kHeads = 16;
+  constexpr int kHeadDim = 64;
+  constexpr int64_t kWidth = kHeads * kHeadDim;
+  constexpr int64_t kRows = 65536 / kHeads;
+  DecoderSpec spec;
+  spec.rope.inv_freq.assign(kHeadDim / 2, 1.0f);
+  spec.layers.resize(1);
+  const AttentionSpec attention{.num_heads = kHeads, .num_kv_heads = kHeads, .head_dim = kHeadDim};
+  spec.layers[0].mixer = attention;
+  TargetOptions options;
+  options.ctx_len = kKeysPerBlock;
+  options.batch_size = options.max_step_tokens = kRows;
+  CudaOps ops = CudaOps::Create(spec, {options, *device}).value();
+  std::vector<int32_t> sequences(kRows);
+  std::iota(sequences.begin(), sequences.end(), 0);
+  const std::vector<int32_t> zeros(kRows);
+  std::vector<BlockTable> tables;
+  for (const int32_t& block : sequences) tables.emplace_back(&block, 1);
+  Step step;
+  step.token_ids = step.positions = step.rope_positions = zeros;
+  step.sequences = sequences;
+  step.block_tables = tables;
+  const StepInputs inputs = ops.Begin(step).value();
+  // Of ones: a row's only value is what it gets.
+  const uint16_t one = FloatToBFloat16(1.0f);
+  const auto ones = std::bit_cast<float>(uint32_t{one} << 16 | one);
+  Tensor query = ops.FromHost(std::vector<float>(kRows * 3 * kWidth / 2, ones), 3 * kWidth / 2);
+  query.form = Tensor::Form::kHeads;
+  query.width = kWidth;
+  query.stride = 3 * kWidth;
+  Tensor key = query;
+  Tensor value = query;
+  key.column = kWidth;
+  value.column = 2 * kWidth;
+  const Rotation rotation = ops.RotationOf(spec.rope, inputs);
+  const Tensor mixed = ops.Attention(0, attention, inputs, ops.Rotate(query, rotation),
+                                     ops.Rotate(key, rotation), value, /*sinks=*/nullptr);
+  ASSERT_TRUE(ops.failure()) << ops.failure().error().message;
+  std::vector<uint16_t> got(kRows * kWidth);
+  ASSERT_EQ(cudaStreamSynchronize(ops.stream()), cudaSuccess);
+  ASSERT_EQ(cudaMemcpy(got.data(), mixed.data.get(), got.size() * 2, cudaMemcpyDeviceToHost),
+            cudaSuccess);
+  EXPECT_TRUE(std::ranges::all_of(got, [&](uint16_t element) { return element == one; }));
+}
+
+// By as many rows as there are tiles, or more, few and many.
+TEST(PrepareHeads, MakesTicketsZeros) {
+  if (const auto device = FindDevice(); !device) GTEST_SKIP() << device.error().message;
+  constexpr int64_t kBytes = 1 << 20;
+  std::vector<DeviceMemory> memory;
+  for (int i = 0; i < 5; ++i) {
+    memory.push_back(DeviceMemory::Allocate(kBytes, "a test's memory").value());
+    ASSERT_EQ(cudaMemset(memory[i].data(), 0, kBytes), cudaSuccess);
+  }
+  const auto* zeros = memory[0].As<const int32_t>();
+  PrepareHeadsArgs args{.heads = memory[0].As<const __nv_bfloat16>(),
+                        .row_stride = 10 * 64,
+                        .key_column = 6 * 64,
+                        .value_column = 8 * 64,
+                        .num_heads = 6,
+                        .cos = memory[0].As<const float>(),
+                        .sin = memory[0].As<const float>(),
+                        .rows = {zeros, zeros, zeros, zeros},
+                        .cache = {.keys = memory[1].As<__nv_bfloat16>(),
+                                  .values = memory[2].As<__nv_bfloat16>(),
+                                  .non_finite = memory[0].As<unsigned long long>(),
+                                  .num_kv_heads = kKvHeads,
+                                  .head_dim = 64,
+                                  .padded_head_dim = 64},
+                        .queries = memory[3].As<__nv_bfloat16>(),
+                        .tickets = memory[4].As<int32_t>()};
+  for (const int64_t num_rows : {1, 8, 9, 40}) {
+    for (const int64_t num_tiles : {int64_t{1}, num_rows}) {
+      args.num_rows = num_rows;
+      args.num_tickets = NumTickets(num_tiles, args.cache);
+      ASSERT_EQ(cudaMemset(args.tickets, 0x5a, kBytes), cudaSuccess);
+      ASSERT_EQ(LaunchPrepareHeads(args, nullptr), cudaSuccess);
+      std::vector<int32_t> tickets(args.num_tickets + 1);
+      ASSERT_EQ(cudaMemcpy(tickets.data(), args.tickets, tickets.size() * sizeof(int32_t),
+                           cudaMemcpyDeviceToHost),
+                cudaSuccess);
+      EXPECT_EQ(tickets.back(), 0x5a5a5a5a);
+      tickets.pop_back();
+      EXPECT_TRUE(std::ranges::all_of(tickets, [](int32_t ticket) { return ticket == 0; }))
+          << num_rows << " rows, " << num_tiles << " tiles";
+    }
+  }
+}
 
 }  // namespace
 }  // namespace expertile::cuda

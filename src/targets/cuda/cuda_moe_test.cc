@@ -251,6 +251,8 @@ std::vector<Case> Edges() {
           {63, 4, 2, 72, 40},                           // no size a multiple of a tile's
           {65, 4, 2, 200, 56, kSkewed, {2, 7}},         // a row more than a tile
           {129, 5, 2, 64, 8, kSkewed, {5, 256}},        // the same of the large tile
+          {63, 4, 2, 76, 42},                           // no size a multiple of 8
+          {700, 3, 2, 300, 42, kSkewed, {2, 200}},      // the same of many rows
           {257, 3, 2, 320, 264, kSkewed, {1, 100000}},  // a chunk longer than all
           // Many rows an expert.
           {515, 2, 1, 72, 40},                       // a row more than whole tiles
