@@ -51,8 +51,9 @@ struct StepInputs {
   }
 };
 
-// The attention's tiles of a step: sequences' rows, which follow each other, cut. So no block before
-// that of a sequence's first position is written in the step, which attention_few_rows.cu builds on.
+// The attention's tiles of a step: sequences' rows, which follow each other, cut. So no block
+// before that of a sequence's first position is written in the step, which attention_few_rows.cu
+// builds on.
 std::vector<AttentionTile> TilesOf(std::span<const int32_t> sequences,
                                    std::span<const int32_t> positions,
                                    std::span<const int32_t> table_offsets, int group,
