@@ -26,6 +26,8 @@ LIBRARIES = {"jinja"}
 SAME_LAYER = {("image", "formats"), ("benchmarks", "compiling")}
 # Lower layers that are closed to a folder all the same, but for the files named.
 CLOSED = {("dispatch", "formats"): set(), ("model", "image"): {"image/image_grid.h", "image/vision_preprocessor.h"}}
+# Rooms of a target that include nothing of the rest of it.
+INNER_ROOMS = {"targets/cuda/kernels"}
 # Clients use the public API and themselves, and what else is named.
 CLIENTS = {"cli": set(), "examples": set(), "bench": {"targets"}, "python": set()}
 # Free to include anything: they look inside on purpose.
@@ -77,6 +79,9 @@ def layer_refusal(path, source, include, parts):
         return f"{source}/ may not include a client"
     if wanted == source:
         own, other = target_of(path.parts[1:]), target_of(parts)
+        room = "/".join(path.parts[1:-1])
+        if room in INNER_ROOMS and room != "/".join(parts[:-1]):
+            return f"{room}/ includes nothing of the rest of its target"
         if other in (None, own):
             return None
         return f"targets/{own or ''} may not include targets/{other}"

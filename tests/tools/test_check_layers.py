@@ -51,6 +51,13 @@ def test_targets_do_not_know_each_other():
     assert not refused("src/compiling/target_table.cc", "targets/cpu/cpu_program.h")
 
 
+def test_kernels_know_nothing_of_their_target():
+    assert not refused("src/targets/cuda/kernels/a.cu", "targets/cuda/kernels/b.cuh")
+    assert not refused("src/targets/cuda/kernels/a.h", "base/dtype.h")
+    assert not refused("src/targets/cuda/a.cc", "targets/cuda/kernels/b.h")
+    assert refused("src/targets/cuda/kernels/a.cu", "targets/cuda/b.h")
+
+
 @pytest.mark.parametrize("client", ["cli", "examples", "bench", "python"])
 def test_clients_use_the_public_api(client):
     assert not refused(f"{client}/a.cc", "expertile/model.h")
