@@ -58,11 +58,10 @@ ExpertFormats ExpertFormatsOf(const DecoderSpec& spec, const WeightReader& reade
 }
 
 // For weights that come to the device as they are asked for, before the first does.
-Status CheckRoom(const DecoderSpec& spec, const WeightReader& reader) {
+Status CheckRoom(const DecoderSpec& spec, const WeightReader& reader, bool has_mxfp4) {
   const auto* store = dynamic_cast<const DeviceStore*>(&reader);
   if (store != nullptr && store->is_filled()) return {};
-  return CheckFreeMemory(PackedBytes(spec, ExpertFormatsOf(spec, reader).num_mxfp4 > 0),
-                         "the weights");
+  return CheckFreeMemory(PackedBytes(spec, has_mxfp4), "the weights");
 }
 
 // Images are encoded elsewhere: the vision part is left out.
@@ -83,9 +82,10 @@ Status Pack(const Checkpoint& checkpoint, const TargetOptions& options, WeightWr
 Result<std::unique_ptr<TargetProgram>> Open(const TargetModel& model, const TargetOptions& options,
                                             std::shared_ptr<const WeightReader> reader) {
   EXPERTILE_ASSIGN(DeviceProperties device, FindDevice());
-  EXPERTILE_RETURN_IF_ERROR(CheckRoom(model.decoder, *reader));
   const ExpertFormats formats = ExpertFormatsOf(model.decoder, *reader);
-  const bool has_mxfp4_experts = formats.num_mxfp4 > 0 && formats.num_mxfp4 == formats.num_layers;
+  const bool has_mxfp4 = formats.num_mxfp4 > 0;
+  EXPERTILE_RETURN_IF_ERROR(CheckRoom(model.decoder, *reader, has_mxfp4));
+  const bool has_mxfp4_experts = has_mxfp4 && formats.num_mxfp4 == formats.num_layers;
   DeviceWeights weights(std::move(reader));
   TileOpener opener(weights);
   OpeningVisitor<TileOpener> visitor{opener};

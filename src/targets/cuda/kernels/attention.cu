@@ -426,14 +426,13 @@ __global__ void PutChunksTogetherKernel(const AttentionArgs args) {
 template <int kHeadDim, int kWarpgroups>
 cudaError_t Launch(const AttentionArgs& args, cudaStream_t stream) {
   using S = Shape<kHeadDim, kWarpgroups>;
-  auto* kernel = AttentionKernel<kHeadDim, kWarpgroups>;
-  static const cudaError_t prepared =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes);
-  if (prepared != cudaSuccess) return prepared;
+  constexpr auto* kKernel = AttentionKernel<kHeadDim, kWarpgroups>;
+  const cudaError_t allowed = AllowSharedBytes<kKernel, S::kSharedBytes>();
+  if (allowed != cudaSuccess) return allowed;
   const int64_t blocks = static_cast<int64_t>(args.num_tiles) * args.cache.num_kv_heads *
                          (args.pairs_per_tile / (kWarpgroups * kPairsPerWarpgroup)) *
                          (args.shared_chunks == 0 ? 1 : args.shared_chunks);
-  return LaunchChained(kernel, blocks, S::kThreads, S::kSharedBytes, stream, args);
+  return LaunchChained(kKernel, blocks, S::kThreads, S::kSharedBytes, stream, args);
 }
 
 cudaError_t LaunchTiles(const AttentionArgs& args, cudaStream_t stream) {

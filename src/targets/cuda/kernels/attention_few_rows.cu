@@ -368,15 +368,14 @@ __global__ __cluster_dims__(kHeadDim / kSlice, 1, 1)
 
 template <int kHeadDim>
 cudaError_t Launch(const AttentionArgs& args, cudaStream_t stream) {
-  auto* kernel = FewRowsAttentionKernel<kHeadDim>;
+  constexpr auto* kKernel = FewRowsAttentionKernel<kHeadDim>;
   constexpr int kBytes = Layout<kHeadDim>::kBytes;
-  static const cudaError_t prepared =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (prepared != cudaSuccess) return prepared;
+  const cudaError_t allowed = AllowSharedBytes<kKernel, kBytes>();
+  if (allowed != cudaSuccess) return allowed;
   const int chunks = (args.max_blocks + kBlocksPerChunk - 1) / kBlocksPerChunk;
   const dim3 blocks(chunks * ScoreShape<kHeadDim>::kSlices,
                     args.num_tiles * args.cache.num_kv_heads);
-  return LaunchChained(kernel, blocks, kThreads, kBytes, stream, args);
+  return LaunchChained(kKernel, blocks, kThreads, kBytes, stream, args);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "targets/cuda/kernels/barriers.cuh"
 #include "targets/cuda/kernels/bench.h"
+#include "targets/cuda/kernels/launch.cuh"
 #include "targets/cuda/kernels/wgmma.cuh"
 
 namespace expertile::cuda {
@@ -109,10 +110,10 @@ cudaError_t LaunchFill(Fill fill, void* data, int64_t num_bytes, float size, cud
 }
 
 cudaError_t LaunchMultiplyRoof(int num_processors, int steps, double* flops, cudaStream_t stream) {
-  static const cudaError_t prepared = cudaFuncSetAttribute(
-      MultiplyRoofKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kRoofBytes + 1024);
-  if (prepared != cudaSuccess) return prepared;
-  MultiplyRoofKernel<<<num_processors, kRoofThreads, kRoofBytes + 1024, stream>>>(steps, nullptr);
+  constexpr int kBytes = kRoofBytes + 1024;
+  const cudaError_t allowed = AllowSharedBytes<MultiplyRoofKernel, kBytes>();
+  if (allowed != cudaSuccess) return allowed;
+  MultiplyRoofKernel<<<num_processors, kRoofThreads, kBytes, stream>>>(steps, nullptr);
   *flops = 2.0 * 128 * 256 * 64 * steps * num_processors;
   return cudaGetLastError();
 }

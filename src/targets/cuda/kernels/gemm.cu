@@ -126,17 +126,17 @@ __global__ __launch_bounds__(Shape<kRows, kColumns>::kThreads,
 template <int kRows, int kColumns, Epilogue kEpilogue>
 cudaError_t Launch(const GemmArgs& args, int num_processors, cudaStream_t stream) {
   using S = Shape<kRows, kColumns>;
-  auto* kernel = GemmKernel<kRows, kColumns, kEpilogue>;
-  static const cudaError_t prepared =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes);
-  if (prepared != cudaSuccess) return prepared;
+  constexpr auto* kKernel = GemmKernel<kRows, kColumns, kEpilogue>;
+  const cudaError_t allowed = AllowSharedBytes<kKernel, S::kSharedBytes>();
+  if (allowed != cudaSuccess) return allowed;
   CUtensorMap row_map = {};
   if (args.gather == nullptr && args.stored_rows == 0) {
     const cudaError_t error =
         MakeRowMap(args.rows, args.num_rows, args.row_stride, kRows, &row_map);
     if (error != cudaSuccess) return error;
   }
-  return LaunchChained(kernel, num_processors, S::kThreads, S::kSharedBytes, stream, args, row_map);
+  return LaunchChained(kKernel, num_processors, S::kThreads, S::kSharedBytes, stream, args,
+                       row_map);
 }
 
 template <Epilogue kEpilogue>

@@ -191,13 +191,11 @@ __global__ __launch_bounds__(Stage<kIsMxfp4>::kThreads,
 
 template <bool kIsMxfp4>
 cudaError_t Launch(GemmArgs args, Epilogue epilogue, int num_processors, cudaStream_t stream) {
-  constexpr int kMostSharedBytes = SharedBytes(kFewRowsTile.rows);
-  auto* kernel = FewRowsKernel<kIsMxfp4>;
-  static const cudaError_t prepared =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostSharedBytes);
-  if (prepared != cudaSuccess) return prepared;
+  constexpr auto* kKernel = FewRowsKernel<kIsMxfp4>;
+  const cudaError_t allowed = AllowSharedBytes<kKernel, SharedBytes(kFewRowsTile.rows)>();
+  if (allowed != cudaSuccess) return allowed;
   args.most_rows = std::min<int64_t>(kFewRowsTile.rows, args.most_rows);
-  return LaunchChained(kernel, num_processors, Stage<kIsMxfp4>::kThreads,
+  return LaunchChained(kKernel, num_processors, Stage<kIsMxfp4>::kThreads,
                        SharedBytes(args.most_rows), stream, args, epilogue);
 }
 

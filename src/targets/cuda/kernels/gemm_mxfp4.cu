@@ -282,11 +282,10 @@ __global__ __launch_bounds__(Mxfp4Shape<kRows>::kThreads,
 template <int kRows, Epilogue kEpilogue>
 cudaError_t Launch(const GemmArgs& args, int num_processors, cudaStream_t stream) {
   using S = Mxfp4Shape<kRows>;
-  auto* kernel = Mxfp4Kernel<kRows, kEpilogue>;
-  static const cudaError_t prepared =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes);
-  if (prepared != cudaSuccess) return prepared;
-  return LaunchChained(kernel, num_processors, S::kThreads, S::kSharedBytes, stream, args);
+  constexpr auto* kKernel = Mxfp4Kernel<kRows, kEpilogue>;
+  const cudaError_t allowed = AllowSharedBytes<kKernel, S::kSharedBytes>();
+  if (allowed != cudaSuccess) return allowed;
+  return LaunchChained(kKernel, num_processors, S::kThreads, S::kSharedBytes, stream, args);
 }
 
 template <Epilogue kEpilogue>

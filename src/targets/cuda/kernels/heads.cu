@@ -184,6 +184,11 @@ template <int kHeads>
 __host__ __device__ int NumGroups(int num_heads) {
   return (num_heads + kHeads - 1) / kHeads;
 }
+// Of a row, in all.
+template <int kHeads>
+__host__ __device__ int NumGroups(const PrepareHeadsArgs& args) {
+  return NumGroups<kHeads>(args.num_heads) + 2 * NumGroups<kHeads>(args.cache.num_kv_heads);
+}
 
 // Group `group` of a row: queries', then keys', then values'.
 template <int kHeads>
@@ -246,8 +251,7 @@ __global__ __launch_bounds__(32 * kMostWarps) void PrepareHeadsKernel(
   const int64_t row = blockIdx.x;
   const int warp = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int num_groups =
-      NumGroups<kHeads>(args.num_heads) + 2 * NumGroups<kHeads>(cache.num_kv_heads);
+  const int num_groups = NumGroups<kHeads>(args);
   if (warp >= num_groups) return;
   const HeadGroup group = FindGroup<kHeads>(args, warp);
   const int half = cache.head_dim / 2;
@@ -294,8 +298,7 @@ __global__ __launch_bounds__(32 * kMostWarps) void PrepareHeadsKernel(
 
 template <int kHeads, int kPairs>
 cudaError_t Launch(const PrepareHeadsArgs& args, cudaStream_t stream) {
-  const int warps =
-      NumGroups<kHeads>(args.num_heads) + 2 * NumGroups<kHeads>(args.cache.num_kv_heads);
+  const int warps = NumGroups<kHeads>(args);
   const int blocks = (warps + kMostWarps - 1) / kMostWarps;  // of a row
   const dim3 grid(static_cast<unsigned>(args.num_rows), static_cast<unsigned>(blocks));
   return LaunchChained(PrepareHeadsKernel<kHeads, kPairs>, grid, (warps + blocks - 1) / blocks * 32,

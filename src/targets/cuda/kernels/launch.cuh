@@ -18,6 +18,14 @@ __device__ inline void LetNextKernelBegin() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
+// Lets a kernel have so much dynamic shared memory. The first call does, for all.
+template <auto* kKernel, int kBytes>
+cudaError_t AllowSharedBytes() {
+  static const cudaError_t error =
+      cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  return error;
+}
+
 template <typename... Parameters, typename... Args>
 cudaError_t LaunchChained(void (*kernel)(Parameters...), dim3 blocks, int threads,
                           size_t shared_bytes, cudaStream_t stream, Args&&... args) {

@@ -365,12 +365,11 @@ cudaError_t Launch(const RouteArgs& route, const PlanArgs& plan, cudaStream_t st
     }
   }
   if (route.num_tokens <= kTokenBlock) {
-    static const cudaError_t prepared = cudaFuncSetAttribute(
-        SmallRoutingKernel<kPerLane>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-        8 * kTokenBlock * kMaxExpertsPerToken);
-    if (prepared != cudaSuccess) return prepared;
-    return LaunchChained(SmallRoutingKernel<kPerLane>, 1, kMaxThreads,
-                         ChoiceBytes(route, route.num_tokens), stream, route, plan);
+    constexpr auto* kKernel = SmallRoutingKernel<kPerLane>;
+    const cudaError_t allowed = AllowSharedBytes<kKernel, 8 * kTokenBlock * kMaxExpertsPerToken>();
+    if (allowed != cudaSuccess) return allowed;
+    return LaunchChained(kKernel, 1, kMaxThreads, ChoiceBytes(route, route.num_tokens), stream,
+                         route, plan);
   }
   const auto blocks = static_cast<unsigned>(NumTokenBlocks(route.num_tokens) * kBlocksPerWord);
   const cudaError_t error = LaunchChained(ChoiceKernel<kPerLane>, blocks, kChoiceThreads,
@@ -378,20 +377,22 @@ cudaError_t Launch(const RouteArgs& route, const PlanArgs& plan, cudaStream_t st
   return error != cudaSuccess ? error : LaunchIndex(route, plan, stream);
 }
 
+// Chunks beyond each expert's first, at most.
+int64_t MaxCuts(int64_t num_assignments, int64_t packed_chunk_size) {
+  return packed_chunk_size == 0 ? 0
+                                : RoundUp(num_assignments, packed_chunk_size) / packed_chunk_size;
+}
+
 }  // namespace
 
 int64_t MaxRowTiles(int64_t num_assignments, int num_experts, int64_t packed_chunk_size,
                     int tile_rows) {
-  const int64_t chunks =
-      packed_chunk_size == 0 ? 0 : (num_assignments + packed_chunk_size - 1) / packed_chunk_size;
-  return num_experts + chunks + num_assignments / tile_rows;
+  return num_experts + MaxCuts(num_assignments, packed_chunk_size) + num_assignments / tile_rows;
 }
 
 int64_t MaxStoredRows(int64_t num_assignments, int num_experts, int64_t packed_chunk_size) {
-  const int64_t chunks =
-      packed_chunk_size == 0 ? 0 : (num_assignments + packed_chunk_size - 1) / packed_chunk_size;
-  return RoundUp(num_assignments, 8) +
-         8 * (std::min<int64_t>(num_assignments, num_experts) + chunks);
+  return RoundUp(num_assignments, 8) + 8 * (std::min<int64_t>(num_assignments, num_experts) +
+                                            MaxCuts(num_assignments, packed_chunk_size));
 }
 
 cudaError_t LaunchRouting(const RouteArgs& route, const PlanArgs& plan, cudaStream_t stream) {
